@@ -1,0 +1,85 @@
+"""Every kind of failure: what happened, what to do about it, and the exit code it ends with.
+
+Only :mod:`harness.cli` turns one of these into a message and an exit. Everything else raises.
+
+==== =========================================================================
+code meaning
+==== =========================================================================
+0    done
+1    a measured model or a check failed; what was measured is kept
+2    bad usage or bad input: the message names file, key, value and remedy
+3    a component that the command needs is missing
+130  interrupted; what was measured is kept
+==== =========================================================================
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HarnessError(Exception):
+    """The base: ``problem`` says what happened, ``remedy`` what the reader can do."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, problem: str, *, remedy: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n  remedy: {self.remedy}" if self.remedy else self.problem
+
+
+class BadInput(HarnessError):
+    """A file or an argument that the user gave is wrong; names file, key and value."""
+
+    exit_code = 2
+
+    def __init__(
+        self, problem: str, *, file: object = None, key: str = "", value: object = None, remedy: str = ""
+    ) -> None:
+        self.file, self.key, self.value = file, key, value
+        where = [str(file)] if file is not None else []
+        if key:
+            where.append(f"key '{key}'" + (f" = {_short(value)}" if value is not None else ""))
+        super().__init__(": ".join([*where, problem]), remedy=remedy)
+
+
+class MissingComponent(HarnessError):
+    """Something that the command cannot do without is not on this machine."""
+
+    exit_code = 3
+
+
+class ModelFailure(HarnessError):
+    """A model's own code failed: training, load or predict raised, hung, exited or answered wrongly."""
+
+
+class BuildFailure(HarnessError):
+    """A packaging tool refused or failed; ``log`` is the end of what it printed."""
+
+    def __init__(self, problem: str, *, log: str = "", remedy: str = "") -> None:
+        self.log = log
+        tail = "\n".join(f"    {line}" for line in log.strip().splitlines()[-12:])
+        super().__init__(f"{problem}\n{tail}" if tail else problem, remedy=remedy)
+
+
+class CheckFailure(HarnessError):
+    """A number, digest or answer is not what it has to be."""
+
+
+class DiskFull(HarnessError):
+    """The disk has no room; everything written before is intact."""
+
+
+class Interrupted(HarnessError):
+    """The user, or the system, asked us to stop."""
+
+    exit_code = 130
+
+
+def _short(value: object, limit: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,9 @@
+"""The packaging methods: one module each, and the table of all of them.
+
+A new method is one new module and one line in ``METHODS``.
+"""
+
+from harness.methods import pex, rest_api, venv
+from harness.methods.contract import Method
+
+METHODS: dict[str, Method] = {module.ID: module for module in (venv, pex, rest_api)}

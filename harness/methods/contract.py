@@ -1,0 +1,190 @@
+"""The contract of a packaging method, and the records that cross it.
+
+A method is a *module* with the names of :class:`Method`; a test holds every module in
+``METHODS`` against it. There is no base class: what methods share are functions in
+:mod:`harness.methods.layout` and :mod:`harness.methods.serving`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from harness.metrics import Fidelity
+from harness.spec.weights import LockedModel
+from harness.spec.model import Json
+from harness.spec.scenario import Facility, Quality
+
+Family = Literal["container", "virtual-environment", "serverless", "executable", "cloud-platform", "api"]
+
+#: How bytecode is shipped. Hash-based files survive archives whose dates are fixed; timestamp-based ones don't.
+Bytecode = Literal["none", "timestamp", "checked-hash", "unchecked-hash"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """What a method combines: the environment, the interface, the platform."""
+
+    environment: str
+    interface: str
+    platform: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """A platform's documented limit, as data. The harness enforces it; stand-ins don't."""
+
+    name: str
+    value: float
+    unit: str
+    source: str
+    read_on: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Availability:
+    """Ready on this machine, or the reason why not and what would change it."""
+
+    ready: bool
+    reason: str = ""
+    remedy: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How to build. ``tool_cache`` is empty for a clean build; the caller removes it."""
+
+    tool_cache: Path
+    bytecode: Bytecode = "unchecked-hash"
+    timeout_s: float = 900.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """What ``build`` produced: a file at ``path``, or an image called ``image`` in the engine.
+
+    ``digest`` is of the contents. ``facts`` are said in reports (tool versions, base image, ...).
+    """
+
+    method: str
+    model: str
+    digest: str
+    path: Path | None = None
+    image: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """An artifact ready to start, on the target: below ``root``, or as ``image`` in the engine.
+
+    ``cold_paths`` are the files and folders whose pages must be evicted for a disk-cold start;
+    ``own_paths`` those of them that belong to the artifact alone, for which it is verified.
+    ``extraction_caches`` are folders that a disk-cold start must find empty.
+    """
+
+    artifact: Artifact
+    root: Path | None = None
+    image: str | None = None
+    own_paths: tuple[Path, ...] = ()
+    cold_paths: tuple[Path, ...] = ()
+    extraction_caches: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """The sizes of an artifact; ``packed_bytes`` is None where ``packed_absent`` says why."""
+
+    packed_bytes: int | None
+    unpacked_bytes: int
+    files: int
+    packed_absent: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What an instance may use, and how long it may take."""
+
+    memory_bytes: int
+    processes: int
+    disk_bytes: int
+    start_timeout_s: float
+    predict_timeout_s: float
+    cpus: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamps:
+    """When each phase of a start ended, on the system-wide monotonic clock, in seconds.
+
+    ``spawned_s`` is taken by the harness just before the instance is asked for; ``interpreter_s``,
+    ``imports_s`` and ``weights_s`` by the runner inside; ``sandbox_s`` when the isolated process exists.
+    """
+
+    spawned_s: float
+    sandbox_s: float
+    interpreter_s: float
+    imports_s: float
+    weights_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What the instance used so far, and how that was found out (``cgroup-v1``, ``cgroup-v2``, ``psutil``)."""
+
+    peak_memory_bytes: int | None
+    peak_resident_bytes: int | None
+    cpu_s: float | None
+    source: str
+
+
+class Instance(Protocol):
+    """A started artifact that answers predictions."""
+
+    def predict(self, inputs: Sequence[Json]) -> list[Json]:
+        """The model's answers; ModelFailure where it raises, hangs, exits or prints rubbish."""
+
+    def stamps(self) -> Stamps:
+        """The phase stamps of the start; known once a prediction was answered."""
+
+    def usage(self) -> Usage:
+        """What was used so far."""
+
+    def facts(self) -> Mapping[str, str]:
+        """What the runner found about itself: interpreter, share of modules loaded from bytecode."""
+
+
+class Method(Protocol):
+    """What a module in ``methods/`` must have."""
+
+    ID: str
+    FAMILY: Family
+    LAYERS: Layers
+    FIDELITY: Fidelity
+    LIMITS: tuple[Limit, ...]
+    #: Requirements that the method adds to the model's, locked together with them.
+    REQUIREMENTS: tuple[str, ...]
+    #: What the target must have, and what the method gives.
+    REQUIRES: frozenset[Facility]
+    PROVIDES: frozenset[Quality]
+
+    def check(self) -> Availability:
+        """Whether the method can be used on this machine; never raises."""
+
+    def build(self, locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
+        """Package the model below ``workdir``; BuildFailure where the tool refuses."""
+
+    def sizes(self, artifact: Artifact) -> Sizes:
+        """Packed and unpacked size and file count of the artifact."""
+
+    def install(self, artifact: Artifact, target: Path) -> Installed:
+        """Do what a node without it must do: pull, unpack, copy, below ``target``."""
+
+    def start(self, installed: Installed, limits: Limits) -> AbstractContextManager[Instance]:
+        """Start an instance; on leaving, nothing of it is left."""
+
+    def remove(self, artifact: Artifact) -> None:
+        """Delete the artifact: the file, or the image with its tag."""

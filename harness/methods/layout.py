@@ -1,0 +1,63 @@
+"""What every environment method puts into its artifact: the runner, the model, and their bytecode."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from harness import interpreter, process, tree
+from harness.errors import BuildFailure
+from harness.methods.contract import Bytecode
+from harness.runtime import RUNNER
+from harness.spec.weights import LockedModel
+
+#: The package name under which the model lies beside the runner in every artifact.
+MODEL_FOLDER = "harness_model"
+
+
+def write_sources(locked: LockedModel, folder: Path, *, bytecode: Bytecode) -> None:
+    """Put ``harness_runner/`` and ``harness_model/`` into ``folder``, compiled as ``bytecode`` says."""
+    runner, model = folder / RUNNER.name, folder / MODEL_FOLDER
+    tree.copy(RUNNER, runner, keep=lambda relative: relative.suffix == ".py")
+    file = locked.model.file
+    (runner / "packaged.py").write_text(
+        '"""What model.toml says of a start."""\n\n'
+        f"ENTRYPOINT = {file.entrypoint!r}\nENVIRONMENT = {dict(sorted(file.env.items()))!r}\n"
+    )
+    os.utime(runner / "packaged.py", (tree.FIXED_DATE, tree.FIXED_DATE))
+    tree.copy(locked.payload, model)
+    compile_bytecode(runner, model, bytecode=bytecode)
+
+
+def write_examples(locked: LockedModel, folder: Path) -> None:
+    """Put the model's name, description and first example into ``folder``, for a form page to show."""
+    model = locked.model
+    about = {
+        "name": model.name,
+        "version": model.file.version,
+        "description": model.file.description,
+        "example": model.examples.inputs[0],
+    }
+    (folder / "about.json").write_text(json.dumps(about, sort_keys=True))
+    os.utime(folder / "about.json", (tree.FIXED_DATE, tree.FIXED_DATE))
+
+
+def compile_bytecode(*folders: Path, bytecode: Bytecode, python: Path | None = None) -> None:
+    """Compile every source below ``folders`` with the interpreter that will run it."""
+    if bytecode == "none":
+        return
+    argv = [str(python or interpreter.default().path), "-I", "-m", "compileall", "-q"]
+    argv += ["--invalidation-mode", bytecode, *map(str, folders)]
+    done = process.run(argv, env=process.environment(folders[0]), timeout_s=300)
+    if done.returncode != 0:
+        raise BuildFailure("a Python file of the model cannot be compiled", log=done.output, remedy="mend it")
+
+
+def fresh_folder(workdir: Path, name: str) -> Path:
+    """``workdir/name``, empty."""
+    folder = workdir / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,80 @@
+"""``rest-api``: the model behind FastAPI and uvicorn, with OpenAPI and a form page, in a virtual environment.
+
+The wrapper is :mod:`harness.resources.rest_api`; it is the same runner inside, spoken to over HTTP.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from harness import interpreter, paths, tools, tree
+from harness.methods import hosted, layout
+from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.serving import Served
+from harness.spec import environments
+from harness.spec.weights import LockedModel
+
+ID = "rest-api"
+FAMILY = "api"
+LAYERS = Layers(environment="virtual environment", interface="HTTP API, form page", platform="self-hosted")
+FIDELITY = "measured"
+LIMITS: tuple[Limit, ...] = ()
+REQUIREMENTS: tuple[str, ...] = ("fastapi==0.165.0", "uvicorn==0.54.0")
+REQUIRES = frozenset({"python"})
+PROVIDES = frozenset({"locked-dependencies", "http-api", "form-page"})
+
+_WRAPPER = paths.PACKAGE / "resources" / "rest_api" / "harness_rest"
+
+
+def check() -> Availability:
+    """Ready wherever uv and an interpreter are."""
+    return hosted.check()
+
+
+def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
+    """A folder ``rest-api/``: a virtual environment with FastAPI, uvicorn, the wrapper and the model."""
+    folder = layout.fresh_folder(workdir, "rest-api")
+    environments.install(
+        locked.lock, folder, cache=options.tool_cache, bytecode=options.bytecode, timeout_s=options.timeout_s
+    )
+    packages = hosted.site_packages(folder)
+    layout.write_sources(locked, packages, bytecode=options.bytecode)
+    wrapper = packages / _WRAPPER.name
+    tree.copy(_WRAPPER, wrapper, keep=lambda relative: "__pycache__" not in relative.parts)
+    layout.write_examples(locked, wrapper)
+    layout.compile_bytecode(wrapper, bytecode=options.bytecode)
+    return Artifact(
+        method=ID,
+        model=locked.model.name,
+        digest=tree.digest(folder),
+        path=folder,
+        facts={
+            "uv": tools.uv_version(),
+            "interpreter": interpreter.default().version,
+            **{name: version for name, version in locked.lock.packages if name in {"fastapi", "uvicorn"}},
+        },
+    )
+
+
+def sizes(artifact: Artifact) -> Sizes:
+    """Packed: the tar.gz. Unpacked: the environment, without the interpreter that the target has."""
+    return hosted.folder_sizes(artifact)
+
+
+def install(artifact: Artifact, target: Path) -> Installed:
+    """Unpack the archive on the target."""
+    return hosted.install_archive(artifact, target)
+
+
+def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
+    """``bin/python -m harness_rest --socket PATH``, in bounds."""
+    python = str(installed.root) + "/bin/python"
+    return hosted.serving(
+        installed, limits, lambda socket: [python, "-m", "harness_rest", "--socket", str(socket)], http_api=True
+    )
+
+
+def remove(artifact: Artifact) -> None:
+    """Delete the environment and its archive."""
+    hosted.remove(artifact)

@@ -1,0 +1,256 @@
+"""The harness's side of a started artifact: connect, ask, stamp, and say what went wrong.
+
+It waits on the artifact's Unix socket; between the artifact and the clock there is nothing else.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness import cgroup
+from harness.errors import DiskFull, ModelFailure
+from harness.methods.contract import Limits, Stamps, Usage
+from harness.platforms.host import peak_resident_bytes
+from harness.spec.model import Json
+
+_POLL_S = 0.0005
+_GLANCE_S = 0.25  # how often a long wait looks at the process and at the disk
+
+#: The name of the socket in the folder that artifact and harness share.
+SOCKET_NAME = "s"
+
+
+class Running(Protocol):
+    """A process or container that serves."""
+
+    spawned_s: float
+    sandbox_s: float
+    pid: int
+
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+
+    def output(self) -> str:
+        """The end of what it printed."""
+
+    def oom_killed(self) -> bool:
+        """Whether it ran out of memory."""
+
+    def group_usage(self) -> tuple[cgroup.GroupUsage, str]:
+        """What it used so far, and the source."""
+
+
+class Served:
+    """An instance that is asked over a Unix socket; see :class:`harness.methods.contract.Instance`."""
+
+    def __init__(self, running: Running, socket_path: Path, limits: Limits, *, http_api: bool = False) -> None:
+        self._running, self._path, self._limits = running, socket_path, limits
+        self._exchange: Callable[[socket.socket, Mapping[str, Any]], Any] = _over_http if http_api else _over_lines
+        self._connection: socket.socket | None = None
+        self._facts: dict[str, Any] | None = None
+        self._free_at_start = _free_bytes(socket_path.parent)
+
+    def predict(self, inputs: Sequence[Json]) -> list[Json]:
+        """The model's answers; ModelFailure where it raises, hangs, exits or prints rubbish."""
+        timeout_s = self._limits.predict_timeout_s
+        if self._connection is None:
+            deadline = self._running.spawned_s + self._limits.start_timeout_s
+            self._connection = self._connect(deadline)
+            timeout_s = max(deadline - time.monotonic(), 0.0)
+        answer = self._ask({"predict": list(inputs)}, timeout_s)
+        outputs = answer.get("outputs")
+        if not isinstance(outputs, list):
+            raise ModelFailure(f"the model answered rubbish: {str(answer)[:200]}")
+        return outputs
+
+    def stamps(self) -> Stamps:
+        """The phase stamps of the start."""
+        inside = self._asked_facts()["stamps"]
+        return Stamps(
+            spawned_s=self._running.spawned_s,
+            sandbox_s=self._running.sandbox_s,
+            interpreter_s=inside["interpreter"],
+            imports_s=inside["imports"],
+            weights_s=inside["weights"],
+        )
+
+    def usage(self) -> Usage:
+        """What was used so far."""
+        group, source = self._running.group_usage()
+        return Usage(
+            peak_memory_bytes=group.peak_memory_bytes,
+            peak_resident_bytes=peak_resident_bytes(self._running.pid),
+            cpu_s=group.cpu_s,
+            source=source,
+        )
+
+    def facts(self) -> Mapping[str, str]:
+        """What the runner found about itself."""
+        return {name: str(value) for name, value in self._asked_facts()["facts"].items()}
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _asked_facts(self) -> dict[str, Any]:
+        if self._facts is None:
+            self._facts = self._ask({"facts": True}, self._limits.predict_timeout_s)
+        return self._facts
+
+    def _connect(self, deadline: float) -> socket.socket:
+        path, glance = str(self._path), time.monotonic() + _GLANCE_S
+        while True:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.connect(path)
+            except OSError:
+                connection.close()
+            else:
+                return connection
+            now = time.monotonic()
+            if now > glance:
+                self._look_after()
+                glance = now + _GLANCE_S
+            if now > deadline:
+                raise ModelFailure(
+                    f"did not listen within {self._limits.start_timeout_s:g} s of its start{self._said()}",
+                    remedy="make the start quicker, or raise resources.start_timeout_s in model.toml",
+                )
+            time.sleep(_POLL_S)
+
+    def _ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        if self._connection is None:
+            raise ModelFailure("was not asked for a prediction yet")
+        waiting = _Patient(self._connection, timeout_s, self._look_after)
+        try:
+            answer = self._exchange(waiting, request)
+        except TimeoutError:
+            raise ModelFailure(
+                f"did not answer within {timeout_s:.3g} s{self._said()}",
+                remedy="make it quicker, or raise resources.start_timeout_s or predict_timeout_s in model.toml",
+            ) from None
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            time.sleep(0.05)  # give a process that is on its way out the time to be gone
+            self._look_after()
+            raise ModelFailure(f"the connection broke: {error}{self._said()}") from error
+        if not isinstance(answer, dict):
+            raise ModelFailure(f"the model answered rubbish: {str(answer)[:200]}")
+        if "error" in answer:
+            raise ModelFailure(_worded(answer["error"]))
+        return answer
+
+    def _look_after(self) -> None:
+        """Raise where the instance is gone, or is filling the disk."""
+        code = self._running.exit_code()
+        if self._running.oom_killed():
+            raise ModelFailure(
+                f"ran out of memory: it may use {self._limits.memory_bytes / 2**20:.0f} MiB",
+                remedy="raise resources.memory_mb in model.toml",
+            )
+        if code is not None:
+            how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+            raise ModelFailure(f"{how} before it answered{self._said()}")
+        free = _free_bytes(self._path.parent)
+        if free < 32 * 2**20:
+            raise DiskFull(f"the disk that holds {self._path.parent} is full", remedy="free some space and go on with --resume")
+        if self._free_at_start - free > self._limits.disk_bytes:
+            raise ModelFailure(
+                f"wrote more than the {self._limits.disk_bytes / 2**20:.0f} MiB that it may write",
+                remedy="raise resources.disk_mb in model.toml",
+            )
+
+    def _said(self) -> str:
+        lines = self._running.output().strip().splitlines()[-8:]
+        return ("; it printed:\n" + "\n".join(f"    {line[:300]}" for line in lines)) if lines else ""
+
+
+class _Patient:
+    """A socket whose reads wait up to a deadline, looking after the other end every now and then."""
+
+    def __init__(self, connection: socket.socket, timeout_s: float, look_after: Callable[[], None]) -> None:
+        self._connection, self._look_after = connection, look_after
+        self._deadline = time.monotonic() + timeout_s
+
+    def sendall(self, data: bytes) -> None:
+        self._connection.settimeout(max(self._deadline - time.monotonic(), 0.001))
+        self._connection.sendall(data)
+
+    def recv(self, size: int) -> bytes:
+        while True:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._connection.settimeout(min(left, _GLANCE_S))
+            try:
+                return self._connection.recv(size)
+            except TimeoutError:
+                self._look_after()
+
+
+def _over_lines(connection: Any, request: Mapping[str, Any]) -> Any:
+    connection.sendall(json.dumps(request).encode() + b"\n")
+    received = bytearray()
+    while not received.endswith(b"\n"):
+        chunk = connection.recv(65536)
+        if not chunk:
+            raise ConnectionError("closed by the instance")
+        received += chunk
+    return json.loads(received)
+
+
+def _over_http(connection: Any, request: Mapping[str, Any]) -> Any:
+    if "facts" in request:
+        head, body = "GET /runtime HTTP/1.1", b""
+    else:
+        head, body = "POST /predict HTTP/1.1", json.dumps({"inputs": request["predict"]}).encode()
+    lines = [head, "Host: localhost", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+    connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+    response = http.client.HTTPResponse(_Readable(connection))  # type: ignore[arg-type] -- it only calls makefile()
+    response.begin()
+    text = response.read()
+    return json.loads(text)
+
+
+class _Readable:
+    """What ``HTTPResponse`` needs of a socket, over one with patience."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def makefile(self, mode: str) -> Any:
+        import io
+
+        connection = self._connection
+
+        class Raw(io.RawIOBase):
+            def readable(self) -> bool:
+                return True
+
+            def readinto(self, buffer: Any) -> int:
+                chunk = connection.recv(len(buffer))
+                buffer[: len(chunk)] = chunk
+                return len(chunk)
+
+        return io.BufferedReader(Raw())
+
+
+def _worded(error: Any) -> str:
+    if not isinstance(error, dict):
+        return f"failed: {error}"
+    where = f" ({error['where']})" if error.get("where") else ""
+    doing = {"load": "loading the model", "predict": "predicting"}.get(error.get("stage", ""), "it")
+    return f"{doing} raised {error.get('type')}: {error.get('message')}{where}"
+
+
+def _free_bytes(folder: Path) -> int:
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize

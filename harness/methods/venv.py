@@ -1,0 +1,69 @@
+"""``venv``: a virtual environment made by uv from the hash-locked wheels, relocatable, packed as tar.gz.
+
+Docs: uv's ``uv venv --relocatable`` and ``PYC_INVALIDATION_MODE``. The interpreter is the target's.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from harness import interpreter, tools, tree
+from harness.methods import hosted, layout
+from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.serving import Served
+from harness.spec import environments
+from harness.spec.weights import LockedModel
+
+ID = "venv"
+FAMILY = "virtual-environment"
+LAYERS = Layers(environment="virtual environment", interface="command line, Unix socket", platform="self-hosted")
+FIDELITY = "measured"
+LIMITS: tuple[Limit, ...] = ()
+REQUIREMENTS: tuple[str, ...] = ()
+REQUIRES = frozenset({"python"})
+PROVIDES = frozenset({"locked-dependencies"})
+
+
+def check() -> Availability:
+    """Ready wherever uv and an interpreter are."""
+    return hosted.check()
+
+
+def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
+    """A folder ``venv/`` with the model and the runner among its packages."""
+    folder = layout.fresh_folder(workdir, "venv")
+    environments.install(
+        locked.lock, folder, cache=options.tool_cache, bytecode=options.bytecode, timeout_s=options.timeout_s
+    )
+    layout.write_sources(locked, hosted.site_packages(folder), bytecode=options.bytecode)
+    return Artifact(
+        method=ID,
+        model=locked.model.name,
+        digest=tree.digest(folder),
+        path=folder,
+        facts={"uv": tools.uv_version(), "interpreter": interpreter.default().version},
+    )
+
+
+def sizes(artifact: Artifact) -> Sizes:
+    """Packed: the tar.gz. Unpacked: the environment, without the interpreter that the target has."""
+    return hosted.folder_sizes(artifact)
+
+
+def install(artifact: Artifact, target: Path) -> Installed:
+    """Unpack the archive on the target."""
+    return hosted.install_archive(artifact, target)
+
+
+def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
+    """``bin/python -m harness_runner serve``, in bounds."""
+    python = str(installed.root) + "/bin/python"
+    return hosted.serving(
+        installed, limits, lambda socket: [python, "-m", "harness_runner", "serve", "--socket", str(socket)]
+    )
+
+
+def remove(artifact: Artifact) -> None:
+    """Delete the environment and its archive."""
+    hosted.remove(artifact)

@@ -1,0 +1,63 @@
+"""Where things lie: the one cache folder, the sample models and scenarios, the results folder.
+
+The cache holds everything that can be made again: wheels, locks, tool environments, built
+artifacts, the private Docker engine's data. ``HARNESS_CACHE`` moves it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.errors import BadInput
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def cache() -> Path:
+    """The cache folder, made if it is not there.
+
+    For root it is under ``/var/cache``, not in root's home: models run as an unprivileged user,
+    and that user must be able to walk to the artifact.
+    """
+    given = os.environ.get("HARNESS_CACHE")
+    if given:
+        path = Path(given).expanduser().absolute()
+    elif os.geteuid() == 0:
+        path = Path("/var/cache/ml-packaging-harness")
+    else:
+        path = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "ml-packaging-harness"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(
+            f"the cache folder cannot be made: {error.strerror}",
+            file=path,
+            remedy="set HARNESS_CACHE to a folder that you can write to",
+        ) from error
+    return path
+
+
+def walkable_by_others(path: Path) -> bool:
+    """Whether an unprivileged user can reach ``path``: every folder above it is searchable by others."""
+    return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents] if parent.is_dir())
+
+
+def data(kind: str) -> Path:
+    """The folder of shipped data: ``sample_models``, ``scenarios`` or ``results``.
+
+    In a checkout it lies beside the package, in an installed wheel inside it.
+    """
+    inside = PACKAGE / "_data" / kind
+    return inside if inside.is_dir() else PACKAGE.parent / kind
+
+
+def results(given: Path | None = None) -> Path:
+    """Where runs land: ``--results``, else ``HARNESS_RESULTS``, else the checkout's ``results/``, else ``./results``."""
+    if given is not None:
+        return given.absolute()
+    if os.environ.get("HARNESS_RESULTS"):
+        return Path(os.environ["HARNESS_RESULTS"]).expanduser().absolute()
+    if (PACKAGE / "_data").is_dir():
+        return Path.cwd() / "results"
+    return PACKAGE.parent / "results"

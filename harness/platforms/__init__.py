@@ -1,0 +1,1 @@
+"""What methods run on: this host, the Docker engine, an image registry."""

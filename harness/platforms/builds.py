@@ -1,0 +1,216 @@
+"""Images in the engine: build them, look into their layers, weigh them, remove them.
+
+docker-py and Debian's engine offer the legacy builder; nothing here relies on BuildKit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import stat
+import tarfile
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from harness import paths, process
+from harness.errors import BuildFailure
+from harness.platforms.engine import Engine, asking, refusal
+
+#: On every image and build stage of ours, with the tag that was being built.
+BUILD_LABEL = "ml-packaging-harness.build"
+
+_DOCKERFILE = "Dockerfile.harness"
+_LOG_LINES = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuiltImage:
+    """An image that was built: its id (a digest of its configuration and layers), its tag, the end of the log."""
+
+    id: str
+    tag: str
+    log: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnpackedSize:
+    """Apparent bytes and files over all layers; hard links count once, marks of deleted files don't count.
+
+    A file that a later layer replaces counts twice, as it lies on the disk twice. ``source`` is ``layers``
+    (their folders, exact) or ``archive`` (the engine's export of the image).
+    """
+
+    total_bytes: int
+    files: int
+    source: Literal["layers", "archive"]
+
+
+# --- building ------------------------------------------------------------------------------------
+
+
+def build_image(
+    engine: Engine,
+    context: Path,
+    dockerfile: str,
+    tag: str,
+    *,
+    no_cache: bool = False,
+    labels: Mapping[str, str] | None = None,
+    network: str = "none",
+) -> BuiltImage:
+    """Build the text ``dockerfile`` with the folder ``context``; BuildFailure with the log's end if it fails.
+
+    Intermediate containers are removed. Images of earlier stages stay, as the cache of a rebuild: call
+    :func:`prune_stages` where that is not wanted.
+    """
+    lines: deque[str] = deque(maxlen=_LOG_LINES)
+    built = ""
+    with (
+        _context(context, label_stages(dockerfile, tag)) as stream,
+        asking(engine, f"building {tag}") as asked,
+    ):
+        answers = asked.build(
+            fileobj=stream,
+            custom_context=True,
+            dockerfile=_DOCKERFILE,
+            tag=tag,
+            nocache=no_cache,
+            labels=dict(labels or {}),
+            network_mode=network,
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        for answer in answers:
+            if "error" in answer:
+                lines.append(str(answer["error"]))
+                failed = refusal(f"building {tag}", "\n".join(lines))
+                raise failed if not isinstance(failed, BuildFailure) else BuildFailure(
+                    f"building the image {tag} failed", log="\n".join(lines)
+                )
+            lines.extend(str(answer.get("stream", "")).rstrip().splitlines())
+            built = answer.get("aux", {}).get("ID", built)
+        image = asked.inspect_image(built or tag)
+    return BuiltImage(id=image["Id"], tag=tag, log="\n".join(lines))
+
+
+def label_stages(dockerfile: str, tag: str) -> str:
+    """``dockerfile`` with a label after each FROM: the legacy builder leaves stages behind without any name."""
+    return re.sub(r"(?im)^(FROM\s.*)$", rf'\1\nLABEL {BUILD_LABEL}="{tag}"', dockerfile)
+
+
+def prune_stages(engine: Engine, tag: str) -> int:
+    """Remove the unnamed images that builds of ``tag`` left; the bytes that became free."""
+    with asking(engine, f"removing the build stages of {tag}") as asked:
+        filters = {"dangling": True, "label": [f"{BUILD_LABEL}={tag}"]}
+        return int(asked.prune_images(filters=filters).get("SpaceReclaimed", 0))
+
+
+def remove_image(engine: Engine, image: str) -> None:
+    """Remove the tag or image, and the layers that nothing else uses; nothing happens if it is not there."""
+    import docker  # type: ignore[import-untyped,unused-ignore] -- see engine.asking
+
+    with asking(engine, f"removing {image}") as asked, contextlib.suppress(docker.errors.NotFound):
+        asked.remove_image(image, force=True)
+
+
+@contextlib.contextmanager
+def _context(folder: Path, dockerfile: str) -> Iterator[IO[bytes]]:
+    """The folder as a tar stream with its files' own dates, spooled to the disk, and the Dockerfile."""
+    with process.disk_full_named(folder), tempfile.TemporaryFile(dir=_spool()) as stream:
+        with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for parent, folders, names in os.walk(folder):
+                folders.sort()
+                for name in sorted([*folders, *names]):
+                    path = Path(parent, name)
+                    tar.add(path, arcname=path.relative_to(folder).as_posix(), recursive=False, filter=_owned_by_root)
+            entry = tarfile.TarInfo(_DOCKERFILE)
+            text = dockerfile.encode()
+            entry.size = len(text)
+            tar.addfile(entry, io.BytesIO(text))
+        stream.seek(0)
+        yield stream
+
+
+def _spool() -> Path:
+    folder = paths.cache() / "tmp"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    return entry
+
+
+# --- layers and sizes ----------------------------------------------------------------------------
+
+
+def image_layers(engine: Engine, image: str) -> tuple[Path, ...] | None:
+    """The folders on this host that hold the image's layers, the topmost first; None if they can't be seen from here."""
+    with asking(engine, f"looking into {image}") as asked:
+        driver: Mapping[str, Any] = asked.inspect_image(image).get("GraphDriver") or {}
+    data = driver.get("Data") or {}
+    if engine.socket is None or driver.get("Name") != "overlay2" or "UpperDir" not in data:
+        return None
+    folders = tuple(Path(part) for part in [data["UpperDir"], *data.get("LowerDir", "").split(":")] if part)
+    return folders if all(os.access(folder, os.R_OK | os.X_OK) for folder in folders) else None
+
+
+def unpacked_size(engine: Engine, image: str) -> UnpackedSize:
+    """What the image takes when it is unpacked on a node."""
+    folders = image_layers(engine, image)
+    if folders is not None:
+        return size_of_layers(folders)
+    with asking(engine, f"exporting {image}") as asked, tempfile.TemporaryFile(dir=_spool()) as stream:
+        for chunk in asked.get_image(image):
+            stream.write(chunk)
+        stream.seek(0)
+        return size_of_archive(stream)
+
+
+def size_of_layers(folders: tuple[Path, ...]) -> UnpackedSize:
+    """The sum over overlay2's layer folders, where a deleted file is a character device 0/0."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for folder in folders:
+        for parent, folders_below, names in os.walk(folder):
+            links = [name for name in folders_below if os.path.islink(os.path.join(parent, name))]
+            for name in [*names, *links]:
+                found = os.lstat(os.path.join(parent, name))
+                whiteout = stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
+                if not whiteout and (found.st_dev, found.st_ino) not in seen:
+                    seen.add((found.st_dev, found.st_ino))
+                    total += found.st_size
+    return UnpackedSize(total_bytes=total, files=len(seen), source="layers")
+
+
+def size_of_archive(stream: IO[bytes]) -> UnpackedSize:
+    """The same from the archive of ``docker save``, where a deleted file is an empty one called ``.wh.*``.
+
+    The layers are the archive's members that are archives themselves: ``*/layer.tar`` or blobs by digest.
+    """
+    total = files = 0
+    with tarfile.open(fileobj=stream, mode="r:") as outer:
+        for member in outer:
+            content = outer.extractfile(member) if member.isfile() else None
+            if content is None:
+                continue
+            try:
+                layer = tarfile.open(fileobj=content, mode="r:*")
+            except tarfile.TarError:
+                continue  # the manifest, the configuration
+            with layer:
+                for entry in layer:
+                    if entry.isdir() or entry.islnk() or Path(entry.name).name.startswith(".wh."):
+                        continue
+                    files += 1
+                    total += len(entry.linkname) if entry.issym() else entry.size
+    return UnpackedSize(total_bytes=total, files=files, source="archive")

@@ -1,0 +1,435 @@
+"""Base images: Debian's Python in as little as is sound, or the official image where a registry is in reach.
+
+Which one was used is in the record, by digest. What is in the engine already is used again, so that the
+base does not change between two runs because the network did.
+
+Environment: ``HARNESS_BASE_IMAGE`` names another image, local or to be pulled (``{minor}`` in it stands for
+``3.11``); ``HARNESS_REGISTRY`` is ``auto``, ``on`` (a registry or nothing) or ``off`` (never ask one).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import platform
+import re
+import shutil
+import tarfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from harness import paths, process, tools
+from harness.errors import BadInput, BuildFailure, CheckFailure, MissingComponent
+from harness.platforms import builds, containers
+from harness.platforms.engine import Engine, Say, asking, client
+
+#: Debian's release for each Python: no release has two.
+SUITES = {"3.9": "bullseye", "3.11": "bookworm", "3.13": "trixie"}
+
+REPOSITORY = "ml-packaging-harness/base"
+_LABEL = "ml-packaging-harness"
+_ASK_S = 5.0
+_ASK_AGAIN_S = 3600.0
+_BUILD_S = 900.0
+# Everything in the image is at most this old (2023-01-27), so that the same packages give the same bytes.
+_EPOCH = 1674777600
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_UNREACHABLE = ("Could not resolve", "Failed to fetch", "Unable to connect", "Could not connect", "Connection timed out")
+
+# What wheels from PyPI need of the system: the whole standard library, the C++ runtime, zlib, time zones and
+# a locale; and a shell with the plain tools, for RUN in Dockerfiles.
+_PACKAGES = (
+    *("base-files", "coreutils", "dash", "libc-bin", "libgcc-s1", "libpython3-stdlib", "libstdc++6"),
+    *("python3-minimal", "tzdata", "zlib1g"),
+)
+# Debian keeps this part of the standard library, which Python 3.12 dropped, in a package of its own.
+_PACKAGES_BEFORE_312 = ("python3-distutils",)
+# Dependencies that only installing packages needs.
+_DROPPED = ("debconf", "debianutils", "dpkg", "mawk", "tar", "mime-support", "mailcap", "perl-base")
+
+# /bin and the like are links into /usr, as the packages' own scripts have expected for years.
+_SETUP_HOOK = 'for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
+
+# Packages are unpacked without being configured (mmdebstrap's "extract"), so what their scripts would do and
+# what an image needs is done here. The bytecode of the standard library does not depend on dates, which the
+# archive changes: with Debian's own, dated, bytecode every start would compile the library anew.
+_FINISH_HOOK = r"""
+set -eu
+root="$1"
+mkdir -p "$root/var/lib/dpkg/status.d"
+for deb in "$root"/var/cache/apt/archives/*.deb; do
+    name="$(dpkg-deb --field "$deb" Package)"
+    case " $DROPPED " in
+        *" $name "*) dpkg-deb --fsys-tarfile "$deb" | tar -t | grep -v '/$' | (cd "$root" && xargs -d '\n' rm -f) ;;
+        *) dpkg-deb --field "$deb" > "$root/var/lib/dpkg/status.d/$name" ;;
+    esac
+done
+printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n' > "$root/etc/passwd"
+printf 'nonroot:x:65532:65532:nonroot:/tmp:/usr/sbin/nologin\n' >> "$root/etc/passwd"
+printf 'root:x:0:\nnogroup:x:65534:\nnonroot:x:65532:\n' > "$root/etc/group"
+cp "$root/usr/share/base-files/nsswitch.conf" "$root/etc/nsswitch.conf"
+ln -sf /usr/share/zoneinfo/Etc/UTC "$root/etc/localtime"
+rm -rf "$root"/usr/share/doc "$root"/usr/share/man "$root"/usr/share/info "$root"/usr/share/locale \
+    "$root"/usr/share/lintian "$root"/usr/share/bug "$root"/usr/share/menu "$root"/usr/share/perl5 \
+    "$root"/usr/share/debconf "$root"/usr/share/zoneinfo/right "$root"/usr/share/zoneinfo/posix \
+    "$root"/usr/share/dpkg "$root"/usr/lib/dpkg "$root"/etc/dpkg "$root"/etc/hostname "$root"/etc/resolv.conf
+find "$root" -xdev -type f -perm /6000 -exec chmod ug-s {} +
+chroot "$root" /sbin/ldconfig
+rm -rf "$root"/var/cache/ldconfig
+chroot "$root" /usr/bin/python3 -I -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3 \
+    "/usr/lib/python$MINOR"
+rm -rf "$root"/tmp/* "$root"/var/log/*
+"""
+
+# A pulled image's library: official images come without bytecode for it, and a read-only container can't write it.
+_DERIVED = """FROM {name}
+RUN ["{python}", "-c", "import compileall, sysconfig; sys_lib = sysconfig.get_path('stdlib'); \\
+compileall.compile_dir(sys_lib, quiet=2, force=True, legacy=False, \\
+invalidation_mode=__import__('py_compile').PycInvalidationMode.UNCHECKED_HASH)"]
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseImage:
+    """A base image in the engine. ``reference`` is its id, ``source`` where it came from, ``python`` its interpreter."""
+
+    reference: str
+    tag: str
+    source: str
+    python: str
+    python_minor: str
+    packages: tuple[str, ...]
+
+
+# --- what methods ask for ------------------------------------------------------------------------
+
+
+def base(engine: Engine, python_minor: str, *, packages: Sequence[str] = (), say: Say = lambda _: None) -> BaseImage:
+    """The image that ships: Python ``python_minor`` (``3.11``) and Debian's ``packages`` besides, made if not there.
+
+    MissingComponent where neither a registry nor Debian's archive is in reach, or no release has this Python.
+    """
+    _check_packages(packages)
+    given, wanted = os.environ.get("HARNESS_BASE_IMAGE"), os.environ.get("HARNESS_REGISTRY", "auto")
+    if wanted not in ("auto", "on", "off"):
+        raise BadInput("is not auto, on or off", key="HARNESS_REGISTRY", value=wanted, remedy="unset it")
+    official = (given or "python:{minor}-slim").replace("{minor}", python_minor)
+    with tools.alone(paths.cache() / "base" / "lock"):
+        if given:
+            return _derive(engine, official, python_minor, say)
+        # System packages are Debian's, and an official image could only get them with a network in its build.
+        if wanted != "off" and not packages:
+            found = _present(engine, asked_for=official, minor=python_minor)
+            if found is None and (wanted == "on" or not _present_by_tag(engine, python_minor, packages)):
+                found = _official(engine, official, python_minor, say, insist=wanted == "on")
+            if found is not None:
+                return found
+        return _present_by_tag(engine, python_minor, packages) or _debian(engine, python_minor, packages, say)
+
+
+def build_base(engine: Engine, python_minor: str, *, packages: Sequence[str] = (), say: Say = lambda _: None) -> BaseImage:
+    """The image for build stages: the same with uv at ``/usr/local/bin/uv``."""
+    below = base(engine, python_minor, packages=packages, say=say)
+    program = tools.uv()
+    key = hashlib.sha256(f"{below.reference} {_file_digest(program)}".encode()).hexdigest()[:12]
+    tag = f"{REPOSITORY}:{python_minor}-build-{key}"
+    found = _inspected(engine, tag)
+    if found is None:
+        say("adding uv to the base image")
+        with process.temporary_folder("build-base") as folder, process.disk_full_named(folder):
+            shutil.copyfile(program, folder / "uv")
+            (folder / "uv").chmod(0o755)
+            os.utime(folder / "uv", (_EPOCH, _EPOCH))
+            builds.build_image(engine, folder, f"FROM {below.tag}\nCOPY uv /usr/local/bin/uv\n", tag)
+        found = _inspected(engine, tag)
+        assert found is not None
+    return _record(found, tag)
+
+
+def recipe(python_minor: str, packages: Sequence[str] = ()) -> str:
+    """A digest of everything of ours that decides what Debian's base image holds."""
+    parts = [SUITES.get(python_minor, ""), *_included(python_minor, packages), *_DROPPED, _SETUP_HOOK, _FINISH_HOOK]
+    parts += [str(_EPOCH), platform.machine(), json.dumps(_configuration(python_minor, (), ""), sort_keys=True)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
+
+def command(python_minor: str, packages: Sequence[str], target: Path) -> list[str]:
+    """The mmdebstrap command line that writes the root file system to ``target``; its default is Debian's archive."""
+    return [
+        *("mmdebstrap", "--variant=extract", "--format=tar", "--skip=output/dev"),
+        f"--include={','.join(_included(python_minor, packages))}",
+        f"--setup-hook={_SETUP_HOOK}",
+        f"--extract-hook={_FINISH_HOOK}",
+        SUITES[python_minor],
+        str(target),
+    ]
+
+
+# --- from a registry -----------------------------------------------------------------------------
+
+
+def _official(engine: Engine, name: str, minor: str, say: Say, *, insist: bool) -> BaseImage | None:
+    """The image ``name`` of a registry, with its library compiled; None where no registry answers soon."""
+    silent = paths.cache() / "base" / "no-registry"
+    if not insist and silent.exists() and time.time() - silent.stat().st_mtime < _ASK_AGAIN_S:
+        return None
+    say(f"asking a registry for {name}")
+    if not _offered(engine, name):
+        if insist:
+            raise MissingComponent(
+                f"no registry offers {name} within {_ASK_S:g} s", remedy="unset HARNESS_REGISTRY to use Debian's packages"
+            )
+        silent.touch()
+        return None
+    silent.unlink(missing_ok=True)
+    return _derive(engine, name, minor, say)
+
+
+def _offered(engine: Engine, name: str) -> bool:
+    """Whether the engine's registry answers for ``name`` in time; nothing is downloaded."""
+    import docker  # type: ignore[import-untyped,unused-ignore] -- see engine.asking
+    import requests  # type: ignore[import-untyped,unused-ignore]
+
+    asked = client(engine)
+    usual, asked.timeout = asked.timeout, _ASK_S
+    try:
+        with process.ledger.waiting_for("engine"):
+            asked.inspect_distribution(name)
+    except (docker.errors.DockerException, requests.exceptions.RequestException):
+        return False
+    finally:
+        asked.timeout = usual
+    return True
+
+
+def _derive(engine: Engine, name: str, minor: str, say: Say) -> BaseImage:
+    """``name`` (pulled if it is not there) with the standard library compiled, and what it is in its labels."""
+    image = _inspected(engine, name)
+    if image is None:
+        say(f"pulling {name}")
+        _pull(engine, name)
+        image = _inspected(engine, name)
+        if image is None:
+            raise CheckFailure(f"{name} was pulled, but the engine does not have it")
+    key = hashlib.sha256(f"{image['Id']} {_DERIVED}".encode()).hexdigest()[:12]
+    tag = f"{REPOSITORY}:{minor}-{key}"
+    found = _inspected(engine, tag)
+    if found is None:
+        say(f"compiling the standard library of {name}")
+        python = _interpreter(engine, name, minor)
+        digests = image.get("RepoDigests") or []
+        labels = {
+            f"{_LABEL}.asked": name,
+            f"{_LABEL}.source": f"registry:{digests[0]}" if digests else f"image:{name}@{image['Id']}",
+            f"{_LABEL}.python": python,
+            f"{_LABEL}.minor": minor,
+        }
+        with process.temporary_folder("derive") as folder:
+            builds.build_image(engine, folder, _DERIVED.format(name=name, python=python), tag, labels=labels)
+        found = _inspected(engine, tag)
+        assert found is not None
+    return _record(found, tag)
+
+
+def _pull(engine: Engine, name: str) -> None:
+    with asking(engine, f"pulling {name}") as asked:
+        repository, _, tag = name.partition("@") if "@" in name else name.rpartition(":")
+        for answer in asked.pull(repository or name, tag=tag or None, stream=True, decode=True):
+            if "error" in answer:
+                raise MissingComponent(
+                    f"{name} can't be pulled: {answer['error']}",
+                    remedy="name an image that can be pulled or is in the engine with HARNESS_BASE_IMAGE, or unset it",
+                )
+
+
+def _interpreter(engine: Engine, image: str, minor: str) -> str:
+    """Where the image has its Python; BadInput if that is another than ``minor``."""
+    say = "import sys; print(sys.executable, '%d.%d' % sys.version_info[:2])"
+    with containers.running(
+        engine, image, entrypoint=["python3", "-c", say], memory_bytes=256 * 2**20, processes=64
+    ) as container:
+        code = container.wait(60)
+        said = container.output().split()
+    if code != 0 or len(said) != 2:
+        raise BadInput("has no python3 that runs", key="HARNESS_BASE_IMAGE", value=image, remedy="name a Python image")
+    if said[1] != minor:
+        raise BadInput(
+            f"has Python {said[1]}, not {minor}", key="HARNESS_BASE_IMAGE", value=image, remedy="write {minor} in its name"
+        )
+    return said[0]
+
+
+# --- from Debian's packages ----------------------------------------------------------------------
+
+
+def _debian(engine: Engine, minor: str, packages: Sequence[str], say: Say) -> BaseImage:
+    """The image of Debian's packages: from the cached archive, which is made if it is not there."""
+    tag = f"{REPOSITORY}:{minor}-{recipe(minor, packages)}"
+    if minor not in SUITES:
+        raise MissingComponent(
+            f"no Debian release has Python {minor}, and no registry answers",
+            remedy=f"use Python {', '.join(SUITES)}, or name an image that has it with HARNESS_BASE_IMAGE",
+        )
+    archive = paths.cache() / "base" / f"{tag.partition(':')[2]}.tar"
+    if not archive.is_file():
+        _make_archive(archive, tag, minor, packages, say)
+    say("loading the base image")
+    with archive.open("rb") as stream, asking(engine, f"loading {tag}") as asked:
+        for answer in asked.load_image(stream, quiet=True):
+            if "error" in answer:
+                raise BuildFailure(f"loading {tag} failed", log=str(answer["error"]), remedy=f"delete {archive}")
+    found = _inspected(engine, tag)
+    if found is None:
+        raise CheckFailure(f"the engine loaded {archive}, but has no {tag}", remedy=f"delete {archive}")
+    return _record(found, tag)
+
+
+def _make_archive(archive: Path, tag: str, minor: str, packages: Sequence[str], say: Say) -> None:
+    if shutil.which("mmdebstrap") is None:
+        raise MissingComponent(
+            "there is no base image, no registry that answers, and no mmdebstrap to make one from Debian's packages",
+            remedy="apt-get install mmdebstrap, or name an image that is in the engine with HARNESS_BASE_IMAGE",
+        )
+    say(f"making a base image from Debian {SUITES[minor]} (about 20 s)")
+    # Readable: apt downloads as a user of its own.
+    with process.temporary_folder("base", readable=True) as folder, process.disk_full_named(folder):
+        target = folder / "root.tar"
+        env = process.network_environment(
+            folder, SOURCE_DATE_EPOCH=str(_EPOCH), PYTHONHASHSEED="0", DROPPED=" ".join(_DROPPED), MINOR=minor
+        )
+        done = process.run(command(minor, packages, target), env=env, timeout_s=_BUILD_S)
+        if done.returncode != 0:
+            raise _not_made(done.output, minor)
+        unfinished = archive.with_suffix(".part")
+        with unfinished.open("wb") as stream:
+            write_image(target, stream, tag=tag, minor=minor)
+        unfinished.replace(archive)
+
+
+def _not_made(output: str, minor: str) -> BuildFailure | MissingComponent:
+    said = [line for line in output.splitlines() if line.startswith(("E:", "Err:", "W: Failed"))]
+    if any(sign in output for sign in _UNREACHABLE):
+        return MissingComponent(
+            "neither a registry nor Debian's archive is in reach: " + (said[0] if said else "no answer"),
+            remedy="check the network and its proxy, or name an image in the engine with HARNESS_BASE_IMAGE",
+        )
+    return BuildFailure(f"mmdebstrap could not make Debian {SUITES[minor]}", log="\n".join(said) or output)
+
+
+def write_image(root: Path, stream: IO[bytes], *, tag: str, minor: str) -> None:
+    """Write the root file system ``root`` (a tar) as an archive that ``docker load`` takes; the same bytes every time."""
+    with root.open("rb") as file:
+        layer = hashlib.file_digest(file, "sha256").hexdigest()
+    config = json.dumps(_configuration(minor, _packages_in(root), layer), sort_keys=True).encode()
+    name = hashlib.sha256(config).hexdigest() + ".json"
+    manifest = [{"Config": name, "RepoTags": [tag], "Layers": [f"{layer}/layer.tar"]}]
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for member, content in ((name, config), ("manifest.json", json.dumps(manifest).encode())):
+            tar.addfile(_entry(member, len(content)), io.BytesIO(content))
+        with root.open("rb") as file:
+            tar.addfile(_entry(f"{layer}/layer.tar", root.stat().st_size), file)
+
+
+def _entry(name: str, size: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mtime = size, _EPOCH
+    return entry
+
+
+def _configuration(minor: str, packages: Sequence[str], layer: str) -> dict[str, Any]:
+    """The image's configuration. Its date is fixed, so the image's id depends on its contents alone."""
+    date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(_EPOCH))
+    labels = {
+        f"{_LABEL}.source": f"mmdebstrap {SUITES.get(minor, '')}",
+        f"{_LABEL}.python": f"/usr/bin/python{minor}",
+        f"{_LABEL}.minor": minor,
+        f"{_LABEL}.packages": " ".join(packages),
+    }
+    return {
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+        "os": "linux",
+        "created": date,
+        "config": {"Env": [f"PATH={_PATH}", "LANG=C.UTF-8"], "Cmd": ["python3"], "Labels": labels},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
+        "history": [{"created": date, "created_by": labels[f"{_LABEL}.source"]}],
+    }
+
+
+def _packages_in(root: Path) -> list[str]:
+    """``name=version`` of every package in the root file system."""
+
+    def found() -> Iterator[str]:
+        with tarfile.open(root, mode="r:") as tar:
+            for entry in tar:
+                content = tar.extractfile(entry) if entry.isfile() and "/dpkg/status.d/" in entry.name else None
+                if content is not None:
+                    fields = dict(re.findall(r"(?m)^(Package|Version): (.*)$", content.read().decode()))
+                    yield f"{fields['Package']}={fields['Version']}"
+
+    return sorted(found())
+
+
+def _included(minor: str, packages: Sequence[str]) -> list[str]:
+    older = _PACKAGES_BEFORE_312 if tuple(map(int, minor.split("."))) < (3, 12) else ()
+    return sorted({*_PACKAGES, *older, *packages})
+
+
+def _check_packages(packages: Sequence[str]) -> None:
+    for package in packages:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]+", package):
+            raise BadInput(
+                "is not the name of a Debian package", key="system_packages", value=package, remedy="write names only"
+            )
+
+
+# --- what the engine has -------------------------------------------------------------------------
+
+
+def _present(engine: Engine, *, asked_for: str, minor: str) -> BaseImage | None:
+    """An image that was derived from ``asked_for`` earlier, the newest first."""
+    labels = [f"{_LABEL}.asked={asked_for}", f"{_LABEL}.minor={minor}"]
+    with asking(engine, "looking for a base image") as asked:
+        found = asked.images(name=REPOSITORY, filters={"label": labels})
+    for image in sorted(found, key=lambda one: -int(one.get("Created", 0))):
+        for tag in image.get("RepoTags") or []:
+            if "-build-" not in tag and (inspected := _inspected(engine, tag)) is not None:
+                return _record(inspected, tag)
+    return None
+
+
+def _present_by_tag(engine: Engine, minor: str, packages: Sequence[str]) -> BaseImage | None:
+    tag = f"{REPOSITORY}:{minor}-{recipe(minor, packages)}"
+    found = _inspected(engine, tag)
+    return None if found is None else _record(found, tag)
+
+
+def _inspected(engine: Engine, name: str) -> dict[str, Any] | None:
+    import docker
+
+    with asking(engine, f"looking for {name}") as asked, contextlib.suppress(docker.errors.NotFound):
+        found: dict[str, Any] = asked.inspect_image(name)
+        return found
+    return None
+
+
+def _record(image: dict[str, Any], tag: str) -> BaseImage:
+    labels = (image.get("Config") or {}).get("Labels") or {}
+    return BaseImage(
+        reference=image["Id"],
+        tag=tag,
+        source=labels.get(f"{_LABEL}.source", ""),
+        python=labels.get(f"{_LABEL}.python", "/usr/bin/python3"),
+        python_minor=labels.get(f"{_LABEL}.minor", ""),
+        packages=tuple(labels.get(f"{_LABEL}.packages", "").split()),
+    )
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

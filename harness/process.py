@@ -1,0 +1,387 @@
+"""The only place that starts processes: logged, timed, bounded, cancellable, and ended whatever happens.
+
+Every process gets an environment composed here, never the inherited one: a developer's
+``PYTHONDONTWRITEBYTECODE=1`` makes starts several times slower, and an environment holds secrets.
+What must not outlive the harness is told to a watchdog (:mod:`harness.watchdog`), which ends it even
+after SIGKILL.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import itertools
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import cgroup, paths, watchdog
+from harness.errors import DiskFull, MissingComponent
+from harness.sandbox import Policy, die_with_parent, user_for
+
+log = logging.getLogger(__name__)
+
+_TAIL_BYTES = 64 * 1024
+
+#: What a tool that downloads may inherit: where to fetch from, through what, and whom to trust.
+_NETWORK_VARIABLES = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "no_proxy", "all_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "NETRC"),
+    *("PIP_CONFIG_FILE", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_DEFAULT_TIMEOUT"),
+    *("UV_CONFIG_FILE", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completed:
+    """A process that ended by itself."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    wall_s: float
+
+    @property
+    def output(self) -> str:
+        """What it printed, both streams."""
+        return "\n".join(part for part in (self.stdout.strip(), self.stderr.strip()) if part)
+
+
+class TimedOut(Exception):
+    """A process did not end in time and was killed; ``output`` is what it had printed."""
+
+    def __init__(self, argv: Sequence[str], timeout_s: float, output: str) -> None:
+        super().__init__(f"{Path(argv[0]).name} did not end within {timeout_s:g} s")
+        self.output = output
+
+
+# --- time that is not the harness's own ---------------------------------------------------------
+
+
+class Ledger:
+    """How many seconds were spent waiting for others, by kind; only the outermost wait counts."""
+
+    def __init__(self) -> None:
+        self.spent_s: dict[str, float] = {}
+        self._depth = 0
+
+    @contextlib.contextmanager
+    def waiting_for(self, kind: str) -> Iterator[None]:
+        """Count the time inside as spent by ``kind`` (``tools``, ``instances``, ``engine``)."""
+        self._depth += 1
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                self.spent_s[kind] = self.spent_s.get(kind, 0.0) + time.monotonic() - begin
+
+
+ledger = Ledger()
+
+
+# --- environments and folders --------------------------------------------------------------------
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """The environment of everything we start: a plain PATH, UTF-8, a home of its own, and ``more``."""
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        **more,
+    }
+
+
+def network_environment(home: Path, **more: str) -> dict[str, str]:
+    """The same for tools that download: proxies, certificates and package indexes of the user pass through."""
+    passed = {name: os.environ[name] for name in _NETWORK_VARIABLES if name in os.environ}
+    own_home = os.environ.get("HOME", str(home))
+    # pip and uv read their configuration (mirrors, certificates) below the user's home.
+    return environment(home, **passed, HOME=own_home, XDG_CACHE_HOME=str(paths.cache() / "xdg"), **more)
+
+
+@contextlib.contextmanager
+def temporary_folder(prefix: str, *, readable: bool = False) -> Iterator[Path]:
+    """A folder below the cache that is gone afterwards, also when the harness is killed.
+
+    ``readable`` lets the unprivileged user that models run as walk through it.
+    """
+    parent = paths.cache() / "tmp"
+    with disk_full_named(parent):
+        parent.mkdir(mode=0o755, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=parent))
+    if readable:
+        folder.chmod(0o755)
+    with guarded(folder=str(folder)):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def disk_full_named(where: Path) -> Iterator[None]:
+    """Turn 'no space left' into DiskFull, which says where and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DiskFull(
+                f"the disk that holds {error.filename or where} is full",
+                remedy=f"free some space (the cache, {paths.cache()}, can be deleted) and go on with --resume",
+            ) from error
+        raise
+
+
+# --- the watchdog --------------------------------------------------------------------------------
+
+
+class _Watchdog:
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._process: subprocess.Popen[str] | None = None
+
+    def tell(self, entry: Mapping[str, Any]) -> None:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", watchdog.__file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={},
+                cwd="/",
+                text=True,
+                start_new_session=True,
+            )
+            atexit.register(self._dismiss)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(entry) + "\n")
+            self._process.stdin.flush()
+
+    def number(self) -> int:
+        return next(self._numbers)
+
+    def _dismiss(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=10)
+
+
+_watchdog = _Watchdog()
+
+
+@contextlib.contextmanager
+def guarded(**what: Any) -> Iterator[None]:
+    """While inside, have the watchdog end ``what`` should the harness be killed (see ``watchdog.end``)."""
+    number = _watchdog.number()
+    _watchdog.tell({"id": number, "do": what})
+    try:
+        yield
+    finally:
+        _watchdog.tell({"id": number})
+
+
+# --- bounds --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def bounds(
+    *, memory_bytes: int, processes: int, disk_bytes: int, cpus: float | None = None, needed: Sequence[Path] = ()
+) -> Iterator[Policy]:
+    """A policy with a control group of its own, which is gone afterwards with every process in it.
+
+    ``needed`` are the folders that the process must reach; they decide whether it can run unprivileged.
+    """
+    group = cgroup.create(f"harness-{os.getpid()}-{os.urandom(4).hex()}")
+    folders = [str(folder) for folder in group.folders.values()] if group else []
+    with guarded(control_group=folders):
+        try:
+            if group is not None:
+                group.limit(memory_bytes=memory_bytes, cpus=cpus, pids=processes)
+            yield Policy(
+                memory_bytes=memory_bytes,
+                processes=processes,
+                disk_bytes=disk_bytes,
+                group=group,
+                user_id=user_for(*needed),
+                visible=tuple(needed),
+            )
+        finally:
+            if group is not None:
+                group.kill_and_remove()
+
+
+# --- processes that end by themselves ------------------------------------------------------------
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    timeout_s: float,
+    cwd: Path | None = None,
+    stdin: str | None = None,
+    policy: Policy | None = None,
+    kind: str = "tools",
+) -> Completed:
+    """Run a tool to its end. TimedOut where it takes longer; MissingComponent where there is no such program."""
+    log.debug("run: %s", " ".join(argv))
+    begin = time.monotonic()
+    with ledger.waiting_for(kind):
+        process = _popen(argv, env=env, cwd=cwd, policy=policy, stdin=subprocess.PIPE if stdin is not None else None)
+        with guarded(process_group=process.pid):
+            try:
+                stdout, stderr = process.communicate(stdin, timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                _end_group(process)
+                stdout, stderr = process.communicate()
+                raise TimedOut(argv, timeout_s, f"{stdout}\n{stderr}") from None
+            finally:
+                _end_group(process)
+    wall_s = time.monotonic() - begin
+    log.debug("ended with %d after %.2f s: %s", process.returncode, wall_s, argv[0])
+    return Completed(
+        argv=tuple(argv), returncode=process.returncode, stdout=stdout, stderr=stderr, wall_s=wall_s
+    )
+
+
+def _popen(
+    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, policy: Policy | None, stdin: int | None
+) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=stdin if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=policy.entry() if policy else die_with_parent,  # noqa: PLW1509 -- see Child
+        )
+    except FileNotFoundError as error:
+        raise MissingComponent(f"there is no program {argv[0]}", remedy="'harness doctor' says what is missing") from error
+
+
+def _end_group(process: subprocess.Popen[Any]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+# --- processes that serve ------------------------------------------------------------------------
+
+
+class Child:
+    """A process that runs until it is ended; the end of what it prints is kept.
+
+    It is put in bounds between fork and exec, so ``exec_done_s``, when Popen returns, is the moment
+    at which the isolated process exists. The function run there only makes system calls through
+    names that are bound already, which is what makes it safe beside the reader thread.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None, policy: Policy | None = None
+    ) -> None:
+        log.debug("start: %s", " ".join(argv))
+        self._tail: deque[bytes] = deque(maxlen=_TAIL_BYTES // 4096)
+        entry = policy.entry() if policy else die_with_parent
+        try:
+            self.spawned_s = time.monotonic()
+            self._process = subprocess.Popen(
+                list(argv),
+                env=dict(env),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=entry,  # noqa: PLW1509 -- see above
+            )
+            self.exec_done_s = time.monotonic()
+        except FileNotFoundError as error:
+            raise MissingComponent(f"there is no program {argv[0]}", remedy="'harness doctor' says more") from error
+        self.pid = self._process.pid
+        self._reader = threading.Thread(target=self._drain, daemon=True)
+        self._reader.start()
+
+    def _drain(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        with contextlib.suppress(ValueError, OSError):
+            while chunk := os.read(stream.fileno(), 4096):
+                self._tail.append(chunk)
+
+    def exit_code(self) -> int | None:
+        """The exit code (negative: the signal that ended it); None while it runs."""
+        return self._process.poll()
+
+    def output(self) -> str:
+        """The end of what it printed."""
+        if self.exit_code() is not None:
+            self._reader.join(timeout=1)
+        return b"".join(self._tail).decode(errors="replace")
+
+    def ask_to_end(self, patience_s: float) -> None:
+        """SIGTERM, and SIGKILL to its whole group when that did not help."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=patience_s)
+        self.end()
+
+    def end(self) -> None:
+        """Kill it and its process group, and wait until it is gone."""
+        _end_group(self._process)
+        self._process.wait()
+        self._reader.join(timeout=1)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+# --- processes that outlive us -------------------------------------------------------------------
+
+
+def start_daemon(argv: Sequence[str], *, env: Mapping[str, str], log_file: Path) -> int:
+    """Start a server that goes on when the harness ends, in a session of its own; its process id.
+
+    The shell in between ends at once, so that the system, not we, is the server's parent. Whether the
+    server works out is for the caller to find out: it prints to ``log_file``.
+    """
+    log.debug("daemon: %s", " ".join(argv))
+    with disk_full_named(log_file), log_file.open("ab") as printed:
+        launcher = subprocess.run(
+            ["/bin/sh", "-c", '"$@" >&2 & echo $!', "sh", *argv],
+            env=dict(env),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=printed,
+            text=True,
+            check=True,
+            start_new_session=True,
+        )
+    return int(launcher.stdout)

@@ -1,0 +1,61 @@
+"""Quantities and names as a reader says them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from harness.metrics import METRICS
+
+if TYPE_CHECKING:
+    from harness.metrics import Unit
+
+#: One megabyte here is 10^6 bytes, as in the reports; it is the stricter reading of a target's "512 MB".
+MB = 1_000_000
+
+_FACILITY = {"python": "a Python installation", "container-engine": "a container engine"}
+
+
+def facility(name: str) -> str:
+    """What a target has, in words."""
+    return _FACILITY.get(name, name)
+
+
+def measure(metric: str, state: str = "") -> str:
+    """A metric by its title, with the cache state where it has one: ``cold start (disk-cold)``."""
+    title = METRICS[metric].title if metric in METRICS else metric
+    return f"{title} ({state})" if state else title
+
+
+def quantity(value: float, unit: Unit, digits: int = 3) -> str:
+    """``value`` with at most ``digits`` significant digits, in the unit that a reader would use."""
+    if unit == "bool":
+        return {0.0: "no", 1.0: "yes"}.get(value, f"{value:.{digits}g}")
+    if unit == "bytes":
+        for size, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+            if abs(value) >= size:
+                return f"{_plain(value / size, digits)} {name}"
+        return f"{_plain(value, digits)} bytes"
+    if unit == "s" and 0 < abs(value) < 0.1:
+        return f"{_plain(value * 1000, digits)} ms"
+    return f"{_plain(value, digits)} s" if unit == "s" else _plain(value, digits)
+
+
+def apart(one: float, other: float, unit: Unit) -> tuple[str, str]:
+    """Both values with as many digits as it takes for different values to read differently."""
+    digits, most = 3, 17  # seventeen digits tell any two floats apart
+    while one != other and digits < most and quantity(one, unit, digits) == quantity(other, unit, digits):
+        digits += 1
+    return quantity(one, unit, digits), quantity(other, unit, digits)
+
+
+def listing(items: Iterable[str], last: str = "and") -> str:
+    """``a, b and c``."""
+    *most, end = items
+    return f"{', '.join(most)} {last} {end}" if most else end
+
+
+def _plain(value: float, digits: int) -> str:
+    """Significant digits without an exponent, which ``g`` alone would write from 1e6 on: 1234567 is ``1230000``."""
+    return format(Decimal(f"{value:.{digits}g}"), "f")

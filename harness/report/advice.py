@@ -1,0 +1,281 @@
+"""A recommendation as a report shows it: every number and reason as a fact that can be computed again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.metrics import METRICS
+from harness.report import numbers
+from harness.report.facts import Fact, Prose, identity, text
+
+if TYPE_CHECKING:
+    from harness.recommend.article import Advice as ArticleAdvice
+    from harness.recommend.article import Features
+    from harness.recommend.engine import Option, Recommendation
+    from harness.recommend.explain import Flip
+    from harness.recommend.value import Contribution
+    from harness.spec.scenario import Objective, Scenario
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """An objective of the scenario: its share of the weight, and the fixed scale of its worth where that is known."""
+
+    metric: str
+    state: str
+    title: str
+    weight: Fact
+    scale: Fact | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one criterion adds to an option's value, from a worth between 0 and 1; ``missing`` says why it adds nothing."""
+
+    points: Fact
+    worth: Fact
+    fidelity: str
+    missing: Fact | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """One method that the limits leave in."""
+
+    method: str
+    family: str
+    rank: Fact
+    value: Fact
+    low: Fact
+    high: Fact
+    p_best: Fact
+    p_best_as_weighed: Fact
+    tied: bool
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Excluded:
+    """One reason that rules a method out."""
+
+    method: str
+    rule: str
+    fidelity: str
+    certain: bool
+    reason: Fact
+
+
+@dataclass(frozen=True, kw_only=True)
+class Article:
+    """The article's rule, in its words, and whether the measurements agree."""
+
+    agreement: Fact
+    text: Fact
+    pick: Fact | None
+    order: tuple[str, ...]
+    corrections: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """One recommendation.
+
+    ``requirements`` is the whole scenario, ``features`` the model's: they were given, not measured.
+    ``flips`` are the weights at which the runner-up would lead, ``steady`` the criteria with no such weight.
+    """
+
+    run: str
+    model: str
+    scenario: str
+    title: str
+    description: str
+    requirements: Mapping[str, Any] | None
+    features: Mapping[str, Any] | None
+    winner: str | None
+    answer: Prose
+    criteria: tuple[Criterion, ...]
+    ranked: tuple[Ranked, ...]
+    excluded: tuple[Excluded, ...]
+    flips: tuple[Fact, ...]
+    steady: Prose
+    relaxations: tuple[Fact, ...]
+    missing: tuple[Fact, ...]
+    doubts: tuple[Fact, ...]
+    article: Article
+    confidence: Prose
+
+
+def of(
+    recommendation: Recommendation, scenario: Scenario | None = None, features: Features | None = None
+) -> Advice:
+    """``recommendation`` as a report shows it."""
+    where = _Where(recommendation)
+    return Advice(
+        run=recommendation.run_id,
+        model=recommendation.model,
+        scenario=recommendation.scenario,
+        title=numbers.line(recommendation.scenario_title),
+        description=numbers.line(scenario.description) if scenario else "",
+        requirements=_plain(scenario),
+        features=_plain(features),
+        winner=recommendation.winner,
+        answer=(f"{recommendation.model}: ", where.text("summary", recommendation.summary)),
+        criteria=_criteria(where, recommendation, scenario),
+        ranked=tuple(_ranked(where, option, option.method in recommendation.tie) for option in recommendation.ranked),
+        excluded=tuple(
+            Excluded(
+                method=item.method,
+                rule=item.rule,
+                fidelity=item.fidelity or "",
+                certain=item.certain,
+                reason=where.text("excluded", item.reason, item.method, item.rule, item.subject),
+            )
+            for item in recommendation.excluded
+        ),
+        flips=tuple(_flip(where, flip) for flip in recommendation.flips if flip.at is not None),
+        steady=_steady(where, recommendation),
+        relaxations=tuple(where.text("without", item.text, item.method) for item in recommendation.relaxations),
+        missing=tuple(
+            where.text("missing", f"{item.method}: {item.why}", item.method, item.metric, item.state)
+            for item in recommendation.missing
+        ),
+        doubts=tuple(where.text("doubt", item.text, str(place)) for place, item in enumerate(recommendation.doubts)),
+        article=_article(where, recommendation.article),
+        confidence=_confidence(where, recommendation),
+    )
+
+
+class _Where:
+    """Makes the facts of one recommendation: their ids begin with run, model and scenario."""
+
+    def __init__(self, recommendation: Recommendation) -> None:
+        self._run, self._model = recommendation.run_id, recommendation.model
+        self._path = (self._run, self._model, "for", recommendation.scenario)
+
+    def text(self, kind: str, words: str, *more: str) -> Fact:
+        """Words that the recommendation says."""
+        return text(numbers.line(words), *self._path, kind, *more)
+
+    def number(self, value: float, shown: str, method: str, kind: str, metric: str = "", state: str = "") -> Fact:
+        """A number that the recommendation computed."""
+        return Fact(
+            id=identity(*self._path, method, metric, state, kind),
+            run=self._run,
+            model=self._model,
+            method=method,
+            metric=metric,
+            state=state,
+            statistic="value",
+            value=value,
+            shown=shown,
+        )
+
+
+def _criteria(where: _Where, recommendation: Recommendation, scenario: Scenario | None) -> tuple[Criterion, ...]:
+    parts = recommendation.ranked[0].contributions if recommendation.ranked else ()
+    objectives: tuple[Objective | None, ...] = scenario.objectives if scenario else (None,) * len(parts)
+    return tuple(
+        Criterion(
+            metric=part.metric,
+            state=part.state,
+            title=_title(part.metric, ""),
+            weight=where.number(part.weight, numbers.share(part.weight), "", "weight", part.metric, part.state),
+            scale=_scale(where, objective) if objective else None,
+        )
+        for part, objective in zip(parts, objectives, strict=True)
+    )
+
+
+def _scale(where: _Where, objective: Objective) -> Fact:
+    unit = METRICS[objective.metric].unit
+    ends = f"1 at {numbers.shown(objective.best, unit)}, 0 at {numbers.shown(objective.worst, unit)}, {objective.scale}"
+    limit = f"; limit {numbers.shown(objective.limit, unit)}" if objective.limit is not None else ""
+    return where.text("scale", ends + limit, objective.metric, objective.state)
+
+
+def _ranked(where: _Where, option: Option, tied: bool) -> Ranked:
+    name = option.method
+    return Ranked(
+        method=name,
+        family=option.family,
+        rank=where.number(option.rank, str(option.rank), name, "rank"),
+        value=where.number(option.value, numbers.score(option.value), name, "value"),
+        low=where.number(option.value_low, numbers.score(option.value_low), name, "value-low"),
+        high=where.number(option.value_high, numbers.score(option.value_high), name, "value-high"),
+        p_best=where.number(option.p_best, numbers.share(option.p_best), name, "p-best"),
+        p_best_as_weighed=where.number(
+            option.p_best_as_weighed, numbers.share(option.p_best_as_weighed), name, "p-best-as-weighed"
+        ),
+        tied=tied,
+        parts=tuple(_part(where, name, item) for item in option.contributions),
+    )
+
+
+def _part(where: _Where, method: str, item: Contribution) -> Part:
+    key = item.metric, item.state
+    return Part(
+        points=where.number(item.points, numbers.score(item.points), method, "points", *key),
+        worth=where.number(item.worth, numbers.score(item.worth), method, "worth", *key),
+        fidelity=item.fidelity or "",
+        missing=where.text("missing", item.missing, method, *key, "here") if item.missing else None,
+    )
+
+
+def _flip(where: _Where, flip: Flip) -> Fact:
+    return where.text("flip", flip.text, flip.metric, flip.state)
+
+
+def _steady(where: _Where, recommendation: Recommendation) -> Prose:
+    """One sentence instead of one for each criterion that cannot flip the decision."""
+    found = [flip for flip in recommendation.flips if flip.at is None]
+    if not found:
+        return ()
+    titles = [dataclasses.replace(_flip(where, flip), shown=_title(flip.metric, flip.state)) for flip in found]
+    listed = [part for title in titles for part in (title, ", ")][:-1]
+    return (f"{found[0].rival} stays behind whatever the weight of one of these alone: ", *listed, ".")
+
+
+def _title(metric: str, state: str) -> str:
+    title = METRICS[metric].title if metric in METRICS else metric
+    return f"{title} ({state})" if state else title
+
+
+def _article(where: _Where, said: ArticleAdvice) -> Article:
+    return Article(
+        agreement=where.text("article", said.agreement, "agreement"),
+        text=where.text("article", said.text, "text"),
+        pick=where.text("article", said.pick, "pick") if said.pick else None,
+        order=tuple(choice.method for choice in said.ranked),
+        corrections=tuple(
+            where.text("article", words, "correction", str(place)) for place, words in enumerate(said.corrections)
+        ),
+    )
+
+
+def _confidence(where: _Where, recommendation: Recommendation) -> Prose:
+    def given(name: str, value: float, shown: str) -> Fact:
+        return where.number(value, shown, "", name)
+
+    return (
+        "Measurements (whole rounds) and weights (Dirichlet, concentration ",
+        given("concentration", recommendation.concentration, f"{recommendation.concentration:g}"),
+        ") were drawn ",
+        given("resamples", recommendation.resamples, f"{recommendation.resamples:,}"),
+        " times with seed ",
+        given("seed", recommendation.seed, str(recommendation.seed)),
+        "; a method stands alone when it is best in ",
+        given("sure", recommendation.sure, numbers.share(recommendation.sure)),
+        " of the draws, else it is a tie.",
+    )
+
+
+def _plain(record: Any) -> Mapping[str, Any] | None:
+    """A record that was given, as JSON would hold it (tuples become lists)."""
+    if record is None:
+        return None
+    plain: Mapping[str, Any] = json.loads(json.dumps(dataclasses.asdict(record), allow_nan=False))
+    return plain

@@ -1,0 +1,265 @@
+"""Methods side by side: tables of medians with intervals, and ratios paired within rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.bootstrap import Interval
+from harness.metrics import METRICS, PHASES, START_STATES
+from harness.report import numbers
+from harness.report.facts import Fact, Prose, Statistic, identity, text
+from harness.store.query import Evidence, Value, paired_ratio
+
+#: Metrics of a model or a machine, not of a method; they are shown as conditions of the run.
+CONDITIONS = ("sentinel_s", "download_s")
+
+#: name, caption, and metrics of each table. Metrics that are in none land in a last table, "more".
+_TABLES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("size", "Size, build and install", ("packed_bytes", "unpacked_bytes", "files", "build_clean_s", "install_s"), ()),
+    ("start", "Cold start, from spawn to the first correct prediction", ("cold_start_s", "parity"), ()),
+    *(
+        (f"phases-{state}", f"Phases of a cold start, {state}", tuple(f"phase_{name}_s" for name in PHASES), (state,))
+        for state in START_STATES
+    ),
+    ("use", "Memory and processor until the first prediction", ("peak_memory_bytes", "peak_resident_bytes", "cpu_to_first_s"), ()),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A metric in a cache state."""
+
+    metric: str
+    state: str
+    title: str
+    meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One value of the table, or why there is none.
+
+    ``ratio`` is to the best method of the column, paired within rounds. ``standing`` is ``best``,
+    ``tied`` (its interval of the ratio includes 1) or nothing. ``marks``: ``unstable``, ``few``.
+    """
+
+    fidelity: str
+    median: Fact | None = None
+    low: Fact | None = None
+    high: Fact | None = None
+    n: Fact | None = None
+    ratio: Fact | None = None
+    ratio_low: Fact | None = None
+    ratio_high: Fact | None = None
+    standing: str = ""
+    marks: tuple[str, ...] = ()
+    absent: Fact | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One method under one set of limits; ``failure`` says why it has no right answer."""
+
+    method: str
+    limits: str
+    failure: Fact | None
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Methods by metrics."""
+
+    name: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+
+    def column(self, metric: str, state: str = "") -> list[tuple[Row, Cell]]:
+        """The rows with their cell of that metric and state; empty where the table has no such column."""
+        for index, column in enumerate(self.columns):
+            if (column.metric, column.state) == (metric, state):
+                return [(row, row.cells[index]) for row in self.rows]
+        return []
+
+
+def tables(evidence: Evidence) -> tuple[Table, ...]:
+    """The comparison of a model's methods; a table without any value is left out."""
+    grouped = {metric for _, _, metrics, _ in _TABLES for metric in metrics}
+    rest = tuple(name for name in METRICS if name not in grouped and name not in CONDITIONS)
+    built = (_table(evidence, *plan) for plan in (*_TABLES, ("more", "More", rest, ())))
+    return tuple(table for table in built if table.columns)
+
+
+def _table(evidence: Evidence, name: str, caption: str, metrics: Sequence[str], states: Sequence[str]) -> Table:
+    present = {(value.metric, value.state) for value in evidence.values if value.method in evidence.methods}
+    keys = [
+        (metric, state)
+        for metric in metrics
+        for state in METRICS[metric].states or ("",)
+        if (metric, state) in present and (not states or state in states)
+    ]
+    columns = [_column(metric, state) for metric, state in keys]
+    # The parts of a start are not compared one by one: it is their sum that a user waits for.
+    bests = [None if states else _best(evidence, metric, state) for metric, state in keys]
+    rows = tuple(
+        Row(
+            method=method,
+            limits=limits,
+            failure=_failure(evidence, method),
+            cells=tuple(
+                _cell(evidence, method, limits, column, best) for column, best in zip(columns, bests, strict=True)
+            ),
+        )
+        for method, limits in _rows(evidence)
+    )
+    return Table(name=name, caption=caption, columns=tuple(columns), rows=rows)
+
+
+def _rows(evidence: Evidence) -> list[tuple[str, str]]:
+    """Every planned method under the default limits, and under whichever others it was measured."""
+    others = dict.fromkeys((value.method, value.limits) for value in evidence.values if value.limits != "default")
+    return [
+        row
+        for method in evidence.methods
+        for row in [(method, "default"), *(other for other in others if other[0] == method)]
+    ]
+
+
+def _column(metric: str, state: str) -> Column:
+    declared = METRICS[metric]
+    title = declared.title.removeprefix("start: ")
+    return Column(metric=metric, state=state, title=title, meaning=declared.meaning)
+
+
+def _failure(evidence: Evidence, method: str) -> Fact | None:
+    why = numbers.line(evidence.failure(method))
+    return text(why, evidence.run_id, evidence.model, method, "failure") if why else None
+
+
+def _best(evidence: Evidence, metric: str, state: str) -> Value | None:
+    """The best value of the column among the methods that answer rightly; the first one where several are equal."""
+    if METRICS[metric].unit == "bool":
+        return None
+    sign = 1 if METRICS[metric].direction == "lower" else -1
+    able = [
+        (sign * value.interval.median, value)
+        for method in evidence.methods
+        if not evidence.failure(method)
+        and (value := evidence.value(method, metric, state)) is not None
+        and value.interval is not None
+    ]
+    return min(able, key=lambda pair: pair[0])[1] if able else None
+
+
+def _cell(evidence: Evidence, method: str, limits: str, column: Column, best: Value | None) -> Cell:
+    value = evidence.value(method, column.metric, column.state, limits)
+    if value is None or value.interval is None:
+        why = (value.why_absent if value else "") or evidence.failure(method) or "was not measured"
+        where = (evidence.run_id, evidence.model, method, limits if limits != "default" else "")
+        absent = text(numbers.line(why), *where, column.metric, column.state, "absent")
+        return Cell(fidelity=value.fidelity if value else "", absent=absent)
+    median, low, high, n = interval_facts(evidence.run_id, value, value.interval)
+    against = paired_ratio(value, best) if best is not None else None
+    ratios = _ratio_facts(evidence.run_id, value, against, best.method if best else "")
+    return Cell(
+        fidelity=value.fidelity,
+        median=median,
+        low=low,
+        high=high,
+        n=n,
+        ratio=ratios[0],
+        ratio_low=ratios[1],
+        ratio_high=ratios[2],
+        standing=_standing(evidence, value, best, against),
+        marks=marks(value.interval),
+    )
+
+
+def interval_facts(run: str, value: Value, interval: Interval) -> tuple[Fact, Fact, Fact, Fact]:
+    """Median, low, high and n of a value, shown on the scale of the median."""
+    unit = value.declared.unit
+    scale = numbers.scale(interval.median or interval.high, unit)
+    alone = numbers.shown(interval.median, unit) if unit == "bool" else scale.full(interval.median)
+    return (
+        fact(run, value, "median", interval.median, alone),
+        fact(run, value, "low", interval.low, scale.number(interval.low)),
+        fact(run, value, "high", interval.high, scale.number(interval.high)),
+        fact(run, value, "n", interval.n, f"{interval.n}"),
+    )
+
+
+def marks(interval: Interval) -> tuple[str, ...]:
+    """``few`` where n is too small for a headline, ``unstable`` where the interval is wide."""
+    return tuple(
+        mark
+        for mark, holds in (("few", not interval.enough), ("unstable", not interval.exact and interval.unstable))
+        if holds
+    )
+
+
+def _ratio_facts(run: str, value: Value, ratio: Interval | None, against: str) -> tuple[Fact | None, ...]:
+    if ratio is None or value.method == against:
+        return None, None, None
+    middle = numbers.ratio(ratio.median, exact=ratio.exact)
+    parts: tuple[tuple[Statistic, float, str], ...] = (
+        ("ratio", ratio.median, middle),
+        ("ratio-low", ratio.low, numbers.ratio(ratio.low).removesuffix("×")),
+        ("ratio-high", ratio.high, numbers.ratio(ratio.high).removesuffix("×")),
+    )
+    return tuple(fact(run, value, kind, number, shown, against) for kind, number, shown in parts)
+
+
+def _standing(evidence: Evidence, value: Value, best: Value | None, ratio: Interval | None) -> str:
+    if best is None or evidence.failure(value.method) or value.limits != "default":
+        return ""
+    if value.method == best.method or (ratio is not None and ratio.low == ratio.high == 1):
+        return "best"
+    return "tied" if ratio is not None and ratio.low <= 1 <= ratio.high else ""
+
+
+def fact(run: str, value: Value, statistic: Statistic, number: float, shown: str, against: str = "") -> Fact:
+    """A fact of ``value``, with the id that says where it came from."""
+    limits = value.limits if value.limits != "default" else ""
+    return Fact(
+        id=identity(run, value.model, value.method, limits, value.metric, value.state, statistic, against),
+        run=run,
+        model=value.model,
+        method=value.method,
+        metric=value.metric,
+        state=value.state,
+        statistic=statistic,
+        value=number,
+        shown=shown,
+        against=against,
+    )
+
+
+def summary(evidence: Evidence, compared: Iterable[Table]) -> Prose:
+    """One sentence: which methods are best at what a reader asks first, and the number."""
+    parts: list[str | Fact] = [f"{evidence.model}: "]
+    wanted = (
+        ("packed_bytes", "", "smallest to ship"),
+        ("cold_start_s", "page-warm", "first to answer when its files are in memory"),
+        ("cold_start_s", "disk-cold", "first to answer when they must be read from disk"),
+    )
+    for metric, state, words in wanted:
+        for table in compared:
+            parts += _leaders(table.column(metric, state), words, first=len(parts) == 1)
+    if len(parts) == 1:
+        return (f"{evidence.model}: no method gave a right answer in this run.",)
+    return (*parts, ".")
+
+
+def _leaders(column: list[tuple[Row, Cell]], words: str, *, first: bool) -> list[str | Fact]:
+    best = [(row, cell) for row, cell in column if cell.standing == "best" and cell.median]
+    if not best:
+        return []
+    tied = [row.method for row, cell in column if cell.standing == "tied"]
+    names = " and ".join(row.method for row, _ in best)
+    verb = "is" if len(best) == 1 else "are"
+    median = best[0][1].median
+    assert median is not None  # filtered above
+    also = f", not told apart from {', '.join(tied)}" if tied else ""
+    return ["" if first else "; ", f"{names} {verb} {words} (", median, f"{also})"]

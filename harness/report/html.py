@@ -1,0 +1,83 @@
+"""The report as one HTML file: nothing is loaded, nothing is executed, it opens from disk.
+
+Jinja2 (of the ``report`` extra, loaded only when used) fills one template with autoescape on. Each
+shown fact stands in an element with its id in ``data-id``, and all of them are embedded as JSON, so
+that ``harness verify`` can compute each again. The page's policy forbids every request and script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from harness.errors import MissingComponent
+from harness.report import charts, facts
+from harness.report.facts import Fact
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from harness.report.comparison import Cell
+    from harness.report.contents import ReportContents
+
+#: Draws a chart; a checker that only needs the words gives its own.
+Draw = Callable[[charts.Chart, str], str]
+
+#: What a reader must know of each mark.
+MARKS = {
+    "few": "too few replicates for a headline number",
+    "unstable": "the 95 % interval is wider than 5 % of the median",
+}
+
+
+def render(contents: ReportContents, draw: Draw = charts.render) -> str:
+    """The whole page. MissingComponent where Jinja2 or, for ``draw``, vl-convert is not installed."""
+    from markupsafe import Markup
+
+    pictures = [
+        [(chart, Markup(draw(chart, f"c{place}-{chart.name}"))) for chart in charts.of(model)]  # noqa: S704  (an SVG of ours: Vega escapes texts, a test holds it to that)
+        for place, model in enumerate(contents.models, start=1)
+    ]
+    data = Markup(facts.embedded(facts.as_dict(contents)))  # noqa: S704  (no '<', '>' or '&' is left in it)
+    page: str = _environment().get_template("report.html.j2").render(c=contents, pictures=pictures, data=data, marks=MARKS)
+    return page
+
+
+def environment() -> Environment:
+    """Jinja2 set up for the templates; MissingComponent where it is not installed."""
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise MissingComponent("the HTML report needs the package jinja2", remedy=charts.REMEDY) from error
+    made = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters.update(is_fact=lambda part: isinstance(part, Fact), wide=_wide, apart=_apart, slug=_slug)
+    return made
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    return environment()
+
+
+def _wide(cell: Cell) -> bool:
+    """Whether the interval has two ends: an exact value is shown alone."""
+    return cell.low is not None and cell.high is not None and cell.low.value != cell.high.value
+
+
+def _apart(cell: Cell) -> bool:
+    """Whether the ratio's interval has two ends."""
+    return cell.ratio_low is not None and cell.ratio_high is not None and cell.ratio_low.value != cell.ratio_high.value
+
+
+def _slug(text: str) -> str:
+    return facts.identity(text).replace("%", "-").replace(".", "-").replace("@", "-")
+
+

@@ -1,0 +1,209 @@
+"""The report as Markdown: GitHub's tables, readable as it is, with the same data in a comment at the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from harness.report import facts
+from harness.report.advice import Advice
+from harness.report.comparison import Cell, Table
+from harness.report.contents import ModelPart, ReportContents
+from harness.report.facts import Fact, Prose
+from harness.report.numbers import DASH
+from harness.report.provenance import Gap, RunPart
+
+#: The comment that carries the data begins and ends so.
+OPENING, CLOSING = "<!-- contents ", " -->"
+
+#: What could be read as markup. Quoting ``.`` or ``-`` would only hurt: lines never begin with data.
+_MARKUP = re.compile(r"([\\`*_\[\]|~])")
+
+Show = Callable[[Fact], str]
+
+
+def render(contents: ReportContents, show: Show | None = None) -> str:
+    """The whole document; ``show`` (escaped text by default) gives the text of each fact."""
+    page = _Page(show or (lambda fact: escape(fact.shown)))
+    body = "\n".join(page.document(contents))
+    return f"{body}\n\n{OPENING}{facts.embedded(facts.as_dict(contents))}{CLOSING}\n"
+
+
+def escape(text: str) -> str:
+    """``text`` so that Markdown and HTML show it and obey nothing in it."""
+    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return " ".join(_MARKUP.sub(r"\\\1", plain).split())
+
+
+class _Page:
+    """Writes lines; everything that comes from data goes through ``show`` or :func:`escape`."""
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+
+    def document(self, contents: ReportContents) -> Iterator[str]:
+        yield f"# {escape(contents.title)}"
+        yield ""
+        if len(contents.answer) == 1:
+            yield self._prose(contents.answer[0])
+        elif contents.answer:
+            yield from (f"- {self._prose(prose)}" for prose in contents.answer)
+        else:
+            yield "There is no evidence to show."
+        yield ""
+        yield f"Made {escape(contents.made_at)} by harness {escape(contents.harness_version)}."
+        for advice in contents.advice:
+            yield from self._advice(advice)
+        for model in contents.models:
+            yield from self._model(model)
+        yield from ("", "## Provenance")
+        for run in contents.runs:
+            yield from self._run(run)
+        yield from _CHECK
+        yield from ("", "## Glossary", "")
+        yield from _table(
+            ("metric", "unit", "direction", "meaning"),
+            ([escape(each) for each in (t.title, t.unit, t.direction, t.meaning)] for t in contents.glossary),
+        )
+
+    def _prose(self, prose: Prose) -> str:
+        return "".join(self._show(part) if isinstance(part, Fact) else escape_within(part) for part in prose)
+
+    def _advice(self, advice: Advice) -> Iterator[str]:
+        yield from ("", f"## Recommendation for {escape(advice.model)}: {escape(advice.title)}", "")
+        yield self._prose(advice.answer)
+        if advice.description:
+            yield from ("", f"The scenario `{escape(advice.scenario)}`: {escape(advice.description)}")
+        if advice.ranked:
+            yield from ("", "### Ranking", "")
+            heads = [
+                f"{escape(each.title)}{_state(each.state)}, weight {self._show(each.weight)}" for each in advice.criteria
+            ]
+            yield from _table(("rank", "method", "value", "best in", *heads), self._ranking(advice))
+            yield from ("", f"Cells under a criterion: points, in brackets the worth, and fidelity. {self._prose(advice.confidence)}")
+            scales = [f"{escape(c.title)}{_state(c.state)}: worth {self._show(c.scale)}" for c in advice.criteria if c.scale]
+            yield from _list("### Fixed scales", scales)
+        yield from _list(
+            "### Excluded",
+            [
+                f"{self._show(item.reason)} ({item.rule}{_comma(item.fidelity)}{'' if item.certain else ', not certain'})"
+                for item in advice.excluded
+            ],
+        )
+        changes = [self._show(item) for item in (*advice.relaxations, *advice.flips)]
+        steady = [self._prose(advice.steady)] if advice.steady else []
+        yield from _list("### What would change it", [*changes, *steady])
+        yield from _list("### Before relying on it", [self._show(item) for item in (*advice.missing, *advice.doubts)])
+        yield from ("", "### The article's rule", "", f"**{self._show(advice.article.agreement)}.** {self._show(advice.article.text)}")
+        for correction in advice.article.corrections:
+            yield from ("", self._show(correction))
+
+    def _ranking(self, advice: Advice) -> Iterator[list[str]]:
+        for option in advice.ranked:
+            yield [
+                self._show(option.rank),
+                f"{escape(option.method)}{' (tie)' if option.tied else ''}",
+                f"{self._show(option.value)} [{self._show(option.low)}{DASH}{self._show(option.high)}]",
+                f"{self._show(option.p_best)}; weights as given {self._show(option.p_best_as_weighed)}",
+                *(
+                    self._show(part.missing)
+                    if part.missing
+                    else f"{self._show(part.points)} ({self._show(part.worth)}) {part.fidelity}"
+                    for part in option.parts
+                ),
+            ]
+
+    def _model(self, model: ModelPart) -> Iterator[str]:
+        yield from ("", f"## {escape(model.model)}: methods side by side", "")
+        yield f"{self._prose(model.summary)} Run `{escape(model.run)}`."
+        for table in model.tables:
+            yield from ("", f"### {escape(table.caption)}", "")
+            heads = [f"{escape(column.title)}{_state(column.state)}" for column in table.columns]
+            yield from _table(("method", *heads), ([self._name(table, i), *map(self._cell, row.cells)] for i, row in enumerate(table.rows)))
+        if model.gaps:
+            yield from ("", "### What failed, is absent or was dropped", "")
+            yield from _table(("method", "value", "why", "failed", "dropped"), map(self._gap, model.gaps))
+        if model.conditions:
+            yield from ("", "### How calm the machine was", "")
+            yield from _table(("", "median", "late to early rounds", "slowest to fastest"), self._conditions(model))
+
+    def _name(self, table: Table, index: int) -> str:
+        row = table.rows[index]
+        limits = f" ({escape(row.limits)})" if row.limits != "default" else ""
+        return f"{escape(row.method)}{limits}{' ✗' if row.failure else ''}"
+
+    def _cell(self, cell: Cell) -> str:
+        if cell.median is None or cell.low is None or cell.high is None or cell.n is None:
+            return self._show(cell.absent) if cell.absent else DASH
+        text = self._show(cell.median)
+        if cell.low.value != cell.high.value:
+            text += f" [{self._show(cell.low)}{DASH}{self._show(cell.high)}]"
+        if cell.standing:
+            text += ", **best**" if cell.standing == "best" else ", tied with best"
+        if cell.ratio and cell.ratio_low and cell.ratio_high:
+            text += f", {self._show(cell.ratio)} of best"
+            if cell.ratio_low.value != cell.ratio_high.value:
+                text += f" [{self._show(cell.ratio_low)}{DASH}{self._show(cell.ratio_high)}]"
+        return ", ".join([text, f"n={self._show(cell.n)}", cell.fidelity, *cell.marks])
+
+    def _gap(self, gap: Gap) -> list[str]:
+        return [
+            escape(gap.method) or "(machine)",
+            f"{escape(gap.title)}{_state(gap.state)}",
+            self._show(gap.why) if gap.why else "",
+            self._show(gap.failed) if gap.failed else "",
+            self._show(gap.dropped) if gap.dropped else "",
+        ]
+
+    def _conditions(self, model: ModelPart) -> Iterator[list[str]]:
+        for each in model.conditions:
+            yield [
+                escape(each.title),
+                f"{self._show(each.median)} [{self._show(each.low)}{DASH}{self._show(each.high)}], "
+                f"n={self._show(each.n)}, {each.fidelity}",
+                self._show(each.drift) if each.drift else DASH,
+                self._show(each.spread) if each.spread else DASH,
+            ]
+
+    def _run(self, run: RunPart) -> Iterator[str]:
+        yield from ("", f"### Run {escape(run.run)}", "")
+        rows = ([group.title, escape(item.label), self._show(item.fact)] for group in run.groups for item in group.items)
+        yield from _table(("", "what", "value"), rows)
+
+
+_CHECK = (
+    "",
+    "## How to check it",
+    "",
+    "`harness verify PATH` on this file computes every number and reason again from the raw samples of the runs",
+    "named above, and names each that differs. Medians stand with their 95 % bootstrap interval in brackets; ratios",
+    "are to the best method of the column, paired within rounds. `few`: too few replicates for a headline;",
+    "`unstable`: the interval is wider than 5 % of the median; ✗: no right answer.",
+)
+
+
+def escape_within(text: str) -> str:
+    """As :func:`escape`, but keeping the spaces at both ends: the text stands between facts."""
+    head, tail = " " * (len(text) - len(text.lstrip())), " " * (len(text) - len(text.rstrip()))
+    return f"{head}{escape(text)}{tail}" if text.strip() else text
+
+
+def _state(state: str) -> str:
+    return f" ({state})" if state else ""
+
+
+def _comma(text: str) -> str:
+    return f", {text}" if text else ""
+
+
+def _list(heading: str, lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield from ("", heading, "")
+        yield from (f"- {line}" for line in lines)
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(heads)} |"
+    yield "|" + " --- |" * len(heads)
+    for row in rows:
+        yield f"| {' | '.join(row)} |"

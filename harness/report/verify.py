@@ -1,0 +1,259 @@
+"""Checking a report against the samples it was made from.
+
+What is in a report is taken from the evidence again and compared, in three ways, each of which names
+what differs: the embedded data, fact by fact; the text that is shown for each fact; and everything
+else on the page (words, tables, charts), by making the page again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import BadInput, MissingComponent
+from harness.report import facts, html, markdown, pages
+from harness.report.contents import SCHEMA_VERSION, ReportContents, contents
+from harness.report.facts import Fact
+from harness.store.query import Evidence
+
+if TYPE_CHECKING:
+    from harness.recommend.article import Features
+    from harness.recommend.engine import Recommendation
+    from harness.spec.scenario import Scenario
+
+#: Computes a recommendation again from what it was made of.
+Advise = Callable[[Evidence, "Scenario", "Features | None"], "Recommendation"]
+
+#: Marks around a fact's text in a page that is made for comparison; no font and no tool writes them.
+_OPEN, _MID, _CLOSE = "\ue000", "\ue001", "\ue002"
+
+_REMEDY = "give a report that 'harness report' wrote"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mismatch:
+    """One thing that is not as the samples say: ``where`` in the file, the fact's ``id`` if it is one."""
+
+    where: str
+    id: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        name = f" {self.id}" if self.id else ""
+        return f"{self.where}:{name} says '{self.found}', the samples say '{self.expected}'"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """The outcome: how many facts were computed again, what differs, and what could not be compared."""
+
+    checked: int
+    mismatches: tuple[Mismatch, ...]
+    notes: tuple[str, ...] = ()
+
+
+def verify_report(
+    path: Path, evidences_by_run: Mapping[str, Sequence[Evidence]], advise: Advise | None = None
+) -> list[Mismatch]:
+    """What differs between the report at ``path`` and the evidence; see :func:`verify`."""
+    return list(verify(path, evidences_by_run, advise).mismatches)
+
+
+def verify(
+    path: Path, evidences_by_run: Mapping[str, Sequence[Evidence]], advise: Advise | None = None
+) -> Verification:
+    """Compute everything in the HTML or Markdown report at ``path`` again.
+
+    ``evidences_by_run`` holds, by run id, the evidence on each model. ``advise`` computes a recommendation
+    (by default the engine, over all methods). BadInput where the file is no report or a run is not there.
+    """
+    page = _read(path)
+    data = _embedded(page, path)
+    again = _again(data, path, evidences_by_run, advise or _engine)
+    expected = facts.as_dict(again)
+    found = list(_data_differs(data, expected))
+    notes: list[str] = []
+    if pages.is_html(page):
+        found += _html_differs(page, again, notes)
+    else:
+        found += _markdown_differs(page, again)
+    known = {fact.id for fact in facts.walk(again)}
+    return Verification(checked=len(known), mismatches=tuple(dict.fromkeys(found)), notes=tuple(notes))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", file=path, remedy=_REMEDY) from error
+    except UnicodeDecodeError as error:
+        raise BadInput("is not UTF-8 text", file=path, remedy=_REMEDY) from error
+
+
+def _embedded(page: str, path: Path) -> dict[str, Any]:
+    """The data that the report carries."""
+    text = pages.embedded(page)
+    try:
+        data = json.loads(text) if text is not None else None
+    except ValueError as error:
+        raise BadInput(f"its embedded data is not JSON: {error}", file=path, remedy=_REMEDY) from error
+    if not isinstance(data, dict) or "schema_version" not in data:
+        raise BadInput("carries no data of a report", file=path, remedy=_REMEDY)
+    version = data["schema_version"]
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        remedy = "upgrade the harness" if newer else "make the report again"
+        raise BadInput(f"must be {SCHEMA_VERSION}", file=path, key="schema_version", value=version, remedy=remedy)
+    return data
+
+
+def _again(
+    data: dict[str, Any], path: Path, evidences_by_run: Mapping[str, Sequence[Evidence]], advise: Advise
+) -> ReportContents:
+    """The contents, made again from the evidence and from what was given: scenarios, features, a date."""
+    try:
+        evidences = [_evidence(part["run"], part["model"], path, evidences_by_run) for part in data.get("models", ())]
+        recommendations, scenarios, features = [], {}, {}
+        for part in data.get("advice", ()):
+            scenario, feature = _given(part, path)
+            scenarios[scenario.name] = scenario
+            if feature:
+                features[part["model"]] = feature
+            evidence = _evidence(part["run"], part["model"], path, evidences_by_run)
+            recommendations.append(advise(evidence, scenario, feature))
+        return contents(
+            evidences,
+            recommendations,
+            scenarios=scenarios,
+            features=features,
+            made_at=str(data.get("made_at", "")),
+            harness_version=str(data.get("harness_version", "")),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"its embedded data is not a report's: {error!r}", file=path, remedy=_REMEDY) from error
+
+
+def _evidence(
+    run: str, model: str, path: Path, evidences_by_run: Mapping[str, Sequence[Evidence]]
+) -> Evidence:
+    for evidence in evidences_by_run.get(run, ()):
+        if evidence.model == model:
+            return evidence
+    raise BadInput(
+        f"run '{run}' holds nothing of model '{model}' here",
+        file=path,
+        remedy="give the folder with the raw samples of that run (--results DIR)",
+    )
+
+
+def _given(part: dict[str, Any], path: Path) -> tuple[Scenario, Features | None]:
+    """The scenario and the model's features that a recommendation was made from."""
+    from harness.recommend.article import Features
+    from harness.spec import reading
+    from harness.spec.scenario import Scenario
+
+    if "requirements" not in part:
+        raise BadInput("does not carry the scenario", file=path, key=str(part["scenario"]), remedy="make it again")
+    scenario = reading.record(Scenario, part["requirements"], file=path)
+    return scenario, Features(**part["features"]) if part.get("features") else None
+
+
+def _engine(evidence: Evidence, scenario: Scenario, features: Features | None) -> Recommendation:
+    from harness.methods import METHODS
+    from harness.recommend.engine import recommend
+
+    return recommend(evidence, scenario, METHODS, features=features)
+
+
+def _data_differs(found: Any, expected: Any, where: str = "data", owner: str = "") -> Iterator[Mismatch]:
+    """Each leaf of the embedded data that is not as computed; a fact's leaves carry its id."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        owner = str(expected.get("id", owner))
+        for key in dict.fromkeys([*expected, *found]):
+            yield from _data_differs(found.get(key), expected.get(key), f"{where}.{key}", owner)
+    elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
+        for place, (one, other) in enumerate(zip(found, expected, strict=True)):
+            yield from _data_differs(one, other, f"{where}[{place}]", owner)
+    elif found != expected or type(found) is not type(expected):
+        yield Mismatch(where=where, id=owner, found=_short(found), expected=_short(expected))
+
+
+def _html_differs(page: str, again: ReportContents, notes: list[str]) -> Iterator[Mismatch]:
+    shown = _shown(again)
+    for spot in pages.facts(page):
+        if spot.id not in shown:
+            yield Mismatch(where=f"line {spot.line}", id=spot.id, found=spot.text, expected="(no such fact)")
+        elif spot.text not in shown[spot.id]:
+            yield Mismatch(where=f"line {spot.line}", id=spot.id, found=spot.text, expected=" or ".join(shown[spot.id]))
+    try:
+        made = html.render(again)
+    except MissingComponent as error:
+        notes.append(f"words and charts were not compared: {error.problem}; {error.remedy}")
+        return
+    yield from _rest_differs(pages.tokens(page), pages.tokens(made))
+
+
+def _shown(again: ReportContents) -> dict[str, list[str]]:
+    """What may be shown for each fact: nearly always one text."""
+    shown: dict[str, list[str]] = {}
+    for fact in facts.walk(again):
+        texts = shown.setdefault(fact.id, [])
+        text = " ".join(fact.shown.split())
+        if text not in texts:
+            texts.append(text)
+    return shown
+
+
+def _rest_differs(found: Sequence[pages.Token], expected: Sequence[pages.Token]) -> Iterator[Mismatch]:
+    """Words, tags and charts, one after the other; after a token too many or too few nothing can be paired."""
+    for one, other in zip(found, expected, strict=False):
+        if one.kind != other.kind or (one.kind == "fact" and one.id != other.id):
+            yield Mismatch(where=f"line {one.line}", id=one.id, found=_short(one.text), expected=_short(other.text))
+            return
+        if one.kind != "fact" and one.text != other.text:
+            yield Mismatch(where=f"line {one.line}", id=one.id, found=_short(one.text), expected=_short(other.text))
+    if len(found) != len(expected):
+        line = found[-1].line if found else 1
+        yield Mismatch(where=f"line {line}", id="", found=f"{len(found)} parts", expected=f"{len(expected)} parts")
+
+
+def _markdown_differs(page: str, again: ReportContents) -> Iterator[Mismatch]:
+    def marked(fact: Fact) -> str:
+        return f"{_OPEN}{fact.id}{_MID}{markdown.escape(fact.shown)}{_CLOSE}"
+
+    made = markdown.render(again, marked).splitlines()
+    lines = page.splitlines()
+    for number, (line, model) in enumerate(zip(lines, made, strict=False), start=1):
+        if not line.startswith(markdown.OPENING):
+            yield from _line_differs(line, model, f"line {number}")
+    if len(lines) != len(made):
+        yield Mismatch(where="file", id="", found=f"{len(lines)} lines", expected=f"{len(made)} lines")
+
+
+def _line_differs(line: str, model: str, where: str) -> Iterator[Mismatch]:
+    """The facts on a line that differ; where its other words do, the line itself."""
+    parts = re.split(f"{_OPEN}(.*?){_MID}(.*?){_CLOSE}", model)
+    words, ids, texts = parts[0::3], parts[1::3], parts[2::3]
+    expected = words[0] + "".join(text + word for text, word in zip(texts, words[1:], strict=True))
+    if line == expected:
+        return
+    shape = "(.*?)".join(map(re.escape, words))
+    match = re.fullmatch(shape, line)
+    if match is None:
+        yield Mismatch(where=where, id="", found=_short(line), expected=_short(expected))
+        return
+    for name, text, found in zip(ids, texts, match.groups(), strict=True):
+        if text != found:
+            yield Mismatch(where=where, id=name, found=found, expected=text)
+
+
+def _short(value: object, limit: int = 120) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) if value is not None else "(nothing)"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+

@@ -1,0 +1,73 @@
+"""The FastAPI application: ``POST /predict``, a form page at ``/``, OpenAPI at ``/openapi.json``."""
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import BaseModel
+
+FOLDER = Path(__file__).parent
+
+
+class Question(BaseModel):
+    """What is asked: a list of inputs, each as the model takes them."""
+
+    inputs: list[Any]
+
+
+class Answers(BaseModel):
+    """What is answered: one output for each input."""
+
+    outputs: list[Any]
+
+
+def create(runner: Any) -> FastAPI:
+    """The application around ``runner``; the model is loaded here, once.
+
+    A model that cannot be loaded answers every prediction with the reason, so that whoever waits learns it.
+    """
+    about = json.loads((FOLDER / "about.json").read_text(encoding="utf-8"))
+    app = FastAPI(title=about["name"], version=about["version"], description=about["description"], docs_url=None, redoc_url=None)
+    try:
+        predict, broken = runner.load(runner.PACKAGED, runner.ENTRYPOINT), None
+    except Exception as error:
+        predict, broken = None, runner.described(error, "load")
+
+    # `def`, not `async def`: a prediction computes, so it belongs in a worker thread, not in the event loop.
+    @app.post("/predict", response_model=Answers, responses={500: {"description": "the model failed"}})
+    def answer(question: Question) -> Any:
+        """Ask the model."""
+        if predict is None:
+            return JSONResponse({"error": broken}, status_code=500)
+        try:
+            return JSONResponse({"outputs": predict(question.inputs)})
+        except Exception as error:
+            return JSONResponse({"error": runner.described(error, "predict")}, status_code=500)
+
+    @app.get("/healthz")
+    def health() -> Any:
+        """200 when the model is loaded."""
+        return JSONResponse({"ready": predict is not None}, status_code=200 if predict else 503)
+
+    @app.get("/runtime", include_in_schema=False)
+    def runtime() -> Any:
+        """What the harness asks for: facts and phase stamps."""
+        return JSONResponse({"facts": runner.facts(), "stamps": runner.stamps})
+
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def page(request: Request) -> str:
+        """A form for people without code."""
+        text = (FOLDER / "page.html").read_text(encoding="utf-8")
+        shown = {
+            "name": about["name"],
+            "description": about["description"],
+            "example": json.dumps(about["example"]),
+        }
+        for name, value in shown.items():
+            text = text.replace("{{" + name + "}}", html.escape(value))
+        return text
+
+    return app

@@ -1,0 +1,82 @@
+"""Loading a model and asking it, with a stamp after each phase.
+
+Stamps are seconds on ``CLOCK_MONOTONIC``, which all processes of a machine share, containers
+included; so the harness can subtract its own from them.
+"""
+
+import importlib.util
+import os
+import sys
+import time
+from pathlib import Path
+
+from harness_runner.packaged import ENTRYPOINT, ENVIRONMENT
+
+#: Where an artifact has the model: beside this package.
+PACKAGED = Path(__file__).resolve().parent.parent / "harness_model"
+
+stamps = {"interpreter": time.monotonic()}
+
+
+class PredictorError(Exception):
+    """The predictor broke its contract without raising anything itself."""
+
+
+def load(model_dir, entrypoint):
+    """Import the predictor and load the model; returns a function from inputs to outputs."""
+    model_dir = Path(model_dir)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    sys.path.insert(0, str(model_dir))
+    spec = importlib.util.spec_from_file_location("predictor", model_dir / entrypoint)
+    predictor = importlib.util.module_from_spec(spec)
+    sys.modules["predictor"] = predictor
+    spec.loader.exec_module(predictor)
+    for name in ("load", "predict"):
+        if not callable(getattr(predictor, name, None)):
+            raise PredictorError(f"{entrypoint} has no function {name}()")
+    stamps["imports"] = time.monotonic()
+    model = predictor.load(model_dir)
+    stamps["weights"] = time.monotonic()
+
+    def predict(inputs):
+        outputs = predictor.predict(model, inputs)
+        if not isinstance(outputs, list) or len(outputs) != len(inputs):
+            got = f"{len(outputs)} outputs" if isinstance(outputs, list) else f"a {type(outputs).__name__}"
+            raise PredictorError(f"predict() was given {len(inputs)} inputs and returned {got}, not a list as long")
+        return outputs
+
+    return predict
+
+
+def described(error, stage):
+    """An exception as the harness is told of it: kind, message, and the last place in the model's code."""
+    where = ""
+    trace = error.__traceback__
+    while trace is not None:
+        file = trace.tb_frame.f_code.co_filename
+        if os.path.dirname(file) != os.path.dirname(__file__) and not file.startswith("<frozen"):
+            where = f"{os.path.basename(file)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return {"stage": stage, "type": type(error).__name__, "message": str(error)[:2000], "where": where}
+
+
+def facts():
+    """What this process is: interpreter, and how many of its modules came from compiled bytecode."""
+    compiled = source = 0
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and file.endswith(".py"):
+            cached = getattr(module, "__cached__", None)
+            if cached and os.path.exists(cached):
+                compiled += 1
+            else:
+                source += 1
+    return {
+        "python": sys.version.split()[0],
+        "executable": sys.executable,
+        "pid": os.getpid(),
+        "user": os.getuid(),
+        "modules_from_bytecode": compiled,
+        "modules_from_source": source,
+    }

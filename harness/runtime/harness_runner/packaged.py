@@ -1,0 +1,4 @@
+"""What model.toml says of a start. The harness writes this file anew into each artifact."""
+
+ENTRYPOINT = "predictor.py"
+ENVIRONMENT = {}

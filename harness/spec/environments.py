@@ -1,0 +1,72 @@
+"""Environments that the harness itself runs a model's code in: for training, and for checking answers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from harness import interpreter, paths, process, sandbox, tools
+from harness.errors import BuildFailure
+from harness.spec.lock import Lock
+from harness.spec.model import Model
+
+
+def installed(lock: Lock) -> Path:
+    """The interpreter of an environment with exactly what ``lock`` holds, made once and kept in the cache."""
+    folder = paths.cache() / "environments" / lock.digest[:24]
+    python = folder / "bin" / "python"
+    done = folder / "complete"
+    if done.is_file():
+        return python
+    with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
+        if not done.is_file():
+            shutil.rmtree(folder, ignore_errors=True)
+            install(lock, folder, cache=paths.cache() / "uv", bytecode="unchecked-hash", timeout_s=600)
+            done.touch()
+    return python
+
+
+def install(lock: Lock, folder: Path, *, cache: Path, bytecode: str, timeout_s: float) -> None:
+    """Make a virtual environment in ``folder`` from the lock's wheels, offline; BuildFailure where uv refuses."""
+    env = {**tools.uv_environment(cache), "UV_OFFLINE": "1"}
+    python = interpreter.default().path
+    make = [str(tools.uv()), "venv", "--quiet", "--relocatable", "--python", str(python), str(folder)]
+    fill = [str(tools.uv()), "pip", "install", "--quiet", "--no-index", "--find-links", str(lock.wheels)]
+    fill += ["--require-hashes", "--no-deps", "--python", str(folder / "bin" / "python"), "-r", str(lock.requirements)]
+    if bytecode != "none":
+        fill.append("--compile-bytecode")
+        env["PYC_INVALIDATION_MODE"] = bytecode.upper().replace("-", "_")
+    for argv in (make, fill) if lock.packages else (make,):
+        try:
+            done = process.run(argv, env=env, timeout_s=timeout_s)
+        except process.TimedOut as error:
+            raise BuildFailure(f"making the environment: {error}", log=error.output) from error
+        if done.returncode != 0:
+            raise BuildFailure("uv could not make the environment", log=done.output)
+
+
+def bounds(model: Model, *needed: Path) -> AbstractContextManager[sandbox.Policy]:
+    """The policy that the model's own code runs under; its control group is gone afterwards."""
+    resources = model.file.resources
+    return process.bounds(
+        memory_bytes=resources.memory_mb * 2**20,
+        processes=resources.processes,
+        disk_bytes=resources.disk_mb * 2**20,
+        needed=needed,
+    )
+
+
+def give_to(policy: sandbox.Policy, *folders: Path) -> None:
+    """Let the user that the policy runs as write into ``folders``."""
+    for folder in folders:
+        if policy.user_id is not None:
+            os.chown(folder, policy.user_id, policy.user_id)
+
+
+def needed_paths(*more: Path) -> Sequence[Path]:
+    """The folders that a model's process has to reach: the interpreter's, and ``more``."""
+    python = interpreter.default()
+    return (python.path.parent, python.stdlib, *more)

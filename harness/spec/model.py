@@ -1,0 +1,303 @@
+"""``model.toml``: a model's folder as a frozen record.
+
+A model is a folder with ``model.toml``, a predictor, its weights, and examples with expected
+outputs. The predictor has ``load(model_dir: Path) -> Model`` and
+``predict(model, inputs: list) -> list``, both of JSON-serialisable values.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+from pydantic import AfterValidator
+
+from harness import paths
+from harness.errors import BadInput
+from harness.spec import reading
+
+#: The version of the format that this code reads and writes.
+SPEC_VERSION = 1
+
+Json = Any  #: a JSON value: None, bool, int, float, str, list, dict
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,63}", value):
+        raise ValueError("use lower-case letters, digits and hyphens, at most 64")
+    return value
+
+
+def _requirement(value: str) -> str:
+    try:
+        parsed = Requirement(value)
+    except InvalidRequirement as error:
+        raise ValueError(f"is not a requirement that pip understands: {error}".splitlines()[0]) from None
+    if parsed.url:
+        raise ValueError("a requirement by URL or path cannot be locked for every method; publish or vendor it")
+    return value
+
+
+def _specifier(value: str) -> str:
+    try:
+        SpecifierSet(value)
+    except InvalidSpecifier:
+        raise ValueError("is not a version specifier such as '>=3.11'") from None
+    return value
+
+
+def _sha256(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", value):
+        raise ValueError("is not a sha256 in 64 lower-case hexadecimal digits")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+RequirementText = Annotated[str, AfterValidator(_requirement)]
+SpecifierText = Annotated[str, AfterValidator(_specifier)]
+Sha256 = Annotated[str, AfterValidator(_sha256)]
+Positive = Annotated[float, Gt(0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArtifactFile:
+    """A file of weights: made by ``train.py`` where it is not there, then checked.
+
+    ``verify`` is ``sha256`` where training gives the same bits everywhere, ``outputs`` where it
+    does not and the examples decide.
+    """
+
+    __pydantic_config__ = reading.STRICT
+
+    path: str
+    sha256: Sha256 | None = None
+    bytes: Annotated[int, Ge(0)] | None = None
+    verify: Literal["sha256", "outputs"] = "sha256"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExamplesFile:
+    """Where the inputs and expected outputs are; ``tolerance`` is relative, absolute below 1."""
+
+    __pydantic_config__ = reading.STRICT
+
+    path: str = "examples.json"
+    tolerance: Annotated[float, Ge(0)] = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """How the weights are made: a script, what it needs beyond the model's requirements, seconds at most."""
+
+    __pydantic_config__ = reading.STRICT
+
+    script: str = "train.py"
+    requirements: tuple[RequirementText, ...] = ()
+    timeout_s: Positive = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conda:
+    """What conda calls things: channels, and names that differ from PyPI's."""
+
+    __pydantic_config__ = reading.STRICT
+
+    channels: tuple[str, ...] = ("conda-forge",)
+    names: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What an instance may use; a model that needs more says so here."""
+
+    __pydantic_config__ = reading.STRICT
+
+    memory_mb: Annotated[int, Ge(16)] = 2048
+    processes: Annotated[int, Ge(1)] = 256
+    disk_mb: Annotated[int, Ge(1)] = 8192
+    start_timeout_s: Positive = 120.0
+    predict_timeout_s: Positive = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """What ``model.toml`` holds, key by key."""
+
+    __pydantic_config__ = reading.STRICT
+
+    spec_version: int
+    name: Name
+    version: str
+    description: str
+    framework: str
+    family: Name = "unspecified"
+    licence: str = ""
+    entrypoint: str = "predictor.py"
+    python: SpecifierText = ">=3.11"
+    requirements: tuple[RequirementText, ...] = ()
+    torch_backend: Literal["cpu"] | None = None
+    system_packages: tuple[str, ...] = ()
+    conda: Conda = field(default_factory=Conda)
+    artifacts: tuple[ArtifactFile, ...] = ()
+    examples: ExamplesFile = field(default_factory=ExamplesFile)
+    train: Train | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    resources: Resources = field(default_factory=Resources)
+    prune: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Inputs, and what the model must answer to each; same length, at least one."""
+
+    __pydantic_config__ = reading.STRICT
+
+    inputs: tuple[Json, ...]
+    outputs: tuple[Json, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A model folder that was read and found whole."""
+
+    folder: Path
+    file: ModelFile
+    examples: Examples
+
+    @property
+    def name(self) -> str:
+        """The model's name, as it stands in results."""
+        return self.file.name
+
+
+def read(folder: Path) -> Model:
+    """The model in ``folder``; BadInput for the first thing wrong with it."""
+    file = folder / "model.toml"
+    if not folder.is_dir():
+        raise BadInput(
+            "there is no such folder", file=folder, remedy="'harness models' lists the models; 'harness init' makes one"
+        )
+    table = reading.toml_table(file, remedy=f"'harness init {folder}' makes a model folder that runs as it is")
+    _check_version(table, file, SPEC_VERSION)
+    contents = reading.record(ModelFile, table, file=file)
+    _check_files(folder, contents, file)
+    return Model(folder=folder, file=contents, examples=_examples(folder, contents, file))
+
+
+def find(name_or_path: str) -> Model:
+    """The model called so in ``sample_models/``, or the model folder at that path."""
+    sample = paths.data("sample_models") / name_or_path
+    if re.fullmatch(r"[a-z0-9-]+", name_or_path) and (sample / "model.toml").is_file():
+        return read(sample)
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return read(folder.resolve())
+    raise BadInput(
+        f"no sample model and no folder is called '{name_or_path}'",
+        remedy=f"one of {', '.join(sample_names()) or '(none)'}, or the path of a model folder ('harness init DIR')",
+    )
+
+
+def sample_names() -> list[str]:
+    """The names of the models that travel with the harness."""
+    folder = paths.data("sample_models")
+    return sorted(path.parent.name for path in folder.glob("*/model.toml"))
+
+
+def answers_match(expected: Json, got: Json, tolerance: float) -> bool:
+    """Whether ``got`` is the expected answer: same shape, numbers within ``tolerance`` (relative, absolute below 1)."""
+    if isinstance(expected, bool) or isinstance(got, bool) or expected is None:
+        return expected is got
+    if isinstance(expected, int | float):
+        return isinstance(got, int | float) and abs(got - expected) <= tolerance * max(1.0, abs(expected))
+    if isinstance(expected, list | tuple):
+        return (
+            isinstance(got, list | tuple)
+            and len(got) == len(expected)
+            and all(answers_match(e, g, tolerance) for e, g in zip(expected, got, strict=True))
+        )
+    if isinstance(expected, dict):
+        return (
+            isinstance(got, dict)
+            and got.keys() == expected.keys()
+            and all(answers_match(value, got[key], tolerance) for key, value in expected.items())
+        )
+    return bool(expected == got)
+
+
+def _check_version(table: dict[str, Any], file: Path, ours: int) -> None:
+    found = table.get("spec_version")
+    if isinstance(found, int) and found > ours:
+        raise BadInput(
+            f"was written for a newer format than this harness reads ({ours})",
+            file=file,
+            key="spec_version",
+            value=found,
+            remedy="upgrade the harness",
+        )
+    if found is not None and found != ours:
+        raise BadInput(f"must be {ours}", file=file, key="spec_version", value=found, remedy=f"spec_version = {ours}")
+
+
+def _check_files(folder: Path, contents: ModelFile, file: Path) -> None:
+    entrypoint = reading.inside(folder, contents.entrypoint, file=file, key="entrypoint")
+    if not entrypoint.is_file() or entrypoint.suffix != ".py":
+        raise BadInput(
+            "is not a Python file of the model's folder",
+            file=file,
+            key="entrypoint",
+            value=contents.entrypoint,
+            remedy="name the file that has load(model_dir) and predict(model, inputs)",
+        )
+    script = None
+    if contents.train is not None:
+        script = reading.inside(folder, contents.train.script, file=file, key="train.script")
+        if not script.is_file():
+            raise BadInput(
+                "is not there", file=file, key="train.script", value=contents.train.script, remedy="add the script"
+            )
+    for index, artifact in enumerate(contents.artifacts):
+        key = f"artifacts.{index}.path"
+        weights = reading.inside(folder, artifact.path, file=file, key=key)
+        if not weights.is_file() and script is None:
+            raise BadInput(
+                "is not there, and no [train] script makes it",
+                file=file,
+                key=key,
+                value=artifact.path,
+                remedy="add the file, or a [train] table",
+            )
+        if artifact.verify == "sha256" and artifact.sha256 is None:
+            raise BadInput(
+                "is missing",
+                file=file,
+                key=f"artifacts.{index}.sha256",
+                remedy='add the sha256, or verify = "outputs" where training is not bit-reproducible',
+            )
+    names = [canonicalize_name(Requirement(text).name) for text in contents.requirements]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput("is given twice", file=file, key="requirements", value=name, remedy="keep one of the lines")
+
+
+def _examples(folder: Path, contents: ModelFile, file: Path) -> Examples:
+    path = reading.inside(folder, contents.examples.path, file=file, key="examples.path")
+    remedy = "give a file with {\"inputs\": [...], \"outputs\": [...]}: what the model is asked, and what it must answer"
+    value = reading.json_value(path, remedy=remedy)
+    if not isinstance(value, dict):
+        raise BadInput("is not an object", file=path, value=type(value).__name__, remedy=remedy)
+    examples = reading.record(Examples, value, file=path)
+    if not examples.inputs or len(examples.inputs) != len(examples.outputs):
+        raise BadInput(
+            f"has {len(examples.inputs)} inputs and {len(examples.outputs)} outputs",
+            file=path,
+            key="outputs",
+            remedy="give at least one input, and one output for each",
+        )
+    return examples

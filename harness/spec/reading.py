@@ -1,0 +1,100 @@
+"""Reading a TOML or JSON file into a frozen dataclass, with errors that name file, key, value and remedy.
+
+The records are plain dataclasses; pydantic checks them here, where files enter, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from harness.errors import BadInput
+
+T = TypeVar("T")
+
+#: What the records of ``spec`` are checked with: no unknown key, no silent conversion.
+STRICT = {"extra": "forbid", "strict": True}
+
+
+def toml_table(file: Path, *, remedy: str) -> dict[str, Any]:
+    """The table in ``file``; BadInput where it is missing, unreadable or not TOML."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput("there is no such file", file=file, remedy=remedy) from None
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", file=file, remedy=remedy) from error
+    except UnicodeDecodeError as error:
+        raise BadInput("is not UTF-8 text", file=file, remedy="save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"is not valid TOML: {error}", file=file, remedy="mend the line that is named") from error
+
+
+def json_value(file: Path, *, remedy: str) -> Any:
+    """The value in ``file``; BadInput where it is missing, unreadable or not JSON."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput("there is no such file", file=file, remedy=remedy) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"cannot be read: {error}", file=file, remedy=remedy) from error
+    except json.JSONDecodeError as error:
+        raise BadInput(f"is not valid JSON: {error}", file=file, remedy="mend the line that is named") from error
+
+
+def record(kind: type[T], table: dict[str, Any], *, file: Path) -> T:
+    """``table`` as a ``kind``; the first thing wrong with it as BadInput."""
+    try:
+        # JSON's rules inside strict mode: an array may become a tuple, nothing else is converted.
+        return TypeAdapter(kind).validate_json(json.dumps(table, default=str), strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise _as_bad_input(first, kind, file) from None
+
+
+def inside(folder: Path, relative: str, *, file: Path, key: str) -> Path:
+    """``folder/relative``; BadInput where that would leave the folder, also through a link."""
+    pure = PurePosixPath(relative)
+    target = (folder / relative).resolve()
+    if not relative or pure.is_absolute() or ".." in pure.parts or not target.is_relative_to(folder.resolve()):
+        raise BadInput(
+            "leaves the folder", file=file, key=key, value=relative, remedy="give a path inside the model's folder"
+        )
+    return folder / relative
+
+
+def _as_bad_input(first: Any, kind: type[Any], file: Path) -> BadInput:
+    location = [part for part in first["loc"] if not str(part).startswith(("function-", "is-instance"))]
+    key = ".".join(str(part) for part in location)
+    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        known = sorted(_field_names(kind, location[:-1]))
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known keys here: {', '.join(known)}"
+        return BadInput("is not a known key", file=file, key=key, value=first["input"], remedy=hint)
+    if first["type"] in {"missing", "missing_argument"}:
+        return BadInput("is missing", file=file, key=key, remedy=f"add '{key}' to {file.name}")
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return BadInput(message, file=file, key=key, value=first["input"], remedy=f"correct '{key}' in {file.name}")
+
+
+def _field_names(kind: Any, location: list[Any]) -> set[str]:
+    """The field names of the record found by walking ``location`` down from ``kind``."""
+    import dataclasses
+    import typing
+
+    for part in location:
+        if isinstance(part, int):
+            continue
+        hints = typing.get_type_hints(kind)
+        kind = hints.get(str(part), kind)
+        while not dataclasses.is_dataclass(kind):
+            inner = [arg for arg in typing.get_args(kind) if arg is not type(None) and arg is not Ellipsis]
+            if not inner:
+                return set()
+            kind = inner[-1]
+    return {field.name for field in dataclasses.fields(kind) if field.init}

@@ -1,0 +1,171 @@
+"""``scenario.toml``: a user's requirements as a frozen record.
+
+A scenario says what the target has, what traffic comes, which qualities are needed, and which
+metrics matter how much, each on a fixed scale: ``best`` is worth 1, ``worst`` is worth 0, whoever
+else is compared.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt
+
+from harness import paths
+from harness.errors import BadInput
+from harness.spec import reading
+from harness.spec.model import Name
+
+#: The version of the format that this code reads.
+SPEC_VERSION = 1
+
+#: What a target can have, and a method can require of it.
+Facility = Literal["python", "container-engine"]
+
+#: What a scenario can need, and a method can provide; `harness scenarios --help` explains each.
+Quality = Literal[
+    "carries-python",  # runs where no Python is installed
+    "carries-system-libraries",  # brings the operating system's libraries along
+    "locked-dependencies",  # every dependency is pinned by hash
+    "single-file",  # travels as one file
+    "http-api",  # other programs can call it over HTTP
+    "form-page",  # a person without code can use it in a browser
+    "isolated",  # separated from the host's files, processes and network by the platform itself
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The machine it has to run on; None is 'no limit known'."""
+
+    __pydantic_config__ = reading.STRICT
+
+    has: tuple[Facility, ...] = ("python", "container-engine")
+    memory_mb: Annotated[int, Gt(0)] | None = None
+    disk_mb: Annotated[int, Gt(0)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """How requests come."""
+
+    __pydantic_config__ = reading.STRICT
+
+    pattern: Literal["steady", "bursty", "rare", "batch"] = "steady"
+    requests_per_day: Annotated[float, Ge(0)] = 1000.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """One thing that matters: a metric, its weight, the fixed scale of its worth, and a limit if it has one.
+
+    ``best`` and ``worst`` are in the metric's unit. On a ``log`` scale each halving is worth the
+    same. ``limit`` excludes a method whose measured value is beyond it.
+    """
+
+    __pydantic_config__ = reading.STRICT
+
+    metric: str
+    state: Literal["", "page-warm", "disk-cold", "node-cold"] = ""
+    weight: Annotated[float, Ge(0)]
+    best: float
+    worst: float
+    scale: Literal["linear", "log"] = "log"
+    limit: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """What ``scenario.toml`` holds."""
+
+    __pydantic_config__ = reading.STRICT
+
+    spec_version: int
+    name: Name
+    title: str
+    description: str
+    article_case: Literal["container", "virtual-environment", "serverless", "executable", "cloud-platform", "api"]
+    target: Target = field(default_factory=Target)
+    traffic: Traffic = field(default_factory=Traffic)
+    needs: tuple[Quality, ...] = ()
+    objectives: tuple[Objective, ...]
+
+
+def read(file: Path) -> Scenario:
+    """The scenario in ``file``; BadInput for the first thing wrong with it."""
+    table = reading.toml_table(file, remedy="'harness scenarios' lists the scenarios that travel with the harness")
+    version = table.get("spec_version")
+    if version != SPEC_VERSION and version is not None:
+        newer = isinstance(version, int) and version > SPEC_VERSION
+        raise BadInput(
+            f"must be {SPEC_VERSION}",
+            file=file,
+            key="spec_version",
+            value=version,
+            remedy="upgrade the harness" if newer else f"spec_version = {SPEC_VERSION}",
+        )
+    scenario = reading.record(Scenario, table, file=file)
+    _check_objectives(scenario, file)
+    return scenario
+
+
+def find(name_or_path: str) -> Scenario:
+    """The scenario called so in ``scenarios/``, or the scenario file at that path."""
+    if re.fullmatch(r"[a-z0-9-]+", name_or_path):
+        shipped = paths.data("scenarios") / f"{name_or_path}.toml"
+        if shipped.is_file():
+            return read(shipped)
+    file = Path(name_or_path).expanduser()
+    if file.is_file():
+        return read(file.resolve())
+    raise BadInput(
+        f"no scenario and no file is called '{name_or_path}'",
+        remedy=f"one of {', '.join(names()) or '(none)'}, or the path of a scenario.toml",
+    )
+
+
+def names() -> list[str]:
+    """The names of the scenarios that travel with the harness."""
+    return sorted(path.stem for path in paths.data("scenarios").glob("*.toml"))
+
+
+def _check_objectives(scenario: Scenario, file: Path) -> None:
+    from harness.metrics import METRICS
+
+    if not any(objective.weight for objective in scenario.objectives):
+        raise BadInput("none has a weight above 0", file=file, key="objectives", remedy="weigh at least one metric")
+    for index, objective in enumerate(scenario.objectives):
+        key = f"objectives.{index}"
+        metric = METRICS.get(objective.metric)
+        if metric is None:
+            raise BadInput(
+                "is not a metric",
+                file=file,
+                key=f"{key}.metric",
+                value=objective.metric,
+                remedy=f"one of {', '.join(METRICS)}",
+            )
+        if bool(objective.state) != bool(metric.states):
+            raise BadInput(
+                f"'{metric.name}' is measured {'in states ' + ', '.join(metric.states) if metric.states else 'in no cache state'}",
+                file=file,
+                key=f"{key}.state",
+                value=objective.state,
+                remedy="name one of them" if metric.states else "leave it out",
+            )
+        upwards = objective.worst > objective.best
+        if objective.best == objective.worst or upwards != (metric.direction == "lower"):
+            raise BadInput(
+                f"'{metric.name}' is better when {metric.direction}: best {objective.best}, worst {objective.worst}",
+                file=file,
+                key=f"{key}.best",
+                value=objective.best,
+                remedy="put the better end of the scale in 'best'",
+            )
+        if objective.scale == "log" and min(objective.best, objective.worst) <= 0:
+            raise BadInput(
+                "a log scale needs ends above 0", file=file, key=f"{key}.best", value=objective.best, remedy="scale = \"linear\""
+            )

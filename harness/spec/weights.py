@@ -1,0 +1,193 @@
+"""Weights and payloads: what is not committed is trained on first use, checked, and kept by its inputs.
+
+    <cache>/weights/<key>/      what train.py wrote, under the digest of script, data and requirements
+    <cache>/payloads/<digest>/  what travels in an artifact: the predictor and its weights, nothing else
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import paths, process, tools, tree
+from harness.errors import BadInput, ModelFailure
+from harness.runtime import RUNNER
+from harness.spec import environments
+from harness.spec.lock import LOCK_NAME, Lock, lock
+from harness.spec.model import Model, answers_match
+
+_NEVER_TRAVEL = {"model.toml", LOCK_NAME, ".gitignore"}
+_PROSE = {".md", ".rst"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LockedModel:
+    """A model with its lock and its payload: the folder of what travels, nothing else."""
+
+    model: Model
+    lock: Lock
+    payload: Path
+    digest: str
+
+
+def locked(model: Model, *, extra: tuple[str, ...] = ()) -> LockedModel:
+    """The model ready to be packaged: locked with ``extra``, weights there and checked.
+
+    BadInput where a given file is not what ``model.toml`` says; ModelFailure where training fails.
+    """
+    found = lock(model, extra=extra)
+    folder = payload(model, _weights(model))
+    return LockedModel(model=model, lock=found, payload=folder, digest=folder.name)
+
+
+def payload(model: Model, weights: Path) -> Path:
+    """The folder of what travels, made once: every file of the model except training, examples and prose."""
+    script = model.file.train.script if model.file.train else None
+    declared = {artifact.path for artifact in model.file.artifacts}
+    skipped = {*_NEVER_TRAVEL, script, model.file.examples.path, *declared}
+
+    def travels(relative: Path) -> bool:
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
+        prose = len(relative.parts) == 1 and (relative.suffix in _PROSE or relative.name.startswith("LICEN"))
+        return not hidden and not prose and relative.as_posix() not in skipped
+
+    with process.temporary_folder("payload") as scratch, process.disk_full_named(scratch):
+        new = scratch / "payload"
+        tree.copy(model.folder, new, keep=travels)
+        tree.copy(weights, new, keep=lambda relative: relative.as_posix() in declared)
+        place = paths.cache() / "payloads" / tree.digest(new)[:24]
+        if not place.is_dir():
+            place.parent.mkdir(exist_ok=True)
+            with tools.alone(place.with_suffix(".lock")):
+                if not place.is_dir():
+                    new.rename(place)
+    return place
+
+
+def _weights(model: Model) -> Path:
+    """The folder that holds every declared artifact, checked."""
+    lacking = [artifact for artifact in model.file.artifacts if not (model.folder / artifact.path).is_file()]
+    if not lacking:
+        for index, artifact in enumerate(model.file.artifacts):
+            found = tree.sha256(model.folder / artifact.path)
+            if artifact.sha256 is not None and found != artifact.sha256:
+                raise BadInput(
+                    f"the file's sha256 is {found}, not the one given",
+                    file=model.folder / "model.toml",
+                    key=f"artifacts.{index}.sha256",
+                    value=artifact.sha256,
+                    remedy=f"restore {artifact.path}, delete it to have it trained again, or correct the sha256",
+                )
+        return model.folder
+    return _trained(model)
+
+
+def _trained(model: Model) -> Path:
+    train = model.file.train
+    assert train is not None, "spec.model.read refuses a missing artifact without a [train] table"
+    found = lock(model, extra=train.requirements)
+    place = paths.cache() / "weights" / _training_key(model, found)
+    if place.is_dir():
+        return place
+    with tools.alone(place.with_suffix(".lock")):
+        if not place.is_dir():
+            _train(model, found, place)
+    return place
+
+
+def _training_key(model: Model, found: Lock) -> str:
+    """Everything that the weights depend on: sources, requirements, and what they are checked against."""
+    assert model.file.train is not None
+    total = hashlib.sha256(found.digest.encode())
+    for source in sorted(model.folder.glob("**/*.py")):
+        total.update(f"{source.relative_to(model.folder)}\0{tree.sha256(source)}\n".encode())
+    checks = [[artifact.path, artifact.sha256, artifact.verify] for artifact in model.file.artifacts]
+    total.update(json.dumps(checks).encode())
+    return f"{model.name}-{total.hexdigest()[:24]}"
+
+
+def _train(model: Model, found: Lock, place: Path) -> None:
+    train = model.file.train
+    assert train is not None
+    python = environments.installed(found)
+    with process.temporary_folder("train", readable=True) as scratch, process.disk_full_named(scratch):
+        # A copy, so that the script can't change the model's folder, and sees the same path everywhere.
+        tree.copy(model.folder, scratch / "model", keep=lambda relative: not relative.parts[0].startswith("."))
+        out, home = scratch / "out", scratch / "home"
+        for folder in (out, home, *{(out / artifact.path).parent for artifact in model.file.artifacts}):
+            folder.mkdir(parents=True, exist_ok=True)
+        with environments.bounds(model, *environments.needed_paths(scratch, python.parent.parent)) as policy:
+            environments.give_to(policy, out, home, *(path for path in out.rglob("*") if path.is_dir()))
+            try:
+                done = process.run(
+                    [str(python), train.script, str(out)],
+                    env=process.environment(home, **model.file.env),
+                    cwd=scratch / "model",
+                    timeout_s=train.timeout_s,
+                    policy=policy,
+                    kind="instances",
+                )
+            except process.TimedOut as error:
+                raise ModelFailure(
+                    f"{model.name}: training did not end within {train.timeout_s:g} s",
+                    remedy="make it shorter, or raise train.timeout_s in model.toml",
+                ) from error
+        if done.returncode != 0:
+            raise ModelFailure(
+                f"{model.name}: {train.script} ended with exit code {done.returncode}:\n{_tail(done.output)}",
+                remedy=f"mend {model.folder / train.script}",
+            )
+        _check_trained(model, out, python, scratch)
+        place.parent.mkdir(exist_ok=True)
+        tree.copy(out, scratch / "checked")
+        (scratch / "checked").rename(place)
+
+
+def _check_trained(model: Model, out: Path, python: Path, scratch: Path) -> None:
+    for artifact in model.file.artifacts:
+        file = out / artifact.path
+        if not file.is_file() or file.is_symlink():
+            raise ModelFailure(
+                f"{model.name}: training ended without writing {artifact.path}",
+                remedy="train.py is given the folder to write to as its first argument",
+            )
+        if artifact.verify == "sha256" and tree.sha256(file) != artifact.sha256:
+            raise ModelFailure(
+                f"{model.name}: trained {artifact.path} has sha256 {tree.sha256(file)}, model.toml says {artifact.sha256}",
+                remedy='correct the sha256; where training is not bit-reproducible across machines, verify = "outputs"',
+            )
+    if any(artifact.verify == "outputs" for artifact in model.file.artifacts):
+        _check_outputs(model, out, python, scratch)
+
+
+def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None:
+    """Load the trained weights in a process of their own, and hold its answers against the examples."""
+    candidate = scratch / "candidate"
+    shutil.copytree(payload(model, out), candidate)
+    shutil.copytree(RUNNER, scratch / "harness_runner")
+    with environments.bounds(model, *environments.needed_paths(scratch, python.parent.parent)) as policy:
+        done = process.run(
+            [str(python), "-m", "harness_runner", "once", "--model", str(candidate), "--entrypoint", model.file.entrypoint],
+            env=process.environment(scratch / "home", PYTHONDONTWRITEBYTECODE="1", **model.file.env),
+            cwd=scratch,
+            stdin=json.dumps({"inputs": list(model.examples.inputs)}),
+            timeout_s=model.file.resources.start_timeout_s,
+            policy=policy,
+            kind="instances",
+        )
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        answer = {}
+    if not answers_match(list(model.examples.outputs), answer.get("outputs"), model.file.examples.tolerance):
+        raise ModelFailure(
+            f"{model.name}: the trained model does not answer the examples as expected: {answer.get('error') or 'other values'}",
+            remedy="mend train.py, or the outputs in the examples",
+        )
+
+
+def _tail(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.strip().splitlines()[-12:])

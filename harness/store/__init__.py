@@ -1,0 +1,1 @@
+"""Runs on disk: a manifest, append-only samples, and the queries over them."""

@@ -1,0 +1,101 @@
+"""Tools that are not part of the harness's own installation: each in an environment of its own.
+
+Their trees are heavy or conflict with others, so uv makes an environment for each on first use, below
+the cache, from the hash-locked requirements in ``harness/resources/tools/``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import shutil
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from harness import interpreter, paths, process
+from harness.errors import BuildFailure, MissingComponent
+
+_LOCKS = paths.PACKAGE / "resources" / "tools"
+
+
+@lru_cache(maxsize=1)
+def uv() -> Path:
+    """uv's executable, from the package that the harness depends on."""
+    import uv as package
+
+    try:
+        return Path(package.find_uv_bin())
+    except FileNotFoundError as error:
+        raise MissingComponent("uv's executable is not where its package has it", remedy="reinstall uv") from error
+
+
+def executable(tool: str, name: str | None = None) -> Path:
+    """The executable of ``tool`` (``pip``, ``pex``), its environment made where it is not there."""
+    lock = _LOCKS / f"{tool}.txt"
+    python = interpreter.default()
+    key = hashlib.sha256(lock.read_bytes() + f"{python.path} {python.version}".encode()).hexdigest()[:16]
+    folder = paths.cache() / "tools" / f"{tool}-{key}"
+    found = folder / "bin" / (name or tool)
+    if not found.is_file():
+        with alone(folder.with_suffix(".lock")):
+            if not found.is_file():
+                _make(tool, lock, folder)
+    return found
+
+
+def uv_version() -> str:
+    """The version of uv that is used."""
+    from importlib.metadata import version as installed
+
+    return installed("uv")
+
+
+def version(tool: str) -> str:
+    """The locked version of ``tool``."""
+    for line in (_LOCKS / f"{tool}.txt").read_text().splitlines():
+        if line.startswith(f"{tool}=="):
+            return line.split("==")[1].split()[0]
+    return "unknown"
+
+
+@contextlib.contextmanager
+def alone(lock_file: Path) -> Iterator[None]:
+    """Hold ``lock_file`` against other harnesses that share the cache."""
+    with process.disk_full_named(lock_file):
+        lock_file.parent.mkdir(parents=True, exist_ok=True)
+        with lock_file.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def uv_environment(cache: Path | None = None) -> dict[str, str]:
+    """The environment for uv: the user's indexes, certificates and proxies, and a cache of ours."""
+    return process.network_environment(
+        paths.cache(), UV_CACHE_DIR=str(cache or paths.cache() / "uv"), UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never"
+    )
+
+
+def _make(tool: str, lock: Path, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    env = uv_environment()
+    steps = (
+        [str(uv()), "venv", "--quiet", "--python", str(interpreter.default().path), str(folder)],
+        [str(uv()), "pip", "sync", "--quiet", "--require-hashes", "--python", str(folder / "bin" / "python"), str(lock)],
+    )
+    try:
+        for step in steps:
+            try:
+                done = process.run(step, env=env, timeout_s=300)
+            except process.TimedOut as error:
+                raise BuildFailure(f"making the environment of {tool}: {error}", log=error.output) from error
+            if done.returncode != 0:
+                raise BuildFailure(
+                    f"the environment of {tool} could not be made",
+                    log=done.output,
+                    remedy="check that a package index is in reach (UV_DEFAULT_INDEX names another)",
+                )
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise

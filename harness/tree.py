@@ -1,0 +1,112 @@
+"""Folders as values: their digest, their size, and archives of them that are the same every time."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.errors import CheckFailure
+
+#: The date of every entry of an archive, 1980-01-01: the earliest that zip can hold as well.
+FIXED_DATE = 315532800
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """Every file and link below ``folder``, in sorted order."""
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted([*names, *(d for d in folders if os.path.islink(os.path.join(parent, d)))]):
+            yield Path(parent, name)
+
+
+def sha256(file: Path) -> str:
+    """The digest of a file's contents."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest(folder: Path) -> str:
+    """One digest of names, contents, link targets and executable bits; dates and owners don't count."""
+    total = hashlib.sha256()
+    for file in files(folder):
+        name = file.relative_to(folder).as_posix()
+        if file.is_symlink():
+            entry = f"link\0{name}\0{os.readlink(file)}"
+        else:
+            executable = bool(file.stat().st_mode & 0o100)
+            entry = f"file\0{name}\0{sha256(file)}\0{executable}"
+        total.update(entry.encode() + b"\n")
+    return total.hexdigest()
+
+
+def size(folder: Path) -> tuple[int, int]:
+    """Apparent bytes and number of files below ``folder`` (or of the file itself); hard links count once."""
+    seen: set[tuple[int, int]] = set()
+    total = 0
+    for file in files(folder) if folder.is_dir() else [folder]:
+        status = file.lstat()
+        if (status.st_dev, status.st_ino) not in seen:
+            seen.add((status.st_dev, status.st_ino))
+            total += status.st_size
+    return total, len(seen)
+
+
+def copy(source: Path, target: Path, *, keep: Callable[[Path], bool] = lambda _: True) -> None:
+    """Copy the files below ``source`` for which ``keep(relative path)`` holds; readable by all, dates fixed.
+
+    A link is refused with CheckFailure: what it points to need not be there where the copy is used.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for file in files(source):
+        relative = file.relative_to(source)
+        if not keep(relative):
+            continue
+        if file.is_symlink():
+            raise CheckFailure(f"{file} is a link", remedy="replace it by the file that it points to")
+        place = target / relative
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+        place.chmod(0o755 if file.stat().st_mode & 0o100 else 0o644)
+        os.utime(place, (FIXED_DATE, FIXED_DATE))
+    for parent, _, _ in os.walk(target):
+        os.chmod(parent, 0o755)
+
+
+def pack(folder: Path, archive: Path, *, compression: int = 6) -> None:
+    """Write ``folder`` as a ``.tar.gz`` whose bytes depend on the contents alone. It appears whole or not at all."""
+    unfinished = archive.with_name(archive.name + ".part")
+    with (
+        unfinished.open("wb") as raw,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, compresslevel=compression, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for file in files(folder):
+            entry = tar.gettarinfo(file, arcname=file.relative_to(folder).as_posix())
+            entry.uid = entry.gid = 0
+            entry.uname = entry.gname = ""
+            entry.mtime = FIXED_DATE
+            entry.mode = 0o755 if entry.mode & 0o100 or entry.issym() else 0o644
+            if entry.isreg():
+                with file.open("rb") as stream:
+                    tar.addfile(entry, stream)
+            else:
+                tar.addfile(entry)
+    unfinished.replace(archive)
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack what :func:`pack` wrote; no member is written outside ``target``, not even through a link.
+
+    Links themselves may point outside: a virtual environment's do, to its interpreter.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    target.chmod(0o755)
+    with tarfile.open(archive, mode="r:gz") as tar:
+        tar.extractall(target, filter="tar")
+    for parent, _, _ in os.walk(target):
+        os.chmod(parent, 0o755)

@@ -1,0 +1,94 @@
+"""Cleans up after a harness that was killed: run as a process of its own, standard library only.
+
+The harness writes one JSON object a line to this process's standard input: ``{"id": N, "do": ...}``
+for something that must not outlive it, ``{"id": N}`` once it is gone. When the pipe closes, which
+it does even on SIGKILL, whatever is still listed is ended, newest first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=20)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(20)
+        self.sock.connect(self._path)
+
+
+def end_process_group(pgid: int) -> None:
+    """Kill every process of the group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pgid, signal.SIGKILL)
+
+
+def end_control_group(folders: list[str]) -> None:
+    """Kill every process in the control group's folders, then remove them."""
+    deadline = time.monotonic() + 5
+    for folder in folders:
+        while os.path.isdir(folder) and time.monotonic() < deadline:
+            with contextlib.suppress(OSError), open(os.path.join(folder, "cgroup.procs")) as file:
+                for pid in file.read().split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+            time.sleep(0.01)
+
+
+def end_container(engine_socket: str, name: str) -> None:
+    """Remove the container from the engine that listens on ``engine_socket``."""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        connection = _UnixConnection(engine_socket)
+        connection.request("DELETE", f"/containers/{name}?force=1&v=1")
+        connection.getresponse().read()
+
+
+def remove_folder(path: str) -> None:
+    """Delete the folder and everything in it."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def end(what: dict[str, object]) -> None:
+    """Carry out one entry."""
+    match what:
+        case {"process_group": int(pgid)}:
+            end_process_group(pgid)
+        case {"control_group": list(folders)}:
+            end_control_group([str(folder) for folder in folders])
+        case {"container": str(name), "engine": str(engine)}:
+            end_container(engine, name)
+        case {"folder": str(path)}:
+            remove_folder(path)
+
+
+def main() -> None:
+    """Read entries until the pipe closes, then end what is left."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    left: dict[int, dict[str, object]] = {}
+    for line in sys.stdin:
+        entry = json.loads(line)
+        if "do" in entry:
+            left[entry["id"]] = entry["do"]
+        else:
+            left.pop(entry["id"], None)
+    for _, what in sorted(left.items(), reverse=True):
+        end(what)
+
+
+if __name__ == "__main__":
+    main()
