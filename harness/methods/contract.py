@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from harness.metrics import Fidelity
 from harness.spec.weights import LockedModel
-from harness.spec.model import Json
+from harness.spec.model import Json, Model
 from harness.spec.scenario import Facility, Quality
 
 Family = Literal["container", "virtual-environment", "serverless", "executable", "cloud-platform", "api"]
@@ -92,6 +92,9 @@ class Installed:
     own_paths: tuple[Path, ...] = ()
     cold_paths: tuple[Path, ...] = ()
     extraction_caches: tuple[Path, ...] = ()
+    #: Why there is no installation to time, or no disk-cold start to take, where there is none.
+    install_absent: str = ""
+    cold_absent: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +177,9 @@ class Method(Protocol):
     def check(self) -> Availability:
         """Whether the method can be used on this machine; never raises."""
 
+    def prepare(self, model: Model) -> None:
+        """Get what builds need and no build time may hold: base images, tool environments. MissingComponent if not."""
+
     def build(self, locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
         """Package the model below ``workdir``; BuildFailure where the tool refuses."""
 
@@ -185,6 +191,9 @@ class Method(Protocol):
 
     def start(self, installed: Installed, limits: Limits) -> AbstractContextManager[Instance]:
         """Start an instance; on leaving, nothing of it is left."""
+
+    def present(self, artifact: Artifact) -> bool:
+        """Whether the artifact is still where it was built."""
 
     def remove(self, artifact: Artifact) -> None:
         """Delete the artifact: the file, or the image with its tag."""

@@ -101,6 +101,11 @@ def serving(
                 served.close()
 
 
+def present(artifact: Artifact) -> bool:
+    """Whether the artifact's file or folder is there."""
+    return artifact.path is not None and artifact.path.exists()
+
+
 def remove(artifact: Artifact) -> None:
     """Delete the artifact and its archive."""
     assert artifact.path is not None

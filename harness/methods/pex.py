@@ -15,6 +15,7 @@ from harness.errors import BuildFailure
 from harness.methods import hosted, layout
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
+from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
 ID = "pex"
@@ -32,6 +33,11 @@ def check() -> Availability:
     return hosted.check()
 
 
+def prepare(model: Model) -> None:
+    """Make PEX's own environment; the model itself needs nothing."""
+    tools.executable("pex")
+
+
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """``MODEL.pex``, whose extraction is a virtual environment below ``PEX_ROOT``."""
     folder = layout.fresh_folder(workdir, "pex")
@@ -40,7 +46,7 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     file = folder / f"{locked.model.name}.pex"
     argv = [str(tools.executable("pex")), "--output-file", str(file), "--sources-directory", str(sources)]
     argv += ["--python", str(interpreter.default().path), "--pex-root", str(options.tool_cache)]
-    argv += ["--module", "harness_runner", "--venv", "prepend", "--sh-boot", "--no-emit-warnings"]
+    argv += ["--entry-point", "harness_runner", "--venv", "prepend", "--sh-boot", "--no-emit-warnings"]
     argv += ["--no-pypi", "--find-links", str(locked.lock.wheels), "--no-build", "--intransitive"]
     if locked.lock.packages:
         argv += ["--requirement", str(locked.lock.requirements)]
@@ -98,6 +104,11 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served
         PEX_ROOT=str(extraction),
         PEX_IGNORE_RCFILES="1",
     )
+
+
+def present(artifact: Artifact) -> bool:
+    """Whether it is still there."""
+    return hosted.present(artifact)
 
 
 def remove(artifact: Artifact) -> None:

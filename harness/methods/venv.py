@@ -13,6 +13,7 @@ from harness.methods import hosted, layout
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.spec import environments
+from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
 ID = "venv"
@@ -28,6 +29,10 @@ PROVIDES = frozenset({"locked-dependencies"})
 def check() -> Availability:
     """Ready wherever uv and an interpreter are."""
     return hosted.check()
+
+
+def prepare(model: Model) -> None:
+    """Nothing is needed besides uv, which comes with the harness."""
 
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
@@ -62,6 +67,11 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served
     return hosted.serving(
         installed, limits, lambda socket: [python, "-m", "harness_runner", "serve", "--socket", str(socket)]
     )
+
+
+def present(artifact: Artifact) -> bool:
+    """Whether it is still there."""
+    return hosted.present(artifact)
 
 
 def remove(artifact: Artifact) -> None:

@@ -13,13 +13,13 @@ import stat
 import tarfile
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from harness import paths, process
-from harness.errors import BuildFailure
+from harness import paths, process, tree
+from harness.errors import BuildFailure, DiskFull, HarnessError
 from harness.platforms.engine import Engine, asking, refusal
 
 #: On every image and build stage of ours, with the tag that was being built.
@@ -66,38 +66,46 @@ def build_image(
 ) -> BuiltImage:
     """Build the text ``dockerfile`` with the folder ``context``; BuildFailure with the log's end if it fails.
 
-    Intermediate containers are removed. Images of earlier stages stay, as the cache of a rebuild: call
-    :func:`prune_stages` where that is not wanted.
+    Intermediate containers are removed. Images of earlier stages stay, as the cache of a rebuild, unless the
+    build failed: call :func:`prune_stages` where that is not wanted.
     """
+    try:
+        with (
+            _context(context, label_stages(dockerfile, tag)) as stream,
+            asking(engine, f"building {tag}") as asked,
+        ):
+            answers = asked.build(
+                fileobj=stream,
+                custom_context=True,
+                dockerfile=_DOCKERFILE,
+                tag=tag,
+                nocache=no_cache,
+                labels=dict(labels or {}),
+                network_mode=network,
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            image, log = _followed(answers, tag)
+            return BuiltImage(id=asked.inspect_image(image or tag)["Id"], tag=tag, log=log)
+    except HarnessError:
+        prune_stages(engine, tag)
+        raise
+
+
+def _followed(answers: Iterable[Mapping[str, Any]], tag: str) -> tuple[str, str]:
+    """Read what the builder says to its end: the image's id and the end of the log. An error raises."""
     lines: deque[str] = deque(maxlen=_LOG_LINES)
-    built = ""
-    with (
-        _context(context, label_stages(dockerfile, tag)) as stream,
-        asking(engine, f"building {tag}") as asked,
-    ):
-        answers = asked.build(
-            fileobj=stream,
-            custom_context=True,
-            dockerfile=_DOCKERFILE,
-            tag=tag,
-            nocache=no_cache,
-            labels=dict(labels or {}),
-            network_mode=network,
-            rm=True,
-            forcerm=True,
-            decode=True,
-        )
-        for answer in answers:
-            if "error" in answer:
-                lines.append(str(answer["error"]))
-                failed = refusal(f"building {tag}", "\n".join(lines))
-                raise failed if not isinstance(failed, BuildFailure) else BuildFailure(
-                    f"building the image {tag} failed", log="\n".join(lines)
-                )
-            lines.extend(str(answer.get("stream", "")).rstrip().splitlines())
-            built = answer.get("aux", {}).get("ID", built)
-        image = asked.inspect_image(built or tag)
-    return BuiltImage(id=image["Id"], tag=tag, log="\n".join(lines))
+    image = ""
+    for answer in answers:
+        text = re.sub(r"\x1b\[[0-9;]*m", "", str(answer.get("stream") or answer.get("error") or ""))
+        lines.extend(line for line in text.splitlines() if line.strip())
+        if "error" in answer:
+            said = "\n".join(lines)
+            failed = refusal(f"building {tag}", said)
+            raise failed if isinstance(failed, DiskFull) else BuildFailure(f"building the image {tag} failed", log=said)
+        image = answer.get("aux", {}).get("ID", image)
+    return image, "\n".join(lines)
 
 
 def label_stages(dockerfile: str, tag: str) -> str:
@@ -112,11 +120,16 @@ def prune_stages(engine: Engine, tag: str) -> int:
         return int(asked.prune_images(filters=filters).get("SpaceReclaimed", 0))
 
 
+def image_id(engine: Engine, image: str) -> str | None:
+    """The id of the image with that tag; None where the engine has none."""
+    with asking(engine, f"looking for {image}", absent_ok=True) as asked:
+        return str(asked.inspect_image(image)["Id"])
+    return None
+
+
 def remove_image(engine: Engine, image: str) -> None:
     """Remove the tag or image, and the layers that nothing else uses; nothing happens if it is not there."""
-    import docker  # type: ignore[import-untyped,unused-ignore] -- see engine.asking
-
-    with asking(engine, f"removing {image}") as asked, contextlib.suppress(docker.errors.NotFound):
+    with asking(engine, f"removing {image}", absent_ok=True) as asked:
         asked.remove_image(image, force=True)
 
 
@@ -154,7 +167,7 @@ def _owned_by_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def image_layers(engine: Engine, image: str) -> tuple[Path, ...] | None:
-    """The folders on this host that hold the image's layers, the topmost first; None if they can't be seen from here."""
+    """The folders on this host that hold the image's layers, the topmost first; None if they can't be seen."""
     with asking(engine, f"looking into {image}") as asked:
         driver: Mapping[str, Any] = asked.inspect_image(image).get("GraphDriver") or {}
     data = driver.get("Data") or {}
@@ -181,14 +194,12 @@ def size_of_layers(folders: tuple[Path, ...]) -> UnpackedSize:
     seen: set[tuple[int, int]] = set()
     total = 0
     for folder in folders:
-        for parent, folders_below, names in os.walk(folder):
-            links = [name for name in folders_below if os.path.islink(os.path.join(parent, name))]
-            for name in [*names, *links]:
-                found = os.lstat(os.path.join(parent, name))
-                whiteout = stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
-                if not whiteout and (found.st_dev, found.st_ino) not in seen:
-                    seen.add((found.st_dev, found.st_ino))
-                    total += found.st_size
+        for file in tree.files(folder):
+            found = file.lstat()
+            whiteout = stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
+            if not whiteout and (found.st_dev, found.st_ino) not in seen:
+                seen.add((found.st_dev, found.st_ino))
+                total += found.st_size
     return UnpackedSize(total_bytes=total, files=len(seen), source="layers")
 
 
@@ -203,11 +214,8 @@ def size_of_archive(stream: IO[bytes]) -> UnpackedSize:
             content = outer.extractfile(member) if member.isfile() else None
             if content is None:
                 continue
-            try:
-                layer = tarfile.open(fileobj=content, mode="r:*")
-            except tarfile.TarError:
-                continue  # the manifest, the configuration
-            with layer:
+            # What can't be read as an archive is the manifest or a configuration.
+            with contextlib.suppress(tarfile.ReadError), tarfile.open(fileobj=content, mode="r:*") as layer:
                 for entry in layer:
                     if entry.isdir() or entry.islnk() or Path(entry.name).name.startswith(".wh."):
                         continue

@@ -201,9 +201,7 @@ def _group_of(pid: int, container_id: str) -> cgroup.Group | None:
 
 
 def _remove(engine: Engine, name: str) -> None:
-    import docker  # type: ignore[import-untyped,unused-ignore] -- see engine.asking
-
-    with asking(engine, f"removing the container {name}") as asked, contextlib.suppress(docker.errors.NotFound):
+    with asking(engine, f"removing the container {name}", absent_ok=True) as asked:
         asked.remove_container(name, force=True, v=True)
 
 

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -27,8 +28,8 @@ from harness.errors import BuildFailure, CheckFailure, DiskFull, HarnessError, M
 Kind = Literal["reachable", "private"]
 Say = Callable[[str], None]
 
-_PING_S = 3.0
-_ANSWER_S = 900.0  # a build step may be silent for as long as it takes to install a large model's packages
+_PING_S = 3
+_ANSWER_S = 900  # a build step may be silent for as long as it takes to install a large model's packages
 _START_S = 60.0
 _STOP_S = 30.0
 _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
@@ -122,7 +123,10 @@ class _Places:
 
 
 def connect() -> Engine:
-    """The engine to use: ``DOCKER_HOST`` or the default socket, else the private one; MissingComponent if none answers."""
+    """The engine to use: ``DOCKER_HOST`` or the default socket, else the private one.
+
+    MissingComponent, with what to do, if none answers.
+    """
     reasons = []
     for url, kind in _candidates():
         found = _reach(url, kind)
@@ -135,21 +139,26 @@ def connect() -> Engine:
     )
 
 
-def client(engine: Engine) -> Any:
-    """The low-level docker-py client of ``engine``, made once and shared."""
-    return _client(engine.url)
+def client(engine: Engine, *, timeout_s: int = _ANSWER_S) -> Any:
+    """The low-level docker-py client of ``engine``, made once and shared; it waits ``timeout_s`` for each answer."""
+    return _client(engine.url, timeout_s)
 
 
 @contextlib.contextmanager
-def asking(engine: Engine, doing: str) -> Iterator[Any]:
-    """The client, for a request: the time counts as the engine's, and its refusals become our errors."""
-    import docker  # type: ignore[import-untyped,unused-ignore] -- whether it has types depends on what is installed
-    import requests  # type: ignore[import-untyped,unused-ignore]
+def asking(engine: Engine, doing: str, *, absent_ok: bool = False, timeout_s: int = _ANSWER_S) -> Iterator[Any]:
+    """The client, for a request: the time counts as the engine's, and its refusals become our errors.
+
+    With ``absent_ok`` the block just ends where the engine has no such image or container.
+    """
+    import docker.errors
+    import requests
 
     with process.ledger.waiting_for("engine"):
         try:
-            yield client(engine)
+            yield client(engine, timeout_s=timeout_s)
         except docker.errors.APIError as error:
+            if absent_ok and isinstance(error, docker.errors.NotFound):
+                return
             raise refusal(doing, str(error.explanation or error)) from error
         except docker.errors.DockerException as error:
             raise _silent(doing, error) from error
@@ -189,17 +198,15 @@ def _reach(url: str, kind: Kind) -> Engine | str:
     parts = urlsplit(url)
     if parts.scheme == "unix" and not Path(parts.path).exists():
         return f"{name} is not running" if kind == "private" else f"there is no {name}"
-    import docker
+    import docker.errors
     import requests
 
     try:
-        with contextlib.closing(docker.APIClient(version="auto", timeout=_PING_S, **_address(url))) as asked:
-            asked.ping()
-        info = _client(url).info()
+        info = _client(url, _PING_S).info()
     except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ImportError) as error:
         if "PermissionError" in repr(error) or "Permission denied" in str(error):
             return f"{name} may not be used by this user"
-        return f"{name} does not answer within {_PING_S:g} s"
+        return f"{name} does not answer"
     return _described(url, kind, info)
 
 
@@ -216,19 +223,18 @@ def _described(url: str, kind: Kind, info: dict[str, Any]) -> Engine:
 
 
 def _address(url: str) -> dict[str, Any]:
-    import docker
+    import docker.utils
 
     if url == os.environ.get("DOCKER_HOST"):
-        found: dict[str, Any] = docker.utils.kwargs_from_env()  # with the certificates of DOCKER_CERT_PATH
-        return found
+        return dict(docker.utils.kwargs_from_env())  # with the certificates of DOCKER_CERT_PATH
     return {"base_url": url}
 
 
 @lru_cache(maxsize=8)
-def _client(url: str) -> Any:
+def _client(url: str, timeout_s: int = _ANSWER_S) -> Any:
     import docker
 
-    return docker.APIClient(version="auto", timeout=_ANSWER_S, **_address(url))
+    return docker.APIClient(version="auto", timeout=timeout_s, **_address(url))
 
 
 # --- the private engine --------------------------------------------------------------------------
@@ -260,6 +266,8 @@ def start(say: Say = lambda _: None) -> Engine:
                 found = _reach(places.url, "private")
                 if isinstance(found, Engine):
                     places.socket.chmod(0o600)
+                    # Containers that were running when an earlier engine was killed are still listed.
+                    client(found).prune_containers()
                     return found
                 time.sleep(0.1)
         _end_processes(places)
@@ -275,8 +283,7 @@ def stop() -> bool:
     with tools.alone(places.lock), process.ledger.waiting_for("engine"):
         _client.cache_clear()
         found = _end_processes(places)
-        found = _clear_runtime(places) or found
-    return found
+        return _clear_runtime(places) or found
 
 
 def status() -> Status:
@@ -485,7 +492,8 @@ def _mounts_below(places: _Places) -> list[str]:
 
 def parse_mounts(lines: list[str], folders: tuple[Path, ...]) -> list[str]:
     """The mount points in ``/proc/self/mountinfo`` that lie in or below ``folders``, the innermost first."""
-    points = [line.split()[4].encode().decode("unicode_escape").encode("latin-1").decode(errors="surrogateescape") for line in lines]
+    # The kernel writes blanks and backslashes in octal.
+    points = [re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), line.split()[4]) for line in lines]
     found = [point for point in points if any(Path(point).is_relative_to(folder) for folder in folders)]
     return found[::-1]
 

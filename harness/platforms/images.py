@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import tarfile
 import time
@@ -25,22 +26,22 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness import paths, process, tools
-from harness.errors import BadInput, BuildFailure, CheckFailure, MissingComponent
+from harness.errors import BadInput, BuildFailure, CheckFailure, HarnessError, MissingComponent
 from harness.platforms import builds, containers
-from harness.platforms.engine import Engine, Say, asking, client
+from harness.platforms.engine import Engine, Say, asking
 
 #: Debian's release for each Python: no release has two.
 SUITES = {"3.9": "bullseye", "3.11": "bookworm", "3.13": "trixie"}
 
 REPOSITORY = "ml-packaging-harness/base"
 _LABEL = "ml-packaging-harness"
-_ASK_S = 5.0
+_ASK_S = 5
 _ASK_AGAIN_S = 3600.0
 _BUILD_S = 900.0
 # Everything in the image is at most this old (2023-01-27), so that the same packages give the same bytes.
 _EPOCH = 1674777600
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_UNREACHABLE = ("Could not resolve", "Failed to fetch", "Unable to connect", "Could not connect", "Connection timed out")
+_UNREACHABLE = ("Could not resolve", "Failed to fetch", "Unable to connect", "Could not connect", "timed out")
 
 # What wheels from PyPI need of the system: the whole standard library, the C++ runtime, zlib, time zones and
 # a locale; and a shell with the plain tools, for RUN in Dockerfiles.
@@ -56,36 +57,7 @@ _DROPPED = ("debconf", "debianutils", "dpkg", "mawk", "tar", "mime-support", "ma
 # /bin and the like are links into /usr, as the packages' own scripts have expected for years.
 _SETUP_HOOK = 'for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
 
-# Packages are unpacked without being configured (mmdebstrap's "extract"), so what their scripts would do and
-# what an image needs is done here. The bytecode of the standard library does not depend on dates, which the
-# archive changes: with Debian's own, dated, bytecode every start would compile the library anew.
-_FINISH_HOOK = r"""
-set -eu
-root="$1"
-mkdir -p "$root/var/lib/dpkg/status.d"
-for deb in "$root"/var/cache/apt/archives/*.deb; do
-    name="$(dpkg-deb --field "$deb" Package)"
-    case " $DROPPED " in
-        *" $name "*) dpkg-deb --fsys-tarfile "$deb" | tar -t | grep -v '/$' | (cd "$root" && xargs -d '\n' rm -f) ;;
-        *) dpkg-deb --field "$deb" > "$root/var/lib/dpkg/status.d/$name" ;;
-    esac
-done
-printf 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n' > "$root/etc/passwd"
-printf 'nonroot:x:65532:65532:nonroot:/tmp:/usr/sbin/nologin\n' >> "$root/etc/passwd"
-printf 'root:x:0:\nnogroup:x:65534:\nnonroot:x:65532:\n' > "$root/etc/group"
-cp "$root/usr/share/base-files/nsswitch.conf" "$root/etc/nsswitch.conf"
-ln -sf /usr/share/zoneinfo/Etc/UTC "$root/etc/localtime"
-rm -rf "$root"/usr/share/doc "$root"/usr/share/man "$root"/usr/share/info "$root"/usr/share/locale \
-    "$root"/usr/share/lintian "$root"/usr/share/bug "$root"/usr/share/menu "$root"/usr/share/perl5 \
-    "$root"/usr/share/debconf "$root"/usr/share/zoneinfo/right "$root"/usr/share/zoneinfo/posix \
-    "$root"/usr/share/dpkg "$root"/usr/lib/dpkg "$root"/etc/dpkg "$root"/etc/hostname "$root"/etc/resolv.conf
-find "$root" -xdev -type f -perm /6000 -exec chmod ug-s {} +
-chroot "$root" /sbin/ldconfig
-rm -rf "$root"/var/cache/ldconfig
-chroot "$root" /usr/bin/python3 -I -m compileall -q -f --invalidation-mode unchecked-hash /usr/lib/python3 \
-    "/usr/lib/python$MINOR"
-rm -rf "$root"/tmp/* "$root"/var/log/*
-"""
+_FINISH = Path(__file__).with_name("base_image.sh")
 
 # A pulled image's library: official images come without bytecode for it, and a read-only container can't write it.
 _DERIVED = """FROM {name}
@@ -97,7 +69,7 @@ invalidation_mode=__import__('py_compile').PycInvalidationMode.UNCHECKED_HASH)"]
 
 @dataclass(frozen=True, kw_only=True)
 class BaseImage:
-    """A base image in the engine. ``reference`` is its id, ``source`` where it came from, ``python`` its interpreter."""
+    """A base image in the engine: its id as ``reference``, where it came from, and its interpreter's path."""
 
     reference: str
     tag: str
@@ -133,7 +105,9 @@ def base(engine: Engine, python_minor: str, *, packages: Sequence[str] = (), say
         return _present_by_tag(engine, python_minor, packages) or _debian(engine, python_minor, packages, say)
 
 
-def build_base(engine: Engine, python_minor: str, *, packages: Sequence[str] = (), say: Say = lambda _: None) -> BaseImage:
+def build_base(
+    engine: Engine, python_minor: str, *, packages: Sequence[str] = (), say: Say = lambda _: None
+) -> BaseImage:
     """The image for build stages: the same with uv at ``/usr/local/bin/uv``."""
     below = base(engine, python_minor, packages=packages, say=say)
     program = tools.uv()
@@ -154,18 +128,20 @@ def build_base(engine: Engine, python_minor: str, *, packages: Sequence[str] = (
 
 def recipe(python_minor: str, packages: Sequence[str] = ()) -> str:
     """A digest of everything of ours that decides what Debian's base image holds."""
-    parts = [SUITES.get(python_minor, ""), *_included(python_minor, packages), *_DROPPED, _SETUP_HOOK, _FINISH_HOOK]
-    parts += [str(_EPOCH), platform.machine(), json.dumps(_configuration(python_minor, (), ""), sort_keys=True)]
+    parts = [SUITES.get(python_minor, ""), *_included(python_minor, packages), *_DROPPED, _SETUP_HOOK]
+    parts += [_FINISH.read_text(), str(_EPOCH), platform.machine()]
+    parts += [json.dumps(_configuration(python_minor, (), ""), sort_keys=True)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
 def command(python_minor: str, packages: Sequence[str], target: Path) -> list[str]:
     """The mmdebstrap command line that writes the root file system to ``target``; its default is Debian's archive."""
+    finish = f'sh {shlex.quote(str(_FINISH))} "$1" {shlex.join([python_minor, *_DROPPED])}'
     return [
         *("mmdebstrap", "--variant=extract", "--format=tar", "--skip=output/dev"),
         f"--include={','.join(_included(python_minor, packages))}",
         f"--setup-hook={_SETUP_HOOK}",
-        f"--extract-hook={_FINISH_HOOK}",
+        f"--extract-hook={finish}",
         SUITES[python_minor],
         str(target),
     ]
@@ -183,7 +159,7 @@ def _official(engine: Engine, name: str, minor: str, say: Say, *, insist: bool) 
     if not _offered(engine, name):
         if insist:
             raise MissingComponent(
-                f"no registry offers {name} within {_ASK_S:g} s", remedy="unset HARNESS_REGISTRY to use Debian's packages"
+                f"no registry offers {name} within {_ASK_S} s", remedy="unset HARNESS_REGISTRY to use Debian's packages"
             )
         silent.touch()
         return None
@@ -193,19 +169,10 @@ def _official(engine: Engine, name: str, minor: str, say: Say, *, insist: bool) 
 
 def _offered(engine: Engine, name: str) -> bool:
     """Whether the engine's registry answers for ``name`` in time; nothing is downloaded."""
-    import docker  # type: ignore[import-untyped,unused-ignore] -- see engine.asking
-    import requests  # type: ignore[import-untyped,unused-ignore]
-
-    asked = client(engine)
-    usual, asked.timeout = asked.timeout, _ASK_S
-    try:
-        with process.ledger.waiting_for("engine"):
-            asked.inspect_distribution(name)
-    except (docker.errors.DockerException, requests.exceptions.RequestException):
-        return False
-    finally:
-        asked.timeout = usual
-    return True
+    with contextlib.suppress(HarnessError), asking(engine, f"asking for {name}", timeout_s=_ASK_S) as asked:
+        asked.inspect_distribution(name)
+        return True
+    return False
 
 
 def _derive(engine: Engine, name: str, minor: str, say: Say) -> BaseImage:
@@ -260,7 +227,10 @@ def _interpreter(engine: Engine, image: str, minor: str) -> str:
         raise BadInput("has no python3 that runs", key="HARNESS_BASE_IMAGE", value=image, remedy="name a Python image")
     if said[1] != minor:
         raise BadInput(
-            f"has Python {said[1]}, not {minor}", key="HARNESS_BASE_IMAGE", value=image, remedy="write {minor} in its name"
+            f"has Python {said[1]}, not {minor}",
+            key="HARNESS_BASE_IMAGE",
+            value=image,
+            remedy="write {minor} in its name",
         )
     return said[0]
 
@@ -300,9 +270,7 @@ def _make_archive(archive: Path, tag: str, minor: str, packages: Sequence[str], 
     # Readable: apt downloads as a user of its own.
     with process.temporary_folder("base", readable=True) as folder, process.disk_full_named(folder):
         target = folder / "root.tar"
-        env = process.network_environment(
-            folder, SOURCE_DATE_EPOCH=str(_EPOCH), PYTHONHASHSEED="0", DROPPED=" ".join(_DROPPED), MINOR=minor
-        )
+        env = process.network_environment(folder, SOURCE_DATE_EPOCH=str(_EPOCH), PYTHONHASHSEED="0")
         done = process.run(command(minor, packages, target), env=env, timeout_s=_BUILD_S)
         if done.returncode != 0:
             raise _not_made(done.output, minor)
@@ -313,17 +281,17 @@ def _make_archive(archive: Path, tag: str, minor: str, packages: Sequence[str], 
 
 
 def _not_made(output: str, minor: str) -> BuildFailure | MissingComponent:
-    said = [line for line in output.splitlines() if line.startswith(("E:", "Err:", "W: Failed"))]
+    said = [line for line in output.splitlines() if line.startswith(("E:", "Err:"))]
     if any(sign in output for sign in _UNREACHABLE):
         return MissingComponent(
             "neither a registry nor Debian's archive is in reach: " + (said[0] if said else "no answer"),
             remedy="check the network and its proxy, or name an image in the engine with HARNESS_BASE_IMAGE",
         )
-    return BuildFailure(f"mmdebstrap could not make Debian {SUITES[minor]}", log="\n".join(said) or output)
+    return BuildFailure(f"mmdebstrap could not make Debian {SUITES[minor]}", log=output)
 
 
 def write_image(root: Path, stream: IO[bytes], *, tag: str, minor: str) -> None:
-    """Write the root file system ``root`` (a tar) as an archive that ``docker load`` takes; the same bytes every time."""
+    """Write the root file system ``root`` (a tar) as an archive for ``docker load``; the same bytes every time."""
     with root.open("rb") as file:
         layer = hashlib.file_digest(file, "sha256").hexdigest()
     config = json.dumps(_configuration(minor, _packages_in(root), layer), sort_keys=True).encode()
@@ -410,9 +378,7 @@ def _present_by_tag(engine: Engine, minor: str, packages: Sequence[str]) -> Base
 
 
 def _inspected(engine: Engine, name: str) -> dict[str, Any] | None:
-    import docker
-
-    with asking(engine, f"looking for {name}") as asked, contextlib.suppress(docker.errors.NotFound):
+    with asking(engine, f"looking for {name}", absent_ok=True) as asked:
         found: dict[str, Any] = asked.inspect_image(name)
         return found
     return None

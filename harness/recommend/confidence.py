@@ -93,7 +93,7 @@ def tied(winner: str, confidences: Mapping[str, Confidence]) -> tuple[str, ...]:
     rivals = sorted((c for c in confidences.values() if c.method != winner), key=lambda c: (-c.p_best, c.method))
     names, covered = [winner], confidences[winner].p_best
     for rival in rivals:
-        if covered >= SURE - _EQUAL and len(names) > 1:
+        if covered >= SURE - _EQUAL:
             break
         names.append(rival.method)
         covered += rival.p_best

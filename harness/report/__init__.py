@@ -60,4 +60,4 @@ def _as_ours(error: OSError, out: Path) -> BadInput | DiskFull:
 
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(f"there is no room to write {out}", remedy="free some space, or give another --out")
-    return BadInput(f"cannot be written: {error.strerror}", file=out, key="--out", remedy="give a path you can write to")
+    return BadInput(f"cannot be written: {error.strerror}", file=out, key="--out", remedy="give another path")

@@ -34,7 +34,7 @@ class Criterion:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one criterion adds to an option's value, from a worth between 0 and 1; ``missing`` says why it adds nothing."""
+    """What one criterion adds to an option's value, from a worth of 0 to 1; ``missing`` says why it adds nothing."""
 
     points: Fact
     worth: Fact
@@ -109,9 +109,7 @@ class Advice:
     confidence: Prose
 
 
-def of(
-    recommendation: Recommendation, scenario: Scenario | None = None, features: Features | None = None
-) -> Advice:
+def of(recommendation: Recommendation, scenario: Scenario | None = None, features: Features | None = None) -> Advice:
     """``recommendation`` as a report shows it."""
     where = _Where(recommendation)
     return Advice(

@@ -22,7 +22,12 @@ _TABLES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
         (f"phases-{state}", f"Phases of a cold start, {state}", tuple(f"phase_{name}_s" for name in PHASES), (state,))
         for state in START_STATES
     ),
-    ("use", "Memory and processor until the first prediction", ("peak_memory_bytes", "peak_resident_bytes", "cpu_to_first_s"), ()),
+    (
+        "use",
+        "Memory and processor until the first prediction",
+        ("peak_memory_bytes", "peak_resident_bytes", "cpu_to_first_s"),
+        (),
+    ),
 )
 
 
@@ -66,6 +71,11 @@ class Row:
     failure: Fact | None
     cells: tuple[Cell, ...]
 
+    @property
+    def blank(self) -> bool:
+        """Whether there is nothing to show but the failure."""
+        return self.failure is not None and not any(cell.median or cell.absent for cell in self.cells)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
@@ -75,6 +85,11 @@ class Table:
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
+
+    @property
+    def of_one_state(self) -> bool:
+        """Whether the caption says the cache state, so that the columns need not."""
+        return self.name.startswith("phases-")
 
     def column(self, metric: str, state: str = "") -> list[tuple[Row, Cell]]:
         """The rows with their cell of that metric and state; empty where the table has no such column."""
@@ -156,10 +171,7 @@ def _best(evidence: Evidence, metric: str, state: str) -> Value | None:
 def _cell(evidence: Evidence, method: str, limits: str, column: Column, best: Value | None) -> Cell:
     value = evidence.value(method, column.metric, column.state, limits)
     if value is None or value.interval is None:
-        why = (value.why_absent if value else "") or evidence.failure(method) or "was not measured"
-        where = (evidence.run_id, evidence.model, method, limits if limits != "default" else "")
-        absent = text(numbers.line(why), *where, column.metric, column.state, "absent")
-        return Cell(fidelity=value.fidelity if value else "", absent=absent)
+        return _absent(evidence, method, limits, column, value)
     median, low, high, n = interval_facts(evidence.run_id, value, value.interval)
     against = paired_ratio(value, best) if best is not None else None
     ratios = _ratio_facts(evidence.run_id, value, against, best.method if best else "")
@@ -175,6 +187,15 @@ def _cell(evidence: Evidence, method: str, limits: str, column: Column, best: Va
         standing=_standing(evidence, value, best, against),
         marks=marks(value.interval),
     )
+
+
+def _absent(evidence: Evidence, method: str, limits: str, column: Column, value: Value | None) -> Cell:
+    """Why there is no value; nothing where the whole method failed for that reason: its row says so once."""
+    failure = evidence.failure(method)
+    why = (value.why_absent if value else "") or failure or "was not measured"
+    where = (evidence.run_id, evidence.model, method, limits if limits != "default" else "")
+    said = text(numbers.line(why), *where, column.metric, column.state, "absent") if why != failure else None
+    return Cell(fidelity=value.fidelity if value else "", absent=said)
 
 
 def interval_facts(run: str, value: Value, interval: Interval) -> tuple[Fact, Fact, Fact, Fact]:
@@ -205,8 +226,8 @@ def _ratio_facts(run: str, value: Value, ratio: Interval | None, against: str) -
     middle = numbers.ratio(ratio.median, exact=ratio.exact)
     parts: tuple[tuple[Statistic, float, str], ...] = (
         ("ratio", ratio.median, middle),
-        ("ratio-low", ratio.low, numbers.ratio(ratio.low).removesuffix("×")),
-        ("ratio-high", ratio.high, numbers.ratio(ratio.high).removesuffix("×")),
+        ("ratio-low", ratio.low, numbers.ratio(ratio.low).removesuffix(numbers.TIMES)),
+        ("ratio-high", ratio.high, numbers.ratio(ratio.high).removesuffix(numbers.TIMES)),
     )
     return tuple(fact(run, value, kind, number, shown, against) for kind, number, shown in parts)
 
@@ -257,9 +278,8 @@ def _leaders(column: list[tuple[Row, Cell]], words: str, *, first: bool) -> list
     if not best:
         return []
     tied = [row.method for row, cell in column if cell.standing == "tied"]
+    number = [cell.median for _, cell in best[:1] if cell.median]
     names = " and ".join(row.method for row, _ in best)
     verb = "is" if len(best) == 1 else "are"
-    median = best[0][1].median
-    assert median is not None  # filtered above
     also = f", not told apart from {', '.join(tied)}" if tied else ""
-    return ["" if first else "; ", f"{names} {verb} {words} (", median, f"{also})"]
+    return ["" if first else "; ", f"{names} {verb} {words} (", *number, f"{also})"]

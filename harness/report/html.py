@@ -33,19 +33,20 @@ MARKS = {
 
 def render(contents: ReportContents, draw: Draw = charts.render) -> str:
     """The whole page. MissingComponent where Jinja2 or, for ``draw``, vl-convert is not installed."""
-    from markupsafe import Markup
+    template = _environment().get_template("report.html.j2")
+    from markupsafe import Markup  # comes with Jinja2
 
     pictures = [
         [(chart, Markup(draw(chart, f"c{place}-{chart.name}"))) for chart in charts.of(model)]  # noqa: S704  (an SVG of ours: Vega escapes texts, a test holds it to that)
         for place, model in enumerate(contents.models, start=1)
     ]
     data = Markup(facts.embedded(facts.as_dict(contents)))  # noqa: S704  (no '<', '>' or '&' is left in it)
-    page: str = _environment().get_template("report.html.j2").render(c=contents, pictures=pictures, data=data, marks=MARKS)
+    page: str = template.render(c=contents, pictures=pictures, data=data, marks=MARKS)
     return page
 
 
-def environment() -> Environment:
-    """Jinja2 set up for the templates; MissingComponent where it is not installed."""
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
@@ -62,11 +63,6 @@ def environment() -> Environment:
     return made
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
-    return environment()
-
-
 def _wide(cell: Cell) -> bool:
     """Whether the interval has two ends: an exact value is shown alone."""
     return cell.low is not None and cell.high is not None and cell.low.value != cell.high.value
@@ -79,5 +75,3 @@ def _apart(cell: Cell) -> bool:
 
 def _slug(text: str) -> str:
     return facts.identity(text).replace("%", "-").replace(".", "-").replace("@", "-")
-
-

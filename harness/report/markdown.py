@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.report import facts
 from harness.report.advice import Advice
-from harness.report.comparison import Cell, Table
+from harness.report.comparison import Cell, Row
 from harness.report.contents import ModelPart, ReportContents
 from harness.report.facts import Fact, Prose
 from harness.report.numbers import DASH
@@ -77,16 +77,22 @@ class _Page:
         if advice.ranked:
             yield from ("", "### Ranking", "")
             heads = [
-                f"{escape(each.title)}{_state(each.state)}, weight {self._show(each.weight)}" for each in advice.criteria
+                f"{escape(each.title)}{_state(each.state)}, weight {self._show(each.weight)}"
+                for each in advice.criteria
             ]
             yield from _table(("rank", "method", "value", "best in", *heads), self._ranking(advice))
-            yield from ("", f"Cells under a criterion: points, in brackets the worth, and fidelity. {self._prose(advice.confidence)}")
-            scales = [f"{escape(c.title)}{_state(c.state)}: worth {self._show(c.scale)}" for c in advice.criteria if c.scale]
+            yield from (
+                "",
+                f"Under a criterion: points, the worth in brackets, fidelity. {self._prose(advice.confidence)}",
+            )
+            scales = [
+                f"{escape(c.title)}{_state(c.state)}: worth {self._show(c.scale)}" for c in advice.criteria if c.scale
+            ]
             yield from _list("### Fixed scales", scales)
         yield from _list(
             "### Excluded",
             [
-                f"{self._show(item.reason)} ({item.rule}{_comma(item.fidelity)}{'' if item.certain else ', not certain'})"
+                f"{self._show(item.reason)} ({', '.join(_filled(item.rule, item.fidelity, _certain(item.certain)))})"
                 for item in advice.excluded
             ],
         )
@@ -94,7 +100,12 @@ class _Page:
         steady = [self._prose(advice.steady)] if advice.steady else []
         yield from _list("### What would change it", [*changes, *steady])
         yield from _list("### Before relying on it", [self._show(item) for item in (*advice.missing, *advice.doubts)])
-        yield from ("", "### The article's rule", "", f"**{self._show(advice.article.agreement)}.** {self._show(advice.article.text)}")
+        yield from (
+            "",
+            "### The article's rule",
+            "",
+            f"**{self._show(advice.article.agreement)}.** {self._show(advice.article.text)}",
+        )
         for correction in advice.article.corrections:
             yield from ("", self._show(correction))
 
@@ -118,8 +129,11 @@ class _Page:
         yield f"{self._prose(model.summary)} Run `{escape(model.run)}`."
         for table in model.tables:
             yield from ("", f"### {escape(table.caption)}", "")
-            heads = [f"{escape(column.title)}{_state(column.state)}" for column in table.columns]
-            yield from _table(("method", *heads), ([self._name(table, i), *map(self._cell, row.cells)] for i, row in enumerate(table.rows)))
+            heads = [escape(c.title) + ("" if table.of_one_state else _state(c.state)) for c in table.columns]
+            yield from _table(
+                ("method", *heads),
+                map(self._row, table.rows),
+            )
         if model.gaps:
             yield from ("", "### What failed, is absent or was dropped", "")
             yield from _table(("method", "value", "why", "failed", "dropped"), map(self._gap, model.gaps))
@@ -127,8 +141,12 @@ class _Page:
             yield from ("", "### How calm the machine was", "")
             yield from _table(("", "median", "late to early rounds", "slowest to fastest"), self._conditions(model))
 
-    def _name(self, table: Table, index: int) -> str:
-        row = table.rows[index]
+    def _row(self, row: Row) -> list[str]:
+        if row.blank and row.failure:
+            return [self._name(row), self._show(row.failure), *[DASH] * (len(row.cells) - 1)]
+        return [self._name(row), *map(self._cell, row.cells)]
+
+    def _name(self, row: Row) -> str:
         limits = f" ({escape(row.limits)})" if row.limits != "default" else ""
         return f"{escape(row.method)}{limits}{' ✗' if row.failure else ''}"
 
@@ -167,7 +185,9 @@ class _Page:
 
     def _run(self, run: RunPart) -> Iterator[str]:
         yield from ("", f"### Run {escape(run.run)}", "")
-        rows = ([group.title, escape(item.label), self._show(item.fact)] for group in run.groups for item in group.items)
+        rows = (
+            [group.title, escape(item.label), self._show(item.fact)] for group in run.groups for item in group.items
+        )
         yield from _table(("", "what", "value"), rows)
 
 
@@ -192,8 +212,12 @@ def _state(state: str) -> str:
     return f" ({state})" if state else ""
 
 
-def _comma(text: str) -> str:
-    return f", {text}" if text else ""
+def _certain(certain: bool) -> str:
+    return "" if certain else "not certain"
+
+
+def _filled(*texts: str) -> list[str]:
+    return [text for text in texts if text]
 
 
 def _list(heading: str, lines: Sequence[str]) -> Iterator[str]:

@@ -7,17 +7,24 @@ shown with the unit and the decimals of its median, so that the three can be com
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from harness.metrics import Unit
 
 DIGITS = 3
 
+#: What a terminal obeys and never shows: colours, moves of the cursor.
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
 #: Where a ratio that is not 1 stops being written out.
 _MOST_PLACES = 9
 
 #: Between the ends of an interval: an en dash, without spaces.
-DASH = "–"
+DASH = "\N{EN DASH}"
+
+#: After a ratio.
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +65,11 @@ def shown(value: float, unit: Unit) -> str:
 
 
 def ratio(value: float, *, exact: bool = False) -> str:
-    """A ratio as a factor: ``1.30×``. Where it is ``exact``, any change is a change: 1.0004 is not ``1.00×``."""
+    """A ratio as a factor, to three digits. Where it is ``exact``, any change is a change: 1.0004 is not 1.00."""
     places = max(_places(value), 0)
     while exact and value != 1 and places < _MOST_PLACES and round(value, places) == 1:
         places += 1
-    return f"{value:,.{places}f}×"
+    return f"{value:,.{places}f}{TIMES}"
 
 
 def share(value: float) -> str:
@@ -82,7 +89,7 @@ def score(value: float) -> str:
 def plain(value: object) -> str:
     """A value of a manifest (text, number, list, nothing) as one line of text."""
     if value is None:
-        return "–"
+        return DASH
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -94,6 +101,7 @@ def plain(value: object) -> str:
 
 def line(text: str) -> str:
     """``text`` on one line, without control characters (tools colour their messages)."""
+    text = _ESCAPES.sub("", text)
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 

@@ -10,12 +10,6 @@ from typing import Literal
 
 from harness.report import markdown
 
-#: Attributes that depend on how wide a font is on the machine that draws; a chart's data is in none of them.
-_FONT_DEPENDENT = frozenset({"transform", "width", "height", "viewbox"})
-
-#: Roles of the marks that carry data: where these stand does not depend on fonts.
-_MARKS = frozenset({"bar", "rule", "point", "tick", "text mark", "circle", "symbol"})
-
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
@@ -118,10 +112,6 @@ class _Parser(HTMLParser):
             self._add("chart" if self._chart else "words", " ".join(text.split()))
 
     def _tag(self, tag: str, given: dict[str, str]) -> None:
-        if self._chart and tag != "svg" and given.get("aria-roledescription") not in _MARKS:
-            given = {name: value for name, value in given.items() if name not in _FONT_DEPENDENT}
-        elif tag == "svg":
-            given = {name: value for name, value in given.items() if name not in _FONT_DEPENDENT}
         written = " ".join([tag, *(f'{name}="{value}"' for name, value in sorted(given.items()))])
         self._add("chart" if self._chart else "tag", f"<{written}>")
 

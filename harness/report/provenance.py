@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from harness.bootstrap import Interval
 from harness.metrics import METRICS
 from harness.report import comparison, numbers
 from harness.report.facts import Fact, Statistic, identity, text
@@ -121,16 +122,15 @@ def _count(run: str, value: Value, statistic: Statistic, number: int) -> Fact | 
 def conditions(evidence: Evidence) -> tuple[Condition, ...]:
     """The values that belong to no method: the sentinel and its drift over the rounds, the download."""
     return tuple(
-        _condition(evidence.run_id, value)
+        _condition(evidence.run_id, value, value.interval)
         for value in evidence.values
         if value.interval is not None
         and (value.metric in comparison.CONDITIONS or value.method not in evidence.methods)
     )
 
 
-def _condition(run: str, value: Value) -> Condition:
-    assert value.interval is not None  # filtered above
-    middle, low, high, n = comparison.interval_facts(run, value, value.interval)
+def _condition(run: str, value: Value, interval: Interval) -> Condition:
+    middle, low, high, n = comparison.interval_facts(run, value, interval)
     ordered = [value.by_round[round_] for round_ in sorted(value.by_round)]
     drift = spread = None
     if len(ordered) >= _ROUNDS_FOR_DRIFT and min(ordered) > 0:

@@ -138,9 +138,7 @@ def _again(
         raise BadInput(f"its embedded data is not a report's: {error!r}", file=path, remedy=_REMEDY) from error
 
 
-def _evidence(
-    run: str, model: str, path: Path, evidences_by_run: Mapping[str, Sequence[Evidence]]
-) -> Evidence:
+def _evidence(run: str, model: str, path: Path, evidences_by_run: Mapping[str, Sequence[Evidence]]) -> Evidence:
     for evidence in evidences_by_run.get(run, ()):
         if evidence.model == model:
             return evidence
@@ -253,7 +251,5 @@ def _line_differs(line: str, model: str, where: str) -> Iterator[Mismatch]:
 
 
 def _short(value: object, limit: int = 120) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) if value is not None else "(nothing)"
+    text = value if isinstance(value, str) else "(nothing)" if value is None else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-

@@ -7,11 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from harness import bootstrap
-from harness.metrics import METRICS, Fidelity, Metric, State
 from harness.bootstrap import Interval
+from harness.errors import BadInput, CheckFailure
+from harness.metrics import METRICS, Fidelity, Metric, State
+from harness.store import runs
 from harness.store.records import Manifest
+
+_COLUMNS = """{run: 'VARCHAR', cell: 'STRUCT(model VARCHAR, method VARCHAR, limits VARCHAR)', metric: 'VARCHAR',
+    value: 'DOUBLE', unit: 'VARCHAR', round: 'BIGINT', state: 'VARCHAR', fidelity: 'VARCHAR', at: 'VARCHAR',
+    flags: 'VARCHAR[]', note: 'VARCHAR'}"""
+
+# Of two samples with the same key the later one counts: the earlier belongs to an interrupted step.
+_LATEST = """
+    SELECT * EXCLUDE line FROM (
+        SELECT *, row_number() OVER () AS line FROM {source}
+    ) QUALIFY row_number() OVER (
+        PARTITION BY cell.model, cell.method, cell.limits, metric, round, state ORDER BY line DESC
+    ) = 1"""
+
+_VALUES = """
+    SELECT cell.model, cell.method, cell.limits, metric, state, any_value(fidelity) AS fidelity,
+        list({r: round, v: value} ORDER BY round) FILTER (value IS NOT NULL AND NOT dropped) AS by_round,
+        count(*) FILTER (list_contains(flags, 'failed')) AS failed,
+        count(*) FILTER (dropped) AS dropped,
+        string_agg(DISTINCT note, '; ') FILTER (value IS NULL AND note <> '') AS why_absent
+    FROM (SELECT *, len(list_filter(flags, lambda f: f LIKE 'dropped:%')) > 0 AS dropped FROM samples)
+    GROUP BY ALL"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,3 +112,122 @@ def metrics_of(values: Iterable[Value]) -> list[Metric]:
     """The declared metrics that occur, in the order of their declaration."""
     present = {value.metric for value in values}
     return [metric for name, metric in METRICS.items() if name in present]
+
+
+def evidence(results: Path, run_id: str, model: str) -> Evidence:
+    """What the run knows of the model; BadInput where it knows nothing."""
+    folder = runs.folder_of(results, run_id)
+    manifest = runs.read_manifest(folder)
+    values = tuple(value for value in _values(folder) if value.model == model)
+    if model not in manifest.plan["models"]:
+        raise BadInput(
+            f"run {run_id} did not measure '{model}'", remedy=f"it measured {', '.join(manifest.plan['models'])}"
+        )
+    return Evidence(run_id=run_id, model=model, manifest=manifest, values=values)
+
+
+def evidences(results: Path, run_id: str) -> list[Evidence]:
+    """The evidence of every model that the run measured, in the order of its plan."""
+    folder = runs.folder_of(results, run_id)
+    manifest = runs.read_manifest(folder)
+    values = _values(folder)
+    return [
+        Evidence(
+            run_id=run_id,
+            model=model,
+            manifest=manifest,
+            values=tuple(value for value in values if value.model == model),
+        )
+        for model in manifest.plan["models"]
+    ]
+
+
+def latest_run(results: Path, model: str) -> str | None:
+    """The newest run below ``results`` that has a start of the model; None where no run has."""
+    for run_id in reversed(runs.run_ids(results)):
+        folder = runs.folder_of(results, run_id)
+        if model in runs.read_manifest(folder).plan.get("models", ()) and any(
+            value.model == model and value.metric == "cold_start_s" and value.interval for value in _values(folder)
+        ):
+            return run_id
+    return None
+
+
+def compact(folder: Path) -> Path:
+    """Write ``samples.parquet`` beside the lines: the same samples, an index for queries over many runs."""
+    target = folder / "samples.parquet"
+    part = folder / "samples.parquet.part"
+    with _connection() as connection:
+        connection.execute(f"COPY ({_latest(folder)}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
+    part.replace(target)
+    return target
+
+
+def export(folder: Path, target: Path, kind: str) -> None:
+    """Write the samples that count to ``target`` as ``csv`` or ``parquet``, one row each, the cell in columns."""
+    form = "(FORMAT csv, HEADER)" if kind == "csv" else "(FORMAT parquet)"
+    with _connection() as connection:
+        connection.execute(
+            "COPY (SELECT run, cell.model, cell.method, cell.limits, * EXCLUDE (run, cell, flags), "
+            f"array_to_string(flags, ' ') AS flags FROM ({_latest(folder)})) TO '{_quoted(target)}' {form}"
+        )
+
+
+def _values(folder: Path) -> list[Value]:
+    import duckdb
+
+    with _connection() as connection:
+        try:
+            connection.execute(f"CREATE TEMP TABLE samples AS {_latest(folder)}")
+            rows = connection.execute(_VALUES).fetchall()
+        except duckdb.Error as error:
+            raise CheckFailure(
+                f"the samples in {folder} cannot be read: {str(error).splitlines()[0]}",
+                remedy="'harness verify' names the damaged line; restore the file from a backup",
+            ) from error
+    values = [_value(row) for row in rows]
+    order = {name: rank for rank, name in enumerate(METRICS)}
+    return sorted(values, key=lambda value: (value.model, value.method, order.get(value.metric, 99), value.state))
+
+
+def _value(row: tuple[Any, ...]) -> Value:
+    model, method, limits, metric, state, fidelity, by_round, failed, dropped, why_absent = row
+    values = {int(entry["r"]): float(entry["v"]) for entry in by_round or ()}
+    return Value(
+        model=model,
+        method=method,
+        limits=limits,
+        metric=metric,
+        state=state,
+        fidelity=fidelity,
+        by_round=values,
+        interval=bootstrap.interval(list(values.values())) if values else None,
+        failed=failed,
+        dropped=dropped,
+        why_absent=why_absent or "",
+    )
+
+
+def _latest(folder: Path) -> str:
+    lines = folder / "samples.jsonl"
+    if lines.is_file():
+        # A last line that a kill cut off is left out; any other damage is an error.
+        torn = "true" if runs.ends_torn(lines) else "false"
+        options = f"format='newline_delimited', columns={_COLUMNS}, ignore_errors={torn}"
+        source = f"read_json('{_quoted(lines)}', {options}) WHERE run IS NOT NULL"
+    elif (folder / "samples.parquet").is_file():
+        source = f"read_parquet('{_quoted(folder / 'samples.parquet')}')"
+    else:
+        raise CheckFailure(f"{folder} has no samples", remedy="restore samples.jsonl or samples.parquet")
+    return _LATEST.format(source=source)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _connection() -> Any:
+    import duckdb
+
+    # One thread keeps the order of lines, which decides which of two samples is the later one.
+    return duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False})

@@ -11,6 +11,9 @@ from harness.metrics import Fidelity, State
 #: The version of the results on disk that this code writes. Older ones are migrated, newer ones refused.
 SCHEMA_VERSION = 1
 
+#: The method under which the sentinel's samples stand.
+SENTINEL = "_sentinel"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:

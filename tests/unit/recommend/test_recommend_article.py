@@ -115,6 +115,13 @@ def test_agreement(
     assert advice.text.startswith("The article recommends the family 'executable'")
 
 
+def test_a_tie_within_the_articles_family_agrees(make: Any) -> None:
+    """Where only methods of the article's family cannot be told apart, the measurements agree with it."""
+    methods = {name: make.packager(name, "executable") for name in ("pex", "pex-scie")}
+    advice = article.advise(make.scenario(), methods, eligible=list(methods), winner="pex", tie=("pex", "pex-scie"))
+    assert advice.agreement == "agrees"
+
+
 def test_a_family_that_no_method_has(make: Any) -> None:
     """Where the article's family was not considered, that is said; no agreement is claimed."""
     advice = article.advise(make.scenario(case="serverless"), make.four(), eligible=["pex"], winner="pex", tie=())

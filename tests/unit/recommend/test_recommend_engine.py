@@ -105,6 +105,15 @@ def test_missing_metrics_are_listed_for_those_left_in(make: Any) -> None:
     assert found.winner == "venv"
 
 
+def test_doubts_are_about_those_left_in(make: Any) -> None:
+    """A limit that could not be checked is a doubt about a method left in; an excluded one has reasons enough."""
+    measured = {name: {"packed_bytes": [9.0]} for name in ("pex", "container")}
+    methods = {name: make.four()[name] for name in measured}
+    scenario = make.scenario(target=Target(has=("python",), disk_mb=100))
+    found = engine.recommend(make.evidence(measured), scenario, methods)
+    assert [doubt.method for doubt in found.doubts] == ["pex"]
+
+
 def test_no_methods_at_all(make: Any) -> None:
     """An empty table is answered, not a crash."""
     found = engine.recommend(make.evidence({}), make.scenario(), {})

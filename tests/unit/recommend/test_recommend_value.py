@@ -117,6 +117,11 @@ def test_a_better_measurement_never_lowers_the_value(make: Any, better: float, w
     assert value.score(evidence, "a", wanted).value >= value.score(evidence, "b", wanted).value
 
 
+def test_absurdly_large_weights_are_still_proportions(make: Any) -> None:
+    """Weights whose sum is beyond any float are normalised all the same."""
+    assert value.normalised([make.objective(weight=1.5e308), make.objective(weight=0.5e308)]) == [0.75, 0.25]
+
+
 def test_what_was_not_measured_earns_nothing_and_is_said(make: Any) -> None:
     """An absent metric keeps its weight with worth 0, with the reason that the run gives; so does one never tried."""
     evidence = make.evidence({"pex": {"packed_bytes": [1.0], "install_s": []}})

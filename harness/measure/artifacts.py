@@ -1,0 +1,95 @@
+"""Artifacts, built once for the same inputs; and clean builds, when the build is what is measured.
+
+    <cache>/artifacts/<key>/artifact.json   the record, beside what was built
+
+The key is of everything that a build depends on: the model's payload, the lock, the interpreter,
+the options, and the harness's own sources that go into artifacts or make them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import time
+from functools import lru_cache
+from pathlib import Path
+
+from harness import interpreter, paths, process, tools, tree
+from harness.methods.contract import Artifact, BuildOptions, Bytecode, Method
+from harness.spec.weights import LockedModel
+
+_SOURCES = ("methods", "runtime", "resources", "platforms")
+
+
+def up_to_date(method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash") -> Artifact:
+    """The artifact of these inputs, built where it is not there yet."""
+    found = cached(method, locked, bytecode=bytecode)
+    return found if found is not None else _build_kept(method, locked, bytecode)[0]
+
+
+def clean_build(
+    method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash"
+) -> tuple[Artifact | None, float]:
+    """Build with empty tool caches; wall seconds. What is built is kept only where it was not there yet."""
+    if cached(method, locked, bytecode=bytecode) is None:
+        return _build_kept(method, locked, bytecode)
+    with process.temporary_folder("build", readable=True) as workdir:
+        artifact, wall_s = _timed(method, locked, workdir, bytecode)
+        if artifact.image is not None:
+            method.remove(artifact)
+    return None, wall_s
+
+
+def cached(method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash") -> Artifact | None:
+    """The artifact of these inputs; None where it was not built, or is gone."""
+    record = _folder(method, locked, bytecode) / "artifact.json"
+    try:
+        table = json.loads(record.read_text())
+    except (OSError, ValueError):
+        return None
+    artifact = Artifact(**{**table, "path": Path(table["path"]) if table["path"] else None})
+    return artifact if method.present(artifact) else None
+
+
+def _build_kept(method: Method, locked: LockedModel, bytecode: Bytecode) -> tuple[Artifact, float]:
+    folder = _folder(method, locked, bytecode)
+    with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, mode=0o755)
+        with process.guarded(folder=str(folder)):  # half an artifact must not be taken for one
+            try:
+                artifact, wall_s = _timed(method, locked, folder, bytecode)
+                table = dataclasses.asdict(artifact) | {"path": str(artifact.path) if artifact.path else None}
+                (folder / "artifact.json").write_text(json.dumps(table))
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+    return artifact, wall_s
+
+
+def _timed(method: Method, locked: LockedModel, workdir: Path, bytecode: Bytecode) -> tuple[Artifact, float]:
+    with process.temporary_folder("tool-cache") as tool_cache:
+        options = BuildOptions(tool_cache=tool_cache, bytecode=bytecode)
+        begin = time.monotonic()
+        with process.ledger.waiting_for("tools"):
+            artifact = method.build(locked, workdir, options)
+        return artifact, time.monotonic() - begin
+
+
+def _folder(method: Method, locked: LockedModel, bytecode: Bytecode) -> Path:
+    python = interpreter.default()
+    parts = [method.ID, locked.digest, locked.lock.digest, str(python.path), python.version, bytecode, _own_sources()]
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+    return paths.cache() / "artifacts" / f"{locked.model.name}-{method.ID}-{key}"
+
+
+@lru_cache(maxsize=1)
+def _own_sources() -> str:
+    total = hashlib.sha256()
+    for name in _SOURCES:
+        for file in tree.files(paths.PACKAGE / name):
+            if "__pycache__" not in file.parts:
+                total.update(f"{file.relative_to(paths.PACKAGE)}\0{tree.sha256(file)}\n".encode())
+    return total.hexdigest()

@@ -1,0 +1,32 @@
+"""The sentinel: a fixed small workload in every round, which shows whether the machine itself drifts."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from harness import interpreter, process
+from harness.errors import CheckFailure
+
+# Interpreter start, integer work, hashing, allocation and sorting: about a tenth of a second, always the same.
+_WORKLOAD = """
+import hashlib
+state = b"sentinel"
+for _ in range(180_000):
+    state = hashlib.sha256(state).digest()
+rows = [(i * 7919) % 100_003 for i in range(180_000)]
+rows.sort()
+print(state.hex()[:8], rows[90_000])
+"""
+_ANSWER = "8139210c"
+
+
+def seconds() -> float:
+    """Run the workload once in a process of its own; wall seconds. CheckFailure where it computes something else."""
+    argv = [str(interpreter.default().path), "-I", "-S", "-c", _WORKLOAD]
+    begin = time.monotonic()
+    done = process.run(argv, env=process.environment(Path("/nonexistent")), timeout_s=120, kind="instances")
+    wall_s = time.monotonic() - begin
+    if done.returncode != 0 or not done.stdout.startswith(_ANSWER):
+        raise CheckFailure(f"the sentinel computed {done.output!r}: this machine does not compute reliably")
+    return wall_s

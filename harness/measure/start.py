@@ -1,0 +1,89 @@
+"""One cold start: from spawn to the first correct prediction, with phases and what was used."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness import process
+from harness.errors import ModelFailure
+from harness.measure import pages
+from harness.methods.contract import Installed, Limits, Method, Stamps, Usage
+from harness.metrics import PHASES, State
+from harness.spec.model import Model, answers_match
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColdStart:
+    """The values of one start by metric, and why they don't count, where they don't."""
+
+    values: Mapping[str, float]
+    source: str
+    dropped: str = ""
+
+
+def take(method: Method, installed: Installed, limits: Limits, model: Model, state: State) -> ColdStart:
+    """Start, ask for the first example, and stop. ModelFailure where no correct answer came."""
+    dropped = make_cold(installed) if state == "disk-cold" else ""
+    expected = [model.examples.outputs[0]]
+    with process.ledger.waiting_for("instances"), method.start(installed, limits) as instance:
+        outputs = instance.predict(model.examples.inputs[:1])
+        answered_s = time.monotonic()
+        usage = instance.usage()
+        stamps = instance.stamps()
+    if not answers_match(expected, outputs, model.file.examples.tolerance):
+        raise ModelFailure(f"the first answer is wrong: {_short(outputs[0])} instead of {_short(expected[0])}")
+    return ColdStart(values=_values(stamps, answered_s, usage), source=usage.source, dropped=dropped)
+
+
+def right_answers(method: Method, installed: Installed, limits: Limits, model: Model) -> Mapping[str, str]:
+    """Ask for every example; the instance's facts. ModelFailure where an answer is wrong."""
+    with process.ledger.waiting_for("instances"), method.start(installed, limits) as instance:
+        outputs = instance.predict(model.examples.inputs)
+        facts = instance.facts()
+    tolerance = model.file.examples.tolerance
+    pairs = zip(model.examples.outputs, outputs, strict=True)
+    wrong = [(number, want, got) for number, (want, got) in enumerate(pairs) if not answers_match(want, got, tolerance)]
+    if wrong:
+        number, want, got = wrong[0]
+        raise ModelFailure(
+            f"{len(wrong)} of {len(outputs)} answers are wrong; to inputs[{number}]: {_short(got)} instead of {_short(want)}",
+            remedy="mend the model, or the outputs in its examples",
+        )
+    return facts
+
+
+def make_cold(installed: Installed) -> str:
+    """Empty the extraction caches and evict the pages; why the start will not count, where it will not."""
+    for cache in installed.extraction_caches:
+        for entry in cache.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+    pages.evict(pages.files_below(path for path in installed.cold_paths if path not in installed.own_paths))
+    left = pages.evict(pages.files_below(installed.own_paths))
+    if left.share > pages.TOLERATED:
+        return f"{left.share:.0%} of its pages stayed in memory"
+    return ""
+
+
+def _values(stamps: Stamps, answered_s: float, usage: Usage) -> dict[str, float]:
+    ends = (stamps.sandbox_s, stamps.interpreter_s, stamps.imports_s, stamps.weights_s, answered_s)
+    begins = (stamps.spawned_s, *ends)
+    found = {f"phase_{phase}_s": end - begin for phase, begin, end in zip(PHASES, begins, ends, strict=False)}
+    used = {
+        "peak_memory_bytes": usage.peak_memory_bytes,
+        "peak_resident_bytes": usage.peak_resident_bytes,
+        "cpu_to_first_s": usage.cpu_s,
+    }
+    found |= {name: float(value) for name, value in used.items() if value is not None}
+    # Last, because it closes the step in the store.
+    return {**found, "cold_start_s": answered_s - stamps.spawned_s}
+
+
+def _short(value: object, limit: int = 120) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
