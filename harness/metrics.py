@@ -43,10 +43,10 @@ _DECLARED = (
         title="unpacked size",
         unit="bytes",
         direction="lower",
-        meaning="what lands on disk, apparent bytes, hard links counted once",
+        meaning="what lies on disk once it has been started, apparent bytes, hard links counted once",
     ),
     Metric(
-        name="files", title="files", unit="n", direction="lower", meaning="how many files land on disk"
+        name="files", title="files", unit="n", direction="lower", meaning="how many files lie on disk once it has been started"
     ),
     Metric(
         name="build_clean_s",

@@ -9,23 +9,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Protocol
 
-from harness import process
-from harness.errors import BadInput, DiskFull, HarnessError, Interrupted
+from harness import process, tree
+from harness.errors import BadInput, CheckFailure, DiskFull, HarnessError, Interrupted
 from harness.measure import artifacts, host, sentinel, start
 from harness.measure.plan import Plan
-from harness.methods.contract import Installed, Limits, Method
+from harness.measure.sample import SENTINEL, Cell, Sample
+from harness.methods.contract import Artifact, Availability, Installed, Limits, Method
 from harness.metrics import METRICS, Fidelity, State
 from harness.spec import model as models
 from harness.spec import weights
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
-from harness.store.records import SENTINEL, Cell, Sample
-from harness.store.runs import RunWriter, read_samples
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,29 @@ _PATIENCE = 2
 
 #: Told after each step: what was done, and how many of how many steps that makes.
 Tell = Callable[[str, int, int], None]
+
+
+class Recorder(Protocol):
+    """Where samples and notes go: the store's writer."""
+
+    folder: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+
+    def record(self, samples: Iterable[Sample]) -> None:
+        """Append a step's samples, all or none."""
+
+    def noted(self, field: str) -> Mapping[str, Any]:
+        """A table of the manifest."""
+
+    def update(self, **changes: Any) -> None:
+        """Replace tables of the manifest."""
+
+
+class ModelChanged(CheckFailure):
+    """A model is not what it was when its run began: the whole run stops."""
 
 
 @dataclass(kw_only=True)
@@ -54,9 +77,11 @@ class Outcome:
 class Trial:
     """One run being carried out."""
 
-    def __init__(self, plan: Plan, writer: RunWriter, methods: Mapping[str, Method], tell: Tell) -> None:
+    def __init__(
+        self, plan: Plan, writer: Recorder, methods: Mapping[str, Method], tell: Tell, *, taken: Iterable[Sample] = ()
+    ) -> None:
         self._plan, self._writer, self._methods, self._tell = plan, writer, methods, tell
-        self._done = {_key(s.cell, s.metric, s.round, s.state): s for s in read_samples(writer.folder)}
+        self._done = {_key(s.cell, s.metric, s.round, s.state): s for s in taken}
         self._steps = 0
         self._outcome = Outcome()
 
@@ -94,6 +119,7 @@ class Trial:
             if self._failed_before(cell):
                 continue
             available = method.check()
+            self._note_availability(method_id, available)
             if not available.ready:
                 self._outcome.absent[model.name, method_id] = available.reason
                 note = f"{available.reason} (remedy: {available.remedy})" if available.remedy else available.reason
@@ -128,14 +154,6 @@ class Trial:
             cell, method = Cell(model=model.name, method=method_id), self._methods[method_id]
             with self._step(cell, "parity", f"install {model.name} as {method_id}"):
                 artifact = artifacts.up_to_date(method, locked)
-                if not self._has(cell, "files"):
-                    sizes = method.sizes(artifact)
-                    known = {"unpacked_bytes": float(sizes.unpacked_bytes), "files": float(sizes.files)}
-                    if sizes.packed_bytes is None:
-                        self._record(cell, {}, closing="packed_bytes", flags=("absent",), note=sizes.packed_absent)
-                    else:
-                        known = {"packed_bytes": float(sizes.packed_bytes), **known}
-                    self._record(cell, known)
                 begin = time.monotonic()
                 target = folder / method_id
                 target.mkdir(mode=0o755)
@@ -146,9 +164,25 @@ class Trial:
                     self._record(cell, {"install_s": time.monotonic() - begin})
                 facts = start.right_answers(method, installed, limits_of(model), model)
                 self._note_artifact(cell, artifact.digest, {**artifact.facts, **facts})
+                if not self._has(cell, "files"):
+                    self._measure_sizes(cell, artifact, installed)
                 if not self._has(cell, "parity"):
                     self._record(cell, {"parity": 1.0})
                 yield method_id, installed
+
+    def _measure_sizes(self, cell: Cell, artifact: Artifact, installed: Installed) -> None:
+        """Sizes once it has been started: what it extracted for itself then lies on the disk as well."""
+        sizes = self._methods[cell.method].sizes(artifact)
+        extracted = [tree.size(folder) for folder in installed.extraction_caches]
+        known = {
+            "unpacked_bytes": float(sizes.unpacked_bytes + sum(size for size, _ in extracted)),
+            "files": float(sizes.files + sum(files for _, files in extracted)),
+        }
+        if sizes.packed_bytes is None:
+            self._record(cell, {}, closing="packed_bytes", flags=("absent",), note=sizes.packed_absent)
+        else:
+            known = {"packed_bytes": float(sizes.packed_bytes), **known}
+        self._record(cell, known)
 
     def _rounds(self, model: Model, installed: Mapping[str, Installed]) -> None:
         in_a_row: dict[str, int] = {}
@@ -185,7 +219,7 @@ class Trial:
         self._tell(doing, self._steps, self.total_steps())
         try:
             yield
-        except (DiskFull, Interrupted):
+        except (DiskFull, Interrupted, ModelChanged):
             raise
         except HarnessError as error:
             self._fail(cell, closing, error, number, state)
@@ -219,7 +253,7 @@ class Trial:
         fidelity: Fidelity = method.FIDELITY if method is not None else "measured"
         samples = [
             Sample(
-                run=self._writer.manifest.run_id,
+                run=self._writer.run_id,
                 cell=cell,
                 metric=name,
                 value=value,
@@ -251,23 +285,42 @@ class Trial:
         return self._outcome.failed.get((cell.model, cell.method), "")
 
     def _note_model(self, locked: LockedModel) -> None:
-        known = {"payload": locked.digest, "version": locked.model.file.version, "family": locked.model.file.family}
-        lock = {"packages": len(locked.lock.packages), "wheel_bytes": locked.lock.wheel_bytes, "digest": locked.lock.digest}
-        models_noted = {**self._writer.manifest.models}
-        entry = dict(models_noted.get(locked.model.name, known))
-        entry["locks"] = {**entry.get("locks", {}), locked.lock.digest[:12]: lock}
-        models_noted[locked.model.name] = entry
-        self._writer.update(models=models_noted)
+        """Put what is known of the model into the manifest; ModelChanged where an earlier part of the run knew another."""
+        file, lock = locked.model.file, locked.lock
+        noted = dict(self._writer.noted("models"))
+        entry = dict(noted.get(locked.model.name, {}))
+        if entry.get("payload", locked.digest) != locked.digest:
+            raise ModelChanged(
+                f"{locked.model.name} has changed since run {self._writer.run_id} began",
+                remedy="start a new run, or bring the model back to what it was",
+            )
+        locks = {**entry.get("locks", {})}
+        locks[lock.digest[:12]] = {"packages": len(lock.packages), "wheel_bytes": lock.wheel_bytes}
+        features = {
+            # A method's own requirements come on top, so the smallest lock is the model's.
+            "dependencies": min(known["packages"] for known in locks.values()),
+            "pinned": sum("==" in text for text in file.requirements),
+            "system_packages": len(file.system_packages),
+        }
+        known = {"payload": locked.digest, "version": file.version, "family": file.family, "framework": file.framework}
+        noted[locked.model.name] = {**known, "features": features, "locks": locks}
+        if noted != self._writer.noted("models"):
+            self._writer.update(models=noted)
+
+    def _note_availability(self, method_id: str, available: Availability) -> None:
+        noted = {**self._writer.noted("availability"), method_id: asdict(available)}
+        if noted != self._writer.noted("availability"):
+            self._writer.update(availability=noted)
 
     def _note_artifact(self, cell: Cell, digest: str, facts: Mapping[str, str]) -> None:
-        noted = {**self._writer.manifest.artifacts, f"{cell.model}/{cell.method}": {"digest": digest, **facts}}
+        noted = {**self._writer.noted("artifacts"), f"{cell.model}/{cell.method}": {"digest": digest, **facts}}
         self._writer.update(artifacts=noted)
 
     def _write_timings(self) -> None:
-        before = self._writer.manifest.timings
+        before = self._writer.noted("timings")
         now = {"wall_s": self._outcome.wall_s, "own_s": self._outcome.own_s, **self._outcome.spent_s}
         total = {key: round(before.get(key, 0.0) + value, 3) for key, value in now.items()}
-        self._writer.update(timings={**before, **total}, host={**self._writer.manifest.host, "load_at_end": host.load()})
+        self._writer.update(timings={**before, **total}, host={**self._writer.noted("host"), "load_at_end": host.load()})
 
     def total_steps(self) -> int:
         """How many steps the plan has: locks, builds, installations, starts."""

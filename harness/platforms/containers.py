@@ -28,6 +28,7 @@ LABEL = "ml-packaging-harness"
 _TMPFS_BYTES = 256 * 2**20
 _LOG_BYTES = "1m"
 _TAIL_LINES = 200
+_BY_SIGNAL, _LAST_SIGNAL = 128, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +208,7 @@ def _remove(engine: Engine, name: str) -> None:
 
 def signed_exit_code(code: int) -> int:
     """An engine reports a process killed by signal N as 128 + N; here that is -N, as in Python."""
-    return 128 - code if 128 < code <= 128 + 64 else code
+    return _BY_SIGNAL - code if _BY_SIGNAL < code <= _BY_SIGNAL + _LAST_SIGNAL else code
 
 
 def parse_time(text: str) -> float:

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 #: What the private engine may do to the machine, in one place. Containers here run with ``--network none``,
-#: so there is no default bridge and no packet filter rule. A later internal network (``--internal``) can still
-#: be made: it needs a bridge of its own, not the default one, and no route out.
+#: so there is no default bridge and no packet filter rule. An internal network of its own can still be made,
+#: but nothing but the host's routing then keeps it from the outside: for that, set ``iptables`` to True.
 _SETTINGS: dict[str, Any] = {
     "bridge": "none",
     "iptables": False,
@@ -196,18 +197,25 @@ def _reach(url: str, kind: Kind) -> Engine | str:
     """The engine at ``url``, or why it can't be used."""
     name = "the private engine" if kind == "private" else url.removeprefix("unix://")
     parts = urlsplit(url)
-    if parts.scheme == "unix" and not Path(parts.path).exists():
-        return f"{name} is not running" if kind == "private" else f"there is no {name}"
+    if parts.scheme == "unix":
+        # Asked for plainly first: docker-py takes its time to load, and leaves a refused socket open.
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+                probe.settimeout(_PING_S)
+                probe.connect(parts.path)
+        except FileNotFoundError:
+            return f"{name} is not running" if kind == "private" else f"there is no {name}"
+        except PermissionError:
+            return f"{name} may not be used by this user"
+        except OSError:
+            return f"{name} does not answer"
     import docker.errors
     import requests
 
     try:
-        info = _client(url, _PING_S).info()
-    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ImportError) as error:
-        if "PermissionError" in repr(error) or "Permission denied" in str(error):
-            return f"{name} may not be used by this user"
+        return _described(url, kind, _client(url, _PING_S).info())
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ImportError):
         return f"{name} does not answer"
-    return _described(url, kind, info)
 
 
 def _described(url: str, kind: Kind, info: dict[str, Any]) -> Engine:
@@ -257,22 +265,28 @@ def start(say: Say = lambda _: None) -> Engine:
         _clear_runtime(places)
         _prepare(places)
         pid = process.start_daemon(_command(places), env=_environment(places), log_file=places.log)
-        begin = time.monotonic()
-        with process.ledger.waiting_for("engine"):
-            while time.monotonic() - begin < _START_S:
-                say(f"waiting for the private Docker engine ({time.monotonic() - begin:.0f} s)")
-                if not _alive(pid):
-                    break
-                found = _reach(places.url, "private")
-                if isinstance(found, Engine):
-                    places.socket.chmod(0o600)
-                    # Containers that were running when an earlier engine was killed are still listed.
-                    client(found).prune_containers()
-                    return found
-                time.sleep(0.1)
-        _end_processes(places)
-        _clear_runtime(places)
-        raise _did_not_start(places)
+        try:
+            return _awaited(places, pid, say)
+        except BaseException:  # an interrupt too: an engine that nobody was told of must not stay
+            _end_processes(places)
+            _clear_runtime(places)
+            raise
+
+
+def _awaited(places: _Places, pid: int, say: Say) -> Engine:
+    """The engine, once the daemon ``pid`` answers; MissingComponent if it ends or takes too long."""
+    begin = time.monotonic()
+    with process.ledger.waiting_for("engine"):
+        while _alive(pid) and time.monotonic() - begin < _START_S:
+            say(f"waiting for the private Docker engine ({time.monotonic() - begin:.0f} s)")
+            found = _reach(places.url, "private")
+            if isinstance(found, Engine):
+                places.socket.chmod(0o600)
+                # Containers that were running when an earlier engine was killed are still listed.
+                client(found).prune_containers()
+                return found
+            time.sleep(0.1)
+    raise _did_not_start(places)
 
 
 def stop() -> bool:

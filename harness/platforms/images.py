@@ -60,11 +60,12 @@ _SETUP_HOOK = 'for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/
 _FINISH = Path(__file__).with_name("base_image.sh")
 
 # A pulled image's library: official images come without bytecode for it, and a read-only container can't write it.
-_DERIVED = """FROM {name}
-RUN ["{python}", "-c", "import compileall, sysconfig; sys_lib = sysconfig.get_path('stdlib'); \\
-compileall.compile_dir(sys_lib, quiet=2, force=True, legacy=False, \\
-invalidation_mode=__import__('py_compile').PycInvalidationMode.UNCHECKED_HASH)"]
+_DERIVED = """\
+FROM {name}
+RUN ["{python}", "-I", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash", \\
+     "-x", "/(site-packages|dist-packages|tests?)/", "{library}"]
 """
+_ASK_PYTHON = "import sys, sysconfig as s; print(sys.executable, '%d.%d' % sys.version_info[:2], s.get_path('stdlib'))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +122,7 @@ def build_base(
             (folder / "uv").chmod(0o755)
             os.utime(folder / "uv", (_EPOCH, _EPOCH))
             builds.build_image(engine, folder, f"FROM {below.tag}\nCOPY uv /usr/local/bin/uv\n", tag)
-        found = _inspected(engine, tag)
-        assert found is not None
+        found = _now_there(engine, tag)
     return _record(found, tag)
 
 
@@ -181,15 +181,13 @@ def _derive(engine: Engine, name: str, minor: str, say: Say) -> BaseImage:
     if image is None:
         say(f"pulling {name}")
         _pull(engine, name)
-        image = _inspected(engine, name)
-        if image is None:
-            raise CheckFailure(f"{name} was pulled, but the engine does not have it")
+        image = _now_there(engine, name)
     key = hashlib.sha256(f"{image['Id']} {_DERIVED}".encode()).hexdigest()[:12]
     tag = f"{REPOSITORY}:{minor}-{key}"
     found = _inspected(engine, tag)
     if found is None:
         say(f"compiling the standard library of {name}")
-        python = _interpreter(engine, name, minor)
+        python, library = _interpreter(engine, name, minor)
         digests = image.get("RepoDigests") or []
         labels = {
             f"{_LABEL}.asked": name,
@@ -198,41 +196,46 @@ def _derive(engine: Engine, name: str, minor: str, say: Say) -> BaseImage:
             f"{_LABEL}.minor": minor,
         }
         with process.temporary_folder("derive") as folder:
-            builds.build_image(engine, folder, _DERIVED.format(name=name, python=python), tag, labels=labels)
-        found = _inspected(engine, tag)
-        assert found is not None
+            builds.build_image(
+                engine, folder, _DERIVED.format(name=name, python=python, library=library), tag, labels=labels
+            )
+        found = _now_there(engine, tag)
     return _record(found, tag)
 
 
 def _pull(engine: Engine, name: str) -> None:
-    with asking(engine, f"pulling {name}") as asked:
-        repository, _, tag = name.partition("@") if "@" in name else name.rpartition(":")
-        for answer in asked.pull(repository or name, tag=tag or None, stream=True, decode=True):
-            if "error" in answer:
-                raise MissingComponent(
-                    f"{name} can't be pulled: {answer['error']}",
-                    remedy="name an image that can be pulled or is in the engine with HARNESS_BASE_IMAGE, or unset it",
-                )
+    said = ""
+    try:
+        with asking(engine, f"pulling {name}") as asked:
+            for answer in asked.pull(name, stream=True, decode=True):
+                said = str(answer.get("error", said))
+    except BuildFailure as error:
+        said = error.log
+    if said:
+        raise MissingComponent(
+            f"{name} can't be pulled: {said.splitlines()[0]}",
+            remedy="name an image that can be pulled or is in the engine with HARNESS_BASE_IMAGE, or unset it",
+        )
 
 
-def _interpreter(engine: Engine, image: str, minor: str) -> str:
-    """Where the image has its Python; BadInput if that is another than ``minor``."""
-    say = "import sys; print(sys.executable, '%d.%d' % sys.version_info[:2])"
+def _interpreter(engine: Engine, image: str, minor: str) -> tuple[str, str]:
+    """Where the image has its Python and the standard library; BadInput if it has another Python than ``minor``."""
     with containers.running(
-        engine, image, entrypoint=["python3", "-c", say], memory_bytes=256 * 2**20, processes=64
+        engine, image, entrypoint=["python3", "-c", _ASK_PYTHON], memory_bytes=256 * 2**20, processes=64
     ) as container:
         code = container.wait(60)
         said = container.output().split()
-    if code != 0 or len(said) != 2:
+    if code != 0:
         raise BadInput("has no python3 that runs", key="HARNESS_BASE_IMAGE", value=image, remedy="name a Python image")
-    if said[1] != minor:
+    python, found, library = said[-3:]
+    if found != minor:
         raise BadInput(
-            f"has Python {said[1]}, not {minor}",
+            f"has Python {found}, not {minor}",
             key="HARNESS_BASE_IMAGE",
             value=image,
             remedy="write {minor} in its name",
         )
-    return said[0]
+    return python, library
 
 
 # --- from Debian's packages ----------------------------------------------------------------------
@@ -254,10 +257,7 @@ def _debian(engine: Engine, minor: str, packages: Sequence[str], say: Say) -> Ba
         for answer in asked.load_image(stream, quiet=True):
             if "error" in answer:
                 raise BuildFailure(f"loading {tag} failed", log=str(answer["error"]), remedy=f"delete {archive}")
-    found = _inspected(engine, tag)
-    if found is None:
-        raise CheckFailure(f"the engine loaded {archive}, but has no {tag}", remedy=f"delete {archive}")
-    return _record(found, tag)
+    return _record(_now_there(engine, tag), tag)
 
 
 def _make_archive(archive: Path, tag: str, minor: str, packages: Sequence[str], say: Say) -> None:
@@ -382,6 +382,16 @@ def _inspected(engine: Engine, name: str) -> dict[str, Any] | None:
         found: dict[str, Any] = asked.inspect_image(name)
         return found
     return None
+
+
+def _now_there(engine: Engine, name: str) -> dict[str, Any]:
+    found = _inspected(engine, name)
+    if found is None:
+        raise CheckFailure(
+            f"the engine has just got {name}, and does not have it",
+            remedy="see whether something else removes images, then try again",
+        )
+    return found
 
 
 def _record(image: dict[str, Any], tag: str) -> BaseImage:

@@ -167,11 +167,12 @@ def _answers(child: Child, port: int) -> bool:
     deadline = time.monotonic() + _START_S
     with process.ledger.waiting_for("tools"):
         while time.monotonic() < deadline and child.exit_code() is None:
-            with contextlib.suppress(OSError):
-                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+            with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
                 connection.request("GET", "/v2/")
-                if connection.getresponse().status == http.client.OK and child.exit_code() is None:
-                    return True
+                with connection.getresponse() as response:
+                    if response.status == http.client.OK and child.exit_code() is None:
+                        return True
             time.sleep(0.02)
     return False
 

@@ -158,7 +158,9 @@ class _Where:
         """Words that the recommendation says."""
         return text(numbers.line(words), *self._path, kind, *more)
 
-    def number(self, value: float, shown: str, method: str, kind: str, metric: str = "", state: str = "") -> Fact:
+    def number(  # noqa: PLR0917 -- they are an id's parts, in its order
+        self, value: float, shown: str, method: str, kind: str, metric: str = "", state: str = ""
+    ) -> Fact:
         """A number that the recommendation computed."""
         return Fact(
             id=identity(*self._path, method, metric, state, kind),

@@ -187,8 +187,8 @@ def _size_against_start(model: ModelPart) -> Chart | None:
         for name, cell in _cells(model, "start", "cold_start_s", state)
         if name in packed
     ]
-    if len({row["method"] for row in rows}) < 2:
-        return None
+    if len({row["method"] for row in rows}) <= 1:
+        return None  # one point compares nothing
     states: list[str] = [state for state in START_STATES if any(row["state"] == state for row in rows)]
     top = 1.08 * max(row["high"] for row in rows)
     small, large = min(row["size"] for row in rows), max(row["size"] for row in rows)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from harness.bootstrap import Interval
+from harness.bootstrap import FEWEST, Interval
 from harness.metrics import METRICS, PHASES, START_STATES
 from harness.report import numbers
 from harness.report.facts import Fact, Prose, Statistic, identity, text
 from harness.store.query import Evidence, Value, paired_ratio
 
-#: Metrics of a model or a machine, not of a method; they are shown as conditions of the run.
+#: Metrics of the machine or of the network, not of what a method made; they are shown as conditions of the run.
 CONDITIONS = ("sentinel_s", "download_s")
 
 #: name, caption, and metrics of each table. Metrics that are in none land in a last table, "more".
@@ -132,9 +132,22 @@ def _table(evidence: Evidence, name: str, caption: str, metrics: Sequence[str], 
     return Table(name=name, caption=caption, columns=tuple(columns), rows=rows)
 
 
+def ordered(evidence: Evidence) -> list[Value]:
+    """The values by method, metric, state and limits, in whatever order a store gave them."""
+    methods, metrics = list(evidence.methods), list(METRICS)
+
+    def place(value: Value) -> tuple[int, str, int, int, str]:
+        method = methods.index(value.method) if value.method in methods else len(methods)
+        states = METRICS[value.metric].states
+        state = states.index(value.state) if value.state in states else len(states)
+        return method, value.method, metrics.index(value.metric), state, value.limits
+
+    return sorted((value for value in evidence.values if value.metric in METRICS), key=place)
+
+
 def _rows(evidence: Evidence) -> list[tuple[str, str]]:
     """Every planned method under the default limits, and under whichever others it was measured."""
-    others = dict.fromkeys((value.method, value.limits) for value in evidence.values if value.limits != "default")
+    others = sorted({(value.method, value.limits) for value in evidence.values if value.limits != "default"})
     return [
         row
         for method in evidence.methods
@@ -185,7 +198,7 @@ def _cell(evidence: Evidence, method: str, limits: str, column: Column, best: Va
         ratio_low=ratios[1],
         ratio_high=ratios[2],
         standing=_standing(evidence, value, best, against),
-        marks=marks(value.interval),
+        marks=marks(value, value.interval),
     )
 
 
@@ -211,13 +224,13 @@ def interval_facts(run: str, value: Value, interval: Interval) -> tuple[Fact, Fa
     )
 
 
-def marks(interval: Interval) -> tuple[str, ...]:
+def marks(value: Value, interval: Interval) -> tuple[str, ...]:
     """``few`` where n is too small for a headline, ``unstable`` where the interval is wide."""
-    return tuple(
-        mark
-        for mark, holds in (("few", not interval.enough), ("unstable", not interval.exact and interval.unstable))
-        if holds
-    )
+    # One time that was taken once has no spread, but that does not make it exact, as it makes a size.
+    noisy = value.declared.unit == "s" or bool(value.declared.states)
+    few = interval.n < FEWEST[50] if noisy else not interval.enough
+    wide = not interval.exact and interval.unstable
+    return tuple(mark for mark, holds in (("few", few), ("unstable", wide)) if holds)
 
 
 def _ratio_facts(run: str, value: Value, ratio: Interval | None, against: str) -> tuple[Fact | None, ...]:
@@ -229,7 +242,7 @@ def _ratio_facts(run: str, value: Value, ratio: Interval | None, against: str) -
         ("ratio-low", ratio.low, numbers.ratio(ratio.low).removesuffix(numbers.TIMES)),
         ("ratio-high", ratio.high, numbers.ratio(ratio.high).removesuffix(numbers.TIMES)),
     )
-    return tuple(fact(run, value, kind, number, shown, against) for kind, number, shown in parts)
+    return tuple(fact(run, value, kind, number, shown, against=against) for kind, number, shown in parts)
 
 
 def _standing(evidence: Evidence, value: Value, best: Value | None, ratio: Interval | None) -> str:
@@ -240,7 +253,7 @@ def _standing(evidence: Evidence, value: Value, best: Value | None, ratio: Inter
     return "tied" if ratio is not None and ratio.low <= 1 <= ratio.high else ""
 
 
-def fact(run: str, value: Value, statistic: Statistic, number: float, shown: str, against: str = "") -> Fact:
+def fact(run: str, value: Value, statistic: Statistic, number: float, shown: str, *, against: str = "") -> Fact:
     """A fact of ``value``, with the id that says where it came from."""
     limits = value.limits if value.limits != "default" else ""
     return Fact(

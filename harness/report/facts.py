@@ -88,7 +88,7 @@ def as_dict(record: Any) -> dict[str, Any]:
 def _filled(record: Any) -> Any:
     if dataclasses.is_dataclass(record):
         fields = ((field.name, getattr(record, field.name)) for field in dataclasses.fields(record))
-        return {name: _filled(value) for name, value in fields if value is not None and value != "" and value != ()}
+        return {name: _filled(value) for name, value in fields if value not in (None, "", ())}
     return [_filled(each) for each in record] if isinstance(record, (tuple, list)) else record
 
 

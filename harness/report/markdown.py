@@ -35,6 +35,11 @@ def escape(text: str) -> str:
     return " ".join(_MARKUP.sub(r"\\\1", plain).split())
 
 
+def code(text: str) -> str:
+    """A name in a code span, where nothing but a backtick means anything."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
+
+
 class _Page:
     """Writes lines; everything that comes from data goes through ``show`` or :func:`escape`."""
 
@@ -73,7 +78,7 @@ class _Page:
         yield from ("", f"## Recommendation for {escape(advice.model)}: {escape(advice.title)}", "")
         yield self._prose(advice.answer)
         if advice.description:
-            yield from ("", f"The scenario `{escape(advice.scenario)}`: {escape(advice.description)}")
+            yield from ("", f"The scenario {code(advice.scenario)}: {escape(advice.description)}")
         if advice.ranked:
             yield from ("", "### Ranking", "")
             heads = [
@@ -126,7 +131,7 @@ class _Page:
 
     def _model(self, model: ModelPart) -> Iterator[str]:
         yield from ("", f"## {escape(model.model)}: methods side by side", "")
-        yield f"{self._prose(model.summary)} Run `{escape(model.run)}`."
+        yield f"{self._prose(model.summary)} Run {code(model.run)}."
         for table in model.tables:
             yield from ("", f"### {escape(table.caption)}", "")
             heads = [escape(c.title) + ("" if table.of_one_state else _state(c.state)) for c in table.columns]
@@ -175,10 +180,11 @@ class _Page:
 
     def _conditions(self, model: ModelPart) -> Iterator[list[str]]:
         for each in model.conditions:
+            title = escape(each.title) + (f" ({escape(each.method)})" if each.method in model.methods else "")
+            ends = f"[{self._show(each.low)}{DASH}{self._show(each.high)}]"
             yield [
-                escape(each.title),
-                f"{self._show(each.median)} [{self._show(each.low)}{DASH}{self._show(each.high)}], "
-                f"n={self._show(each.n)}, {each.fidelity}",
+                title,
+                f"{self._show(each.median)} {ends}, n={self._show(each.n)}, {each.fidelity}",
                 self._show(each.drift) if each.drift else DASH,
                 self._show(each.spread) if each.spread else DASH,
             ]

@@ -14,6 +14,9 @@ from harness.metrics import Unit
 
 DIGITS = 3
 
+#: From here on a time is shown in seconds: what is just below would be rounded to 1,000 ms.
+_SECOND = 0.9995
+
 #: What a terminal obeys and never shows: colours, moves of the cursor.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
@@ -50,7 +53,7 @@ def scale(reference: float, unit: Unit) -> Scale:
     if unit == "bytes":
         return Scale(factor=1e6, suffix="MB", places=_places(reference / 1e6))
     if unit == "s":
-        factor, suffix = (1.0, "s") if abs(reference) >= 0.9995 else (1e-3, "ms")
+        factor, suffix = (1.0, "s") if abs(reference) >= _SECOND else (1e-3, "ms")
         return Scale(factor=factor, suffix=suffix, places=_places(reference / factor))
     if unit == "n":
         return Scale(factor=1.0, suffix="", places=0 if float(reference).is_integer() else 1)
@@ -74,11 +77,12 @@ def ratio(value: float, *, exact: bool = False) -> str:
 
 def share(value: float) -> str:
     """A probability or share as whole percent; never ``0 %`` or ``100 %`` for what is merely close to it."""
-    if 0 < value < 0.005:
+    shown = f"{value:.0%}"
+    if shown == "0%" and value > 0:
         return "< 1 %"
-    if 0.995 <= value < 1:
+    if shown == "100%" and value < 1:
         return "> 99 %"
-    return f"{value:.0%}".replace("%", " %")
+    return shown.replace("%", " %")
 
 
 def score(value: float) -> str:
@@ -97,6 +101,16 @@ def plain(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(each) for each in value)
     return line(str(value))
+
+
+def keyed(key: str, value: object) -> str:
+    """As :func:`plain`, but by the unit that ``key`` ends with: ``memory_bytes``, ``timeout_s``."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if key.endswith("_bytes"):
+            return shown(value, "bytes")
+        if key.endswith("_s"):
+            return shown(value, "s")
+    return plain(value)
 
 
 def line(text: str) -> str:

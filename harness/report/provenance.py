@@ -33,8 +33,9 @@ class Gap:
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """A value of the run itself: the sentinel with its drift, the download of the wheels."""
+    """A value of the run itself: the sentinel with its drift, the download of the wheels for a method."""
 
+    method: str
     metric: str
     title: str
     fidelity: str
@@ -71,7 +72,7 @@ class RunPart:
 
 
 def gaps(evidence: Evidence) -> tuple[Gap, ...]:
-    """What failed or is absent: whole methods first, then single values in the order of the evidence.
+    """What failed or is absent: whole methods first, then single values in the order of the tables.
 
     Values that are absent for the reason for which their whole method is absent are not repeated.
     """
@@ -83,15 +84,16 @@ def gaps(evidence: Evidence) -> tuple[Gap, ...]:
             title="every value",
             state="",
             why=text(why, evidence.run_id, evidence.model, method, "failure"),
-            failed=None,
-            dropped=None,
+            failed=_count(evidence.run_id, parity, "failed", parity.failed) if parity else None,
+            dropped=_count(evidence.run_id, parity, "dropped", parity.dropped) if parity else None,
         )
         for method, why in whole.items()
+        for parity in [evidence.value(method, "parity")]
         if why
     ]
     return tuple(found) + tuple(
         gap
-        for value in evidence.values
+        for value in comparison.ordered(evidence)
         if (value.interval is None or value.failed or value.dropped)
         and (gap := _gap(evidence.run_id, value, whole.get(value.method, ""))) is not None
     )
@@ -123,7 +125,7 @@ def conditions(evidence: Evidence) -> tuple[Condition, ...]:
     """The values that belong to no method: the sentinel and its drift over the rounds, the download."""
     return tuple(
         _condition(evidence.run_id, value, value.interval)
-        for value in evidence.values
+        for value in comparison.ordered(evidence)
         if value.interval is not None
         and (value.metric in comparison.CONDITIONS or value.method not in evidence.methods)
     )
@@ -138,8 +140,9 @@ def _condition(run: str, value: Value, interval: Interval) -> Condition:
         late = median(ordered[-half:]) / median(ordered[:half])
         drift = comparison.fact(run, value, "drift", late, numbers.ratio(late))
         wide = max(ordered) / min(ordered)
-        spread = comparison.fact(run, value, "ratio", wide, numbers.ratio(wide), "fastest round")
+        spread = comparison.fact(run, value, "ratio", wide, numbers.ratio(wide), against="fastest round")
     return Condition(
+        method=value.method,
         metric=value.metric,
         title=METRICS[value.metric].title,
         fidelity=value.fidelity,
@@ -187,7 +190,7 @@ def _group(run_id: str, title: str, table: Mapping[str, Any]) -> Group:
                     run=run_id,
                     statistic="value",
                     value=value if isinstance(value, (bool, int, float, str)) or value is None else str(value),
-                    shown=numbers.shown(value, "s") if seconds else numbers.plain(value),
+                    shown=numbers.shown(value, "s") if seconds else numbers.keyed(path[-1], value),
                 ),
             )
             for path, value in _leaves(table)
@@ -200,5 +203,5 @@ def _leaves(table: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[t
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, (*above, str(key)))
-        else:
+        elif value != "":
             yield (*above, str(key)), value

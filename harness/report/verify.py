@@ -86,6 +86,13 @@ def verify(
     return Verification(checked=len(known), mismatches=tuple(dict.fromkeys(found)), notes=tuple(notes))
 
 
+def runs_of(path: Path) -> list[str]:
+    """The ids of the runs that the report at ``path`` was made from; BadInput where it is no report."""
+    data = _embedded(_read(path), path)
+    parts = [part for key in ("models", "advice") for part in data.get(key, ()) if isinstance(part, dict)]
+    return list(dict.fromkeys(str(part["run"]) for part in parts if "run" in part))
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -177,7 +184,8 @@ def _data_differs(found: Any, expected: Any, where: str = "data", owner: str = "
     elif isinstance(found, list) and isinstance(expected, list) and len(found) == len(expected):
         for place, (one, other) in enumerate(zip(found, expected, strict=True)):
             yield from _data_differs(one, other, f"{where}[{place}]", owner)
-    elif found != expected or type(found) is not type(expected):
+    # 3 and 3.0 are one number, however a store keeps it; 1 and true are not.
+    elif found != expected or isinstance(found, bool) != isinstance(expected, bool):
         yield Mismatch(where=where, id=owner, found=_short(found), expected=_short(expected))
 
 

@@ -18,7 +18,7 @@ from harness.store import runs
 from harness.store.records import Manifest
 
 _COLUMNS = """{run: 'VARCHAR', cell: 'STRUCT(model VARCHAR, method VARCHAR, limits VARCHAR)', metric: 'VARCHAR',
-    value: 'DOUBLE', unit: 'VARCHAR', round: 'BIGINT', state: 'VARCHAR', fidelity: 'VARCHAR', at: 'VARCHAR',
+    value: 'DOUBLE', unit: 'VARCHAR', round: 'BIGINT', state: 'VARCHAR', fidelity: 'VARCHAR', "at": 'VARCHAR',
     flags: 'VARCHAR[]', note: 'VARCHAR'}"""
 
 # Of two samples with the same key the later one counts: the earlier belongs to an interrupted step.
@@ -116,27 +116,23 @@ def metrics_of(values: Iterable[Value]) -> list[Metric]:
 
 def evidence(results: Path, run_id: str, model: str) -> Evidence:
     """What the run knows of the model; BadInput where it knows nothing."""
-    folder = runs.folder_of(results, run_id)
-    manifest = runs.read_manifest(folder)
-    values = tuple(value for value in _values(folder) if value.model == model)
-    if model not in manifest.plan["models"]:
-        raise BadInput(
-            f"run {run_id} did not measure '{model}'", remedy=f"it measured {', '.join(manifest.plan['models'])}"
-        )
-    return Evidence(run_id=run_id, model=model, manifest=manifest, values=values)
+    found = {one.model: one for one in evidences(results, run_id)}
+    if model not in found:
+        raise BadInput(f"run {run_id} did not measure '{model}'", remedy=f"it measured {', '.join(found)}")
+    return found[model]
 
 
 def evidences(results: Path, run_id: str) -> list[Evidence]:
-    """The evidence of every model that the run measured, in the order of its plan."""
+    """The evidence on every model that the run measured, in the order of its plan."""
     folder = runs.folder_of(results, run_id)
     manifest = runs.read_manifest(folder)
-    values = _values(folder)
+    every = values(folder)
     return [
         Evidence(
             run_id=run_id,
             model=model,
             manifest=manifest,
-            values=tuple(value for value in values if value.model == model),
+            values=tuple(value for value in every if value.model == model),
         )
         for model in manifest.plan["models"]
     ]
@@ -147,7 +143,7 @@ def latest_run(results: Path, model: str) -> str | None:
     for run_id in reversed(runs.run_ids(results)):
         folder = runs.folder_of(results, run_id)
         if model in runs.read_manifest(folder).plan.get("models", ()) and any(
-            value.model == model and value.metric == "cold_start_s" and value.interval for value in _values(folder)
+            value.model == model and value.metric == "cold_start_s" and value.interval for value in values(folder)
         ):
             return run_id
     return None
@@ -163,6 +159,23 @@ def compact(folder: Path) -> Path:
     return target
 
 
+def parquet_differs(folder: Path) -> list[str]:
+    """What the Parquet holds that the lines don't, or the other way round; empty where they are the same."""
+    import duckdb
+
+    parquet = f"SELECT * FROM read_parquet('{_quoted(folder / 'samples.parquet')}')"
+    with _connection() as connection:
+        try:
+            differing = connection.execute(
+                f"SELECT cell.model, cell.method, metric, round, state FROM "
+                f"(({_latest(folder)}) EXCEPT ({parquet}) UNION ALL (({parquet}) EXCEPT ({_latest(folder)})))"
+            ).fetchall()
+        except duckdb.Error as error:
+            return [f"cannot be read: {str(error).splitlines()[0]}"]
+    named = sorted({f"{model}/{method} {metric} round {number} {state}".strip() for model, method, metric, number, state in differing})
+    return [f"{name} is not as in samples.jsonl" for name in named]
+
+
 def export(folder: Path, target: Path, kind: str) -> None:
     """Write the samples that count to ``target`` as ``csv`` or ``parquet``, one row each, the cell in columns."""
     form = "(FORMAT csv, HEADER)" if kind == "csv" else "(FORMAT parquet)"
@@ -173,7 +186,8 @@ def export(folder: Path, target: Path, kind: str) -> None:
         )
 
 
-def _values(folder: Path) -> list[Value]:
+def values(folder: Path) -> list[Value]:
+    """Every value of the run, sorted; CheckFailure where its samples are damaged."""
     import duckdb
 
     with _connection() as connection:
@@ -185,14 +199,14 @@ def _values(folder: Path) -> list[Value]:
                 f"the samples in {folder} cannot be read: {str(error).splitlines()[0]}",
                 remedy="'harness verify' names the damaged line; restore the file from a backup",
             ) from error
-    values = [_value(row) for row in rows]
     order = {name: rank for rank, name in enumerate(METRICS)}
-    return sorted(values, key=lambda value: (value.model, value.method, order.get(value.metric, 99), value.state))
+    found = [_value(row) for row in rows]
+    return sorted(found, key=lambda value: (value.model, value.method, order.get(value.metric, 99), value.state))
 
 
 def _value(row: tuple[Any, ...]) -> Value:
     model, method, limits, metric, state, fidelity, by_round, failed, dropped, why_absent = row
-    values = {int(entry["r"]): float(entry["v"]) for entry in by_round or ()}
+    rounds = {int(entry["r"]): float(entry["v"]) for entry in by_round or ()}
     return Value(
         model=model,
         method=method,
@@ -200,8 +214,8 @@ def _value(row: tuple[Any, ...]) -> Value:
         metric=metric,
         state=state,
         fidelity=fidelity,
-        by_round=values,
-        interval=bootstrap.interval(list(values.values())) if values else None,
+        by_round=rounds,
+        interval=bootstrap.interval(list(rounds.values())) if rounds else None,
         failed=failed,
         dropped=dropped,
         why_absent=why_absent or "",

@@ -12,14 +12,15 @@ import dataclasses
 import fcntl
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, CheckFailure
+from harness.measure.sample import Cell, Sample
 from harness.metrics import METRICS
 from harness.process import disk_full_named
-from harness.store.records import SCHEMA_VERSION, Cell, Manifest, Sample
+from harness.store.records import SCHEMA_VERSION, Manifest
 
 
 def folder_of(results: Path, run_id: str) -> Path:
@@ -117,6 +118,16 @@ class RunWriter:
                 with contextlib.suppress(OSError):
                     os.ftruncate(self._samples.fileno(), begin)
                 raise
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return self.manifest.run_id
+
+    def noted(self, field: str) -> Mapping[str, Any]:
+        """A table of the manifest: ``models``, ``artifacts``, ``availability``, ``timings`` or ``host``."""
+        found: Mapping[str, Any] = getattr(self.manifest, field)
+        return found
 
     def update(self, **changes: Any) -> None:
         """Replace fields of the manifest, on disk too; a reader sees the old or the new, never half."""

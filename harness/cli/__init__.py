@@ -1,0 +1,84 @@
+"""The command line: arguments, printing, exit codes. Nothing else prints or exits.
+
+Commands import what they need when they run, so that ``harness --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import click
+
+from harness import __version__
+from harness.cli import console, decide, make, measure, show
+from harness.errors import HarnessError, Interrupted
+
+_EPILOG = """\b
+First steps:
+  harness doctor                                what is ready on this machine
+  harness run digits-forest --profile quick     measure every method
+  harness compare digits-forest                 the methods side by side
+  harness recommend digits-forest --scenario edge-device
+
+\b
+Exit codes: 0 done; 1 a measured model or check failed; 2 bad usage or bad input;
+3 a needed component is missing; 130 interrupted, what was measured is kept.
+
+\b
+Shell completion: eval "$(_HARNESS_COMPLETE=bash_source harness)"   (or zsh_source, fish_source)
+"""
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="harness")
+@click.option("-v", "--verbose", is_flag=True, help="Say what is being run, on standard error.")
+def cli(verbose: bool) -> None:
+    """Package a machine-learning model in every way, measure each, and say with evidence which to use."""
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.ERROR, format="%(message)s", stream=sys.stderr, force=True
+    )
+    if not verbose:
+        logging.getLogger("harness").setLevel(logging.ERROR)
+    for name in ("urllib3", "docker"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+for _command in (*show.COMMANDS, *make.COMMANDS, *measure.COMMANDS, *decide.COMMANDS):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line and exit with the code that :mod:`harness.errors` gives the outcome."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
+    sys.exit(_run())
+
+
+def _run() -> int:
+    as_json = "--json" in sys.argv
+    try:
+        result: Any = cli(standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        return console.failure(Interrupted("interrupted; what was measured is kept"), as_json=as_json)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except KeyboardInterrupt:
+        return console.failure(Interrupted("interrupted; what was measured is kept"), as_json=as_json)
+    except HarnessError as error:
+        return console.failure(error, as_json=as_json)
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep the interpreter from complaining about it at exit.
+        sys.stderr.close()
+        return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

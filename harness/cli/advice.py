@@ -1,0 +1,71 @@
+"""A recommendation as it is printed."""
+
+from __future__ import annotations
+
+import textwrap
+
+from harness.cli import console
+from harness.metrics import METRICS
+from harness.recommend.engine import Recommendation
+from harness.report import numbers
+from harness.spec.scenario import Scenario
+from harness.store.query import Evidence
+
+
+def print_recommendation(found: Recommendation, scenario: Scenario, evidence: Evidence) -> None:
+    """The answer first, then the ranking, its reasons, what is excluded and why, and what would change it."""
+    _say(found.summary)
+    console.say()
+    if found.ranked:
+        _print_ranking(found, scenario)
+    if found.excluded:
+        console.say("Excluded:")
+        for exclusion in found.excluded:
+            _say(exclusion.reason, indent="  - ")
+    changes = [flip.text for flip in found.flips] + [relaxation.text for relaxation in found.relaxations]
+    if changes:
+        console.say("What would change it:")
+        for text in changes:
+            _say(text, indent="  - ")
+    doubts = [doubt.text for doubt in found.doubts] + [
+        f"{missing.method}: {METRICS[missing.metric].title} counts for nothing, because it {missing.why}"
+        for missing in found.missing
+    ]
+    if doubts:
+        console.say("Mind:")
+        for text in doubts:
+            _say(text, indent="  - ")
+    console.say("The article's rule:")
+    _say(found.article.text, indent="  - ")
+    for text in found.article.corrections:
+        _say(text, indent="  - ")
+    host = evidence.manifest.host
+    console.say(f"\nFrom run {found.run_id} on {host['processor']}, {host['cores']} cores, Python {host['python']}.")
+
+
+def _print_ranking(found: Recommendation, scenario: Scenario) -> None:
+    criteria = [
+        METRICS[objective.metric].title + (f", {objective.state}" if objective.state else "")
+        for objective in scenario.objectives
+    ]
+    total = sum(objective.weight for objective in scenario.objectives)
+    columns = ["", "method", "value", "95 %", "best with"]
+    columns += [
+        f"{title} ({objective.weight / total:.0%})" for title, objective in zip(criteria, scenario.objectives, strict=True)
+    ]
+    rows = []
+    for option in found.ranked:
+        span = f"{option.value_low:.3f}{numbers.DASH}{option.value_high:.3f}"
+        parts = [
+            f"{numbers.shown(part.median, METRICS[part.metric].unit)} {part.points:+.3f}"
+            if part.median is not None
+            else "not measured +0.000"
+            for part in option.contributions
+        ]
+        rows.append((str(option.rank), option.method, numbers.score(option.value), span, numbers.share(option.p_best), *parts))
+    console.table("", columns, rows, right=range(2, len(columns)))
+    console.say("Value is between 0 and 1 on the scenario's fixed scales; beside each measured value stands what it adds.")
+
+
+def _say(text: str, indent: str = "") -> None:
+    console.say(textwrap.fill(text, 110, initial_indent=indent, subsequent_indent=" " * len(indent)))

@@ -1,0 +1,111 @@
+"""Printing: tables and messages for people, JSON for machines, progress on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+
+from harness.errors import HarnessError
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines instead of a table.")
+
+
+def results_option(command: Any) -> Any:
+    """``--results DIR``."""
+    return click.option(
+        "--results",
+        type=click.Path(path_type=None, file_okay=False),
+        help="The folder that runs are in. [default: HARNESS_RESULTS, else results/]",
+    )(command)
+
+
+def say(text: str = "") -> None:
+    """A line on standard output."""
+    click.echo(text)
+
+
+def note(text: str) -> None:
+    """A line on standard error: said to people, in nobody's way."""
+    click.echo(text, err=True)
+
+
+def as_json(value: Any) -> None:
+    """``value`` as JSON on standard output."""
+    click.echo(json.dumps(value, indent=2, default=str, allow_nan=False, ensure_ascii=False))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """A table as wide as the terminal, or as wide as it needs where the output is not one."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        shown.add_column(Text(column), justify="right" if number in right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    console.print(shown)
+
+
+def failure(error: HarnessError, *, as_json: bool) -> int:
+    """Say what went wrong and what to do; the exit code."""
+    if as_json:
+        described = {
+            "kind": type(error).__name__,
+            "problem": error.problem,
+            "remedy": error.remedy,
+            "exit_code": error.exit_code,
+        }
+        click.echo(json.dumps({"error": described}, indent=2, ensure_ascii=False))
+    click.echo(f"harness: {error}", err=True)
+    return error.exit_code
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error; where that is no terminal, a line now and then."""
+    if sys.stderr.isatty():
+        with _bar() as tell:
+            yield tell
+        return
+    last = {"tenth": -1, "text": ""}
+
+    def tell_plainly(doing: str, done: int, total: int) -> None:
+        tenth = 10 * done // max(total, 1)
+        if tenth != last["tenth"]:
+            last["tenth"] = tenth
+            note(f"[{done}/{total}] {doing}")
+
+    yield tell_plainly
+
+
+@contextlib.contextmanager
+def _bar() -> Iterator[Callable[[str, int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    # Redrawn only when told: a thread that redraws would run beside what is being measured.
+    with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True) as shown:
+        task = shown.add_task("", total=None)
+
+        def tell(doing: str, done: int, total: int) -> None:
+            shown.update(task, description=doing, completed=done, total=total)
+            shown.refresh()
+
+        yield tell

@@ -1,0 +1,183 @@
+"""Commands that conclude from stored results: recommend, report, verify, export."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness import __version__, paths
+from harness.cli import console
+from harness.errors import BadInput
+
+if TYPE_CHECKING:
+    from harness.recommend.article import Features
+    from harness.recommend.engine import Recommendation
+    from harness.store.query import Evidence
+
+_run_option = click.option("--run", "run_id", help="The run to use. [default: the newest with this model]")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--scenario", required=True, help="A name that 'harness scenarios' lists, or a scenario.toml of yours.")
+@_run_option
+@console.results_option
+@console.json_option
+def recommend(model: str, scenario: str, run_id: str | None, results: str | None, as_json: bool) -> int:
+    """Which method to use for MODEL in a scenario: ranked, with reasons and what would change it.
+
+    Exit code 1 where no method is left.
+    """
+    from harness.cli import advice, evidence
+    from harness.methods import METHODS
+    from harness.recommend import engine
+    from harness.spec import scenario as scenarios
+
+    wanted = scenarios.find(scenario)
+    found = evidence.of(model, run_id, results)
+    recommendation = engine.recommend(found, wanted, METHODS, features=features_of(found))
+    if as_json:
+        console.as_json(engine.as_dict(recommendation))
+    else:
+        advice.print_recommendation(recommendation, wanted, found)
+    return 0 if recommendation.winner else 1
+
+
+@click.command()
+@click.argument("model", required=False)
+@click.option("--format", "kind", type=click.Choice(("html", "md")), default="html", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it. [default: results/]")
+@click.option("--scenario", "scenario_names", multiple=True, help="Recommend for this one; several times. [default: all]")
+@_run_option
+@console.results_option
+@console.json_option
+def report(
+    model: str | None,
+    kind: str,
+    out: Path | None,
+    scenario_names: tuple[str, ...],
+    run_id: str | None,
+    results: str | None,
+    as_json: bool,
+) -> None:
+    """Write a report of one run: comparison, charts, recommendations, provenance. One file, no network."""
+    from harness.methods import METHODS
+    from harness.recommend import engine
+    from harness.report import contents, write
+    from harness.spec import scenario as scenarios
+
+    found = _evidences(model, run_id, results)
+    wanted = {one.name: one for one in (scenarios.find(name) for name in scenario_names or scenarios.names())}
+    features = {one.model: features_of(one) for one in found}
+    advised: list[Recommendation] = [
+        engine.recommend(one, scenario, METHODS, features=features[one.model])
+        for one in found
+        for scenario in wanted.values()
+    ]
+    folder = paths.results(Path(results) if results else None)
+    target = out or folder / f"report-{model or found[0].run_id}.{kind}"
+    made = contents.contents(
+        found,
+        advised,
+        scenarios=wanted,
+        features=features,
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        harness_version=__version__,
+    )
+    write(made, kind, target)  # type: ignore[arg-type] -- click has checked it
+    if as_json:
+        console.as_json({"path": str(target.absolute()), "runs": sorted({one.run_id for one in found})})
+    else:
+        console.say(str(target.absolute()))
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path, exists=True))
+@console.results_option
+@console.json_option
+def verify(path: Path, results: str | None, as_json: bool) -> int:
+    """Compute every number in a report, or a run folder, again from the raw samples; name each that differs.
+
+    Exit code 1 where something differs.
+    """
+    folder = paths.results(Path(results) if results else None)
+    checked, mismatches, notes = _verify_run(path) if path.is_dir() else _verify_report(path, folder)
+    if as_json:
+        console.as_json({"checked": checked, "mismatches": mismatches, "notes": notes})
+    else:
+        for text in (*mismatches, *notes):
+            console.say(text)
+        verdict = f"{len(mismatches)} differ" if mismatches else "all of them are as the samples say"
+        console.say(f"{path}: {checked} values checked; {verdict}.")
+    return 1 if mismatches else 0
+
+
+@click.command()
+@click.argument("run_id")
+@click.option("--format", "kind", type=click.Choice(("pytest-benchmark", "csv", "parquet")), required=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: RUN_ID with the format's ending]")
+@console.results_option
+@console.json_option
+def export(run_id: str, kind: str, out: Path | None, results: str | None, as_json: bool) -> None:
+    """Write a run's samples for other tools: pytest-benchmark's JSON, CSV, or Parquet."""
+    from harness.store import exporting, query, runs
+
+    folder = runs.folder_of(paths.results(Path(results) if results else None), run_id)
+    target = out or Path(f"{run_id}.{'json' if kind == 'pytest-benchmark' else kind}")
+    try:
+        if kind == "pytest-benchmark":
+            exporting.pytest_benchmark(folder, target)
+        else:
+            query.export(folder, target, kind)
+    except OSError as error:
+        raise BadInput(f"cannot be written: {error.strerror}", file=target, remedy="--out names another file") from error
+    if as_json:
+        console.as_json({"path": str(target.absolute())})
+    else:
+        console.say(str(target.absolute()))
+
+
+def features_of(evidence: Evidence) -> Features:
+    """What the article's rules need to know of the model, from the run's own record of it."""
+    from harness.recommend.article import Features
+
+    noted = evidence.manifest.models.get(evidence.model, {}).get("features", {})
+    return Features(**{key: int(noted.get(key, 0)) for key in ("dependencies", "pinned", "system_packages")})
+
+
+def _evidences(model: str | None, run_id: str | None, results: str | None) -> list[Evidence]:
+    from harness.cli import evidence
+    from harness.store import query, runs
+
+    if model is not None:
+        return [evidence.of(model, run_id, results)]
+    folder = paths.results(Path(results) if results else None)
+    known = runs.run_ids(folder)
+    if run_id is None and not known:
+        raise BadInput(f"there is no run in {folder}", remedy="'harness run' measures one; or name a MODEL")
+    return query.evidences(folder, run_id or known[-1])
+
+
+def _verify_run(path: Path) -> tuple[int, list[str], list[str]]:
+    from harness.store import checking
+
+    return checking.verify_run(path)
+
+
+def _verify_report(path: Path, results: Path) -> tuple[int, list[str], list[str]]:
+    from harness.report import verify as verifying
+    from harness.store import query, runs
+
+    reference = paths.data("results") / "reference"
+    by_run = {}
+    for run_id in verifying.runs_of(path):
+        home = results if run_id in runs.run_ids(results) else reference
+        by_run[run_id] = query.evidences(home, run_id)
+    found = verifying.verify(path, by_run)
+    return found.checked, [str(mismatch) for mismatch in found.mismatches], list(found.notes)
+
+
+COMMANDS: tuple[Any, ...] = (recommend, report, verify, export)

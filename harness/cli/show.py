@@ -1,0 +1,266 @@
+"""Commands that look and change nothing: doctor, models, methods, scenarios, runs, compare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli import console
+from harness.errors import BadInput, HarnessError
+
+
+@click.command()
+@console.json_option
+def doctor(as_json: bool) -> int:
+    """What is ready on this machine, and the remedy for what isn't.
+
+    Exit code 0 when every method is ready, 3 otherwise.
+    """
+    import os
+    import shutil
+
+    from harness import interpreter, paths, sandbox, tools
+    from harness.measure import host
+    from harness.methods import METHODS
+
+    found: list[dict[str, Any]] = []
+
+    def add(what: str, ready: bool, detail: str, remedy: str = "") -> None:
+        found.append({"what": what, "ready": ready, "detail": detail, "remedy": remedy})
+
+    python = interpreter.default()
+    add("Python for models", True, f"{python.version} ({python.path})")
+    add("uv", True, f"{tools.uv_version()} ({tools.uv()})")
+    able = sandbox.abilities()
+    missing = able.missing()
+    remedy = "run the harness as root, or read docs/methodology.md on what this changes" if missing else ""
+    add("isolation of models", not missing, "; ".join(missing) or "network, user, memory, processes, disk", remedy)
+    cache = paths.cache()
+    free_gb = shutil.disk_usage(cache).free / 1e9
+    add("cache folder", free_gb > 5, f"{cache}, {free_gb:.0f} GB free", "" if free_gb > 5 else "free some space")
+    if os.geteuid() == 0 and not paths.walkable_by_others(cache):
+        add(
+            "cache folder's path",
+            False,
+            "others cannot walk to it, so models run as root",
+            "set HARNESS_CACHE to a folder such as /var/cache/ml-packaging-harness",
+        )
+    for method_id, method in METHODS.items():
+        available = method.check()
+        add(f"method {method_id}", available.ready, available.reason or "ready", available.remedy)
+    for what, ready, detail, remedy in _extras():
+        add(what, ready, detail, remedy)
+    if as_json:
+        console.as_json({"ready": all(item["ready"] for item in found), "checks": found, "host": host.facts()})
+    else:
+        rows = [
+            ("ok" if item["ready"] else "MISSING", item["what"], item["detail"], item["remedy"]) for item in found
+        ]
+        console.table("", ("", "what", "found", "remedy"), rows)
+    return 0 if all(item["ready"] for item in found if item["what"].startswith("method ")) else 3
+
+
+def _extras() -> list[tuple[str, bool, str, str]]:
+    import importlib.util
+
+    from harness.platforms import registry
+
+    rows = []
+    try:
+        registry.check()
+        rows.append(("image registry", True, "docker-registry, for the packed size of images", ""))
+    except HarnessError as error:
+        rows.append(("image registry", False, error.problem, error.remedy))
+    drawn = importlib.util.find_spec("vl_convert") is not None and importlib.util.find_spec("jinja2") is not None
+    remedy = "" if drawn else "pip install 'ml-packaging-harness[report]'"
+    rows.append(("HTML report", drawn, "jinja2 and vl-convert" if drawn else "needs the [report] extra", remedy))
+    return rows
+
+
+@click.command()
+@console.json_option
+def models(as_json: bool) -> None:
+    """List the models that travel with the harness."""
+    from harness.spec import model
+
+    found = [model.find(name) for name in model.sample_names()]
+    if as_json:
+        listed = [
+            {
+                "name": one.name,
+                "framework": one.file.framework,
+                "family": one.file.family,
+                "description": one.file.description,
+                "requirements": one.file.requirements,
+                "folder": str(one.folder),
+            }
+            for one in found
+        ]
+        console.as_json(listed)
+        return
+    rows = [
+        (one.name, one.file.framework, one.file.family, ", ".join(one.file.requirements) or "none", one.file.description)
+        for one in found
+    ]
+    console.table("", ("model", "framework", "family", "requirements", "description"), rows)
+    console.say("A path to any model folder works as well; 'harness init DIR' makes one.")
+
+
+@click.command()
+@click.argument("method", required=False)
+@console.json_option
+def methods(method: str | None, as_json: bool) -> None:
+    """List the packaging methods; with METHOD, explain one."""
+    from harness.methods import METHODS
+
+    if method is not None and method not in METHODS:
+        raise BadInput("is not a method", key="METHOD", value=method, remedy=f"one of {', '.join(METHODS)}")
+    chosen = {method: METHODS[method]} if method else METHODS
+    described = {name: _described(one) for name, one in chosen.items()}
+    if as_json:
+        console.as_json(described[method] if method else described)
+        return
+    if method:
+        console.say(described[method]["about"] + "\n")
+        rows = [(key, _plain(value)) for key, value in described[method].items() if key != "about"]
+        console.table("", (method, ""), rows)
+        return
+    rows = [
+        (name, one["family"], one["layers"]["environment"], one["layers"]["interface"], one["ready"], one["summary"])
+        for name, one in described.items()
+    ]
+    columns = ("method", "family", "environment", "interface", "here", "what it is")
+    console.table("", columns, [tuple(_plain(cell) for cell in row) for row in rows])
+    console.say("'harness methods METHOD' explains one.")
+
+
+def _described(method: Any) -> dict[str, Any]:
+    import dataclasses
+    import inspect
+
+    available = method.check()
+    about = inspect.getdoc(method) or ""
+    return {
+        "id": method.ID,
+        "summary": about.splitlines()[0].partition(": ")[2],
+        "about": about,
+        "family": method.FAMILY,
+        "layers": dataclasses.asdict(method.LAYERS),
+        "fidelity": method.FIDELITY,
+        "target must have": sorted(method.REQUIRES),
+        "gives": sorted(method.PROVIDES),
+        "adds to the model's requirements": method.REQUIREMENTS,
+        "limits": [dataclasses.asdict(limit) for limit in method.LIMITS],
+        "ready": available.ready,
+        "reason": available.reason,
+        "remedy": available.remedy,
+    }
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "ready" if value else "not ready"
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {part}" for key, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(str(part) for part in value) or "none"
+    return str(value)
+
+
+@click.command()
+@click.argument("scenario", required=False)
+@console.json_option
+def scenarios(scenario: str | None, as_json: bool) -> None:
+    """List the scenarios; with SCENARIO (a name or a file), show what it asks for."""
+    import dataclasses
+
+    from harness.spec import scenario as scenario_files
+
+    if scenario:
+        one = scenario_files.find(scenario)
+        if as_json:
+            console.as_json(dataclasses.asdict(one))
+            return
+        _show_scenario(one)
+        return
+    found = [scenario_files.find(name) for name in scenario_files.names()]
+    if as_json:
+        console.as_json([dataclasses.asdict(one) for one in found])
+        return
+    rows = [(one.name, one.title, ", ".join(one.needs) or "none", one.description.strip()) for one in found]
+    console.table("", ("scenario", "title", "needs", "description"), rows)
+    console.say("'harness scenarios NAME' shows one; a path to a scenario.toml of your own works as well.")
+
+
+def _show_scenario(one: Any) -> None:
+    from harness.metrics import METRICS
+    from harness.report.numbers import shown
+
+    console.say(f"{one.title}\n\n{one.description.strip()}\n")
+    target = one.target
+    has = ", ".join(target.has) or "neither Python nor a container engine"
+    console.say(f"Target: {has}; memory {target.memory_mb or 'open'} MB, disk {target.disk_mb or 'open'} MB")
+    console.say(f"Traffic: {one.traffic.pattern}, {one.traffic.requests_per_day:g} requests a day")
+    console.say(f"Needs: {', '.join(one.needs) or 'nothing in particular'}\n")
+    total = sum(objective.weight for objective in one.objectives)
+    rows = []
+    for objective in one.objectives:
+        unit = METRICS[objective.metric].unit
+        title = METRICS[objective.metric].title + (f", {objective.state}" if objective.state else "")
+        limit = shown(objective.limit, unit) if objective.limit is not None else "-"
+        ends = (shown(objective.best, unit), shown(objective.worst, unit))
+        rows.append((title, f"{objective.weight / total:.0%}", *ends, objective.scale, limit))
+    console.table("", ("what matters", "weight", "worth 1 at", "worth 0 at", "scale", "limit"), rows, right=(1, 2, 3, 5))
+
+
+@click.command()
+@console.results_option
+@console.json_option
+def runs(results: str | None, as_json: bool) -> None:
+    """List the runs that were measured."""
+    from harness import paths
+    from harness.store import runs as stored
+
+    folder = paths.results(Path(results) if results else None)
+    found = []
+    for run_id in stored.run_ids(folder):
+        manifest = stored.read_manifest(stored.folder_of(folder, run_id))
+        found.append(
+            {
+                "run": run_id,
+                "finished": manifest.finished_at or "no",
+                "profile": manifest.plan.get("profile", ""),
+                "models": list(manifest.plan.get("models", ())),
+                "methods": list(manifest.plan.get("methods", ())),
+            }
+        )
+    if as_json:
+        console.as_json(found)
+        return
+    rows = [
+        (one["run"], one["finished"], one["profile"], " ".join(one["models"]), " ".join(one["methods"])) for one in found
+    ]
+    console.table("", ("run", "finished", "profile", "models", "methods"), rows)
+    if not found:
+        console.say(f"No run in {folder}; 'harness run MODEL' measures one.")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--run", "run_id", help="The run to compare within. [default: the newest with this model]")
+@console.results_option
+@console.json_option
+def compare(model: str, run_id: str | None, results: str | None, as_json: bool) -> None:
+    """The methods side by side for MODEL, each number with its interval."""
+    from harness.cli import evidence
+
+    found = evidence.of(model, run_id, results)
+    if as_json:
+        console.as_json(evidence.as_dict(found))
+        return
+    evidence.print_comparison(found)
+
+
+COMMANDS = (doctor, models, methods, scenarios, runs, compare)

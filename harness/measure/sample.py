@@ -1,0 +1,45 @@
+"""One measured value, and the cell it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.metrics import Fidelity, State
+
+#: The method under which the sentinel's samples stand.
+SENTINEL = "_sentinel"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One (model, method) pair under one set of limits; the limits are spelled out in the manifest."""
+
+    model: str
+    method: str
+    limits: str = "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One measured value. ``value`` is None where it was tried and failed; then ``flags`` has why.
+
+    Flags: ``failed`` (it broke; ``note`` says how), ``absent`` (it can't be had here; ``note`` says
+    why), ``dropped:REASON`` (measured but not what it was meant to be), ``outlier``.
+    """
+
+    run: str
+    cell: Cell
+    metric: str
+    value: float | None
+    unit: str
+    round: int
+    state: State
+    fidelity: Fidelity
+    at: str
+    flags: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether the value goes into statistics."""
+        return self.value is not None and not any(flag.startswith("dropped:") for flag in self.flags)

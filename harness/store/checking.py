@@ -1,0 +1,84 @@
+"""Checking a run against itself: its lines, its manifest, and the Parquet made from them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from pathlib import Path
+
+from harness.bootstrap import interval
+from harness.errors import CheckFailure
+from harness.measure.sample import Sample
+from harness.metrics import METRICS, PHASES
+from harness.store import query, runs
+
+#: Phases are differences of the stamps whose ends the total is the difference of, so only rounding may differ.
+_ROUNDING_S = 1e-6
+
+
+def verify_run(folder: Path) -> tuple[int, list[str], list[str]]:
+    """How many values were checked, what is wrong, and what could not be checked."""
+    manifest = runs.read_manifest(folder)
+    try:
+        samples = runs.read_samples(folder)
+    except CheckFailure as error:
+        return 0, [error.problem], []
+    wrong = [text for sample in samples for text in _sample_faults(sample, manifest.run_id)]
+    wrong += _phase_faults(samples)
+    wrong += _summary_faults(folder, samples)
+    notes = [] if manifest.finished_at else [f"run {manifest.run_id} has not finished; what it has is checked"]
+    if (folder / "samples.parquet").is_file():
+        wrong += [f"samples.parquet: {text}" for text in query.parquet_differs(folder)]
+    return len(samples), wrong, notes
+
+
+def _sample_faults(sample: Sample, run_id: str) -> list[str]:
+    where = f"{sample.cell.model}/{sample.cell.method} {sample.metric} round {sample.round} {sample.state}".strip()
+    metric = METRICS.get(sample.metric)
+    if metric is None:
+        return [f"{where}: not a declared metric"]
+    found = []
+    if sample.run != run_id:
+        found.append(f"{where}: belongs to run {sample.run}")
+    if sample.unit != metric.unit:
+        found.append(f"{where}: unit {sample.unit}, declared {metric.unit}")
+    if sample.state and sample.state not in metric.states:
+        found.append(f"{where}: not measured in that state")
+    if sample.value is not None and not (math.isfinite(sample.value) and sample.value >= 0):
+        found.append(f"{where}: {sample.value} is not possible")
+    if sample.value is None and not {"failed", "absent"} & set(sample.flags):
+        found.append(f"{where}: no value, and no reason")
+    return found
+
+
+def _phase_faults(samples: list[Sample]) -> list[str]:
+    """A start whose phases don't add up to its total: one of its numbers was changed."""
+    totals: dict[tuple[object, ...], float] = {}
+    sums: dict[tuple[object, ...], list[float]] = defaultdict(list)
+    for sample in samples:
+        key = (sample.cell.model, sample.cell.method, sample.round, sample.state, sample.at)
+        if sample.value is None:
+            continue
+        if sample.metric == "cold_start_s":
+            totals[key] = sample.value
+        elif sample.metric.removeprefix("phase_").removesuffix("_s") in PHASES:
+            sums[key].append(sample.value)
+    return [
+        f"{key[0]}/{key[1]} round {key[2]} {key[3]}: phases add up to {sum(sums[key]):.6f} s, cold_start_s is {total:.6f} s"
+        for key, total in totals.items()
+        if sums[key] and abs(sum(sums[key]) - total) > _ROUNDING_S
+    ]
+
+
+def _summary_faults(folder: Path, samples: list[Sample]) -> list[str]:
+    """Medians and intervals by DuckDB against the same computed here from the lines, one by one."""
+    latest: dict[tuple[str, ...], dict[int, Sample]] = defaultdict(dict)
+    for sample in samples:
+        latest[sample.cell.model, sample.cell.method, sample.metric, sample.state][sample.round] = sample
+    found = []
+    for value in query.values(folder):
+        rounds = latest[value.model, value.method, value.metric, value.state]
+        counting = [sample.value for _, sample in sorted(rounds.items()) if sample.counts and sample.value is not None]
+        if (interval(counting) if counting else None) != value.interval:
+            found.append(f"{value.model}/{value.method} {value.metric} {value.state}: the summary differs from the samples")
+    return found

@@ -1,0 +1,166 @@
+"""The page: it loads nothing, runs nothing, and shows everything as words."""
+
+from __future__ import annotations
+
+import builtins
+import itertools
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BadInput, MissingComponent
+from harness.report import charts, facts, html, pages, write
+from harness.report.contents import ReportContents, contents
+
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+class _Tags(HTMLParser):
+    """Every start tag with its attributes; and whether all tags close in order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_it_is_well_formed(page: str) -> None:
+    """Every tag is closed in order, and no id is given twice."""
+    parsed = _Tags(page)
+    assert parsed.open == []
+    ids = [given["id"] for _, given in parsed.tags if "id" in given]
+    assert len(ids) == len(set(ids))
+
+
+def test_nothing_would_be_loaded(page: str) -> None:
+    """No address that a browser would fetch: in attributes, styles or imports."""
+    for tag, given in _Tags(page).tags:
+        for name in ("src", "href", "srcset", "action", "data", "poster", "xlink:href"):
+            assert given.get(name, "#").startswith(("#", "data:")), (tag, name)
+    shown = page[: page.index('<script type="application/json"')]
+    assert "@import" not in shown
+    assert all(found.startswith("url(#") for found in re.findall(r"url\([^)]*\)", shown))
+    assert "default-src 'none'; style-src 'unsafe-inline'; img-src data:" in page
+
+
+def test_nothing_would_be_executed(page: str) -> None:
+    """The one script element is data; no attribute is a handler; hostile strings are words."""
+    tags = _Tags(page).tags
+    assert [given for tag, given in tags if tag == "script"] == [{"type": "application/json", "id": "contents"}]
+    assert not [name for _, given in tags for name in given if name.startswith("on")]
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_every_fact_is_shown_with_its_id(report: ReportContents, page: str) -> None:
+    """Whatever stands in an element with an id is a fact; and every median, low, high and n is on the page."""
+    known = {fact.id: fact for fact in facts.walk(report)}
+    shown = {token.id for token in pages.facts(page)}
+    assert shown <= set(known)
+    missing = [fact.id for fact in known.values() if fact.statistic in ("median", "n") and fact.id not in shown]
+    assert missing == []
+
+
+def test_every_value_carries_its_fidelity(report: ReportContents, page: str) -> None:
+    """A badge for each cell with a value, and for each that is emulated or documented."""
+    cells = [cell for model in report.models for table in model.tables for row in table.rows for cell in row.cells]
+    assert page.count('<span class="badge measured">') >= sum(cell.median is not None for cell in cells)
+    assert '<span class="badge emulated">' in page
+    assert '<span class="badge documented">' in page
+
+
+def test_it_is_accessible(page: str) -> None:
+    """Language, one h1, headings without a gap, captions and scopes, charts with title and description."""
+    tags = _Tags(page).tags
+    assert ("html", {"lang": "en"}) in tags
+    levels = [int(tag[1]) for tag, _ in tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    names = [tag for tag, _ in tags]
+    assert names.count("caption") == names.count("table")
+    assert all("scope" in given for tag, given in tags if tag == "th")
+    drawn = [given for tag, given in tags if tag == "svg"]
+    assert len(drawn) == 8
+    ids = {given["id"] for _, given in tags if "id" in given}
+    for given in drawn:
+        assert given["role"] == "img"
+        assert set(given["aria-labelledby"].split()) <= ids
+    assert all(set(given["aria-labelledby"].split()) <= ids for _, given in tags if "aria-labelledby" in given)
+
+
+def test_links_within_the_page_lead_somewhere(page: str) -> None:
+    """Each has a target."""
+    tags = _Tags(page).tags
+    ids = {given["id"] for _, given in tags if "id" in given}
+    assert {given["href"][1:] for tag, given in tags if tag == "a"} <= ids
+
+
+def test_the_same_contents_give_the_same_page(report: ReportContents, page: str) -> None:
+    """No clock, no counter, no random id is in it."""
+    assert html.render(report) == page
+
+
+def test_no_evidence_makes_a_page_that_says_so() -> None:
+    """An empty report is a page too."""
+    assert "There is no evidence to show." in html.render(contents([], made_at="now", harness_version="0"))
+
+
+@pytest.mark.parametrize("name", ["jinja2", "vl_convert"])
+def test_a_missing_extra_is_named(name: str, report: ReportContents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the report extra the message says what to install."""
+    real = builtins.__import__
+
+    def without(module: str, *rest: object, **more: object) -> object:
+        if module == name:
+            raise ImportError(module)
+        return real(module, *rest, **more)  # type: ignore[arg-type]
+
+    html._environment.cache_clear()
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingComponent) as caught:
+        html.render(report)
+    assert caught.value.remedy == "pip install 'ml-packaging-harness[report]'"
+    assert caught.value.exit_code == 3
+
+
+def test_writing_is_whole_or_not_at_all(
+    report: ReportContents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A report that was there stays when the new one cannot be made, and no scratch file is left."""
+    out = tmp_path / "new" / "report.md"
+    write(report, "md", out)
+    first = out.read_text()
+    assert first.startswith("# How to package 2 models")
+
+    def fails(*_: object) -> None:
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr("os.replace", fails)
+    with pytest.raises(BadInput, match="Permission denied"):
+        write(report, "md", out)
+    assert out.read_text() == first
+    assert [path.name for path in out.parent.iterdir()] == ["report.md"]
+
+
+def test_charts_come_out_the_same_with_any_font(report: ReportContents) -> None:
+    """A checker on another machine has other fonts; where marks and words stand must not depend on them."""
+    for chart in charts.of(report.models[0]):
+        drawn = charts.render(chart, "x")
+        config = {**chart.spec["config"], "font": "monospace"}
+        other = charts.Chart(**{**vars(chart), "spec": {**chart.spec, "config": config}})
+        assert charts.render(other, "x").replace('"monospace"', '"system-ui, sans-serif"') == drawn
