@@ -35,6 +35,8 @@ _PROFILES = ("quick", "standard", "nightly")
     show_default=True,
     help="How thoroughly: quick 8 rounds and 1 clean build, standard 15 and 3, nightly 25 and 5.",
 )
+@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of starts, instead of the profile's.")
+@click.option("--builds", type=click.IntRange(min=1), help="Clean builds of each cell, instead of the profile's.")
 @click.option("--resume", metavar="RUN_ID", help="Go on with a run that was interrupted; repeats nothing it has.")
 @click.option("--seed", type=int, help="Seed of the random order. [default: drawn, and recorded]")
 @console.results_option
@@ -43,6 +45,8 @@ def run(
     models: tuple[str, ...],
     methods: tuple[str, ...],
     profile: str,
+    rounds: int | None,
+    builds: int | None,
     resume: str | None,
     seed: int | None,
     results: str | None,
@@ -62,7 +66,8 @@ def run(
     folder = paths.results(Path(results) if results else None)
     if resume is not None and (models or methods):
         raise BadInput("follows the plan of its run", key="--resume", remedy="leave out models and methods")
-    with _writer(folder, resume, models, methods, profile, seed) as (plan, writer):
+    plan = None if resume else _new_plan(models, methods, profile, rounds=rounds, builds=builds, seed=seed)
+    with _writer(folder, plan, resume) as (plan, writer):
         run_id = writer.manifest.run_id
         _announce(plan, run_id, resumed=resume is not None)
         try:
@@ -79,18 +84,17 @@ def run(
 
 
 @contextmanager
-def _writer(
-    results: Path, resume: str | None, models: tuple[str, ...], methods: tuple[str, ...], profile: str, seed: int | None
-) -> Iterator[tuple[Plan, RunWriter]]:
+def _writer(results: Path, plan: Plan | None, resume: str | None) -> Iterator[tuple[Plan, RunWriter]]:
+    """The writer of a new run with ``plan``, or of the run to resume with its own."""
     from harness.measure import host
     from harness.measure.plan import Plan
     from harness.store import runs
 
-    if resume is None:
-        plan = _new_plan(models, methods, profile, seed)
+    if plan is not None:
         with runs.create(results, _new_manifest(plan)) as writer:
             yield plan, writer
         return
+    assert resume is not None
     with runs.resume(results, resume) as writer:
         if not host.same_machine(dict(writer.manifest.host), host.facts()):
             raise BadInput(
@@ -102,7 +106,15 @@ def _writer(
         yield Plan.from_dict(writer.manifest.plan), writer
 
 
-def _new_plan(models: tuple[str, ...], methods: tuple[str, ...], profile: str, seed: int | None) -> Plan:
+def _new_plan(
+    models: tuple[str, ...],
+    methods: tuple[str, ...],
+    profile: str,
+    *,
+    rounds: int | None,
+    builds: int | None,
+    seed: int | None,
+) -> Plan:
     from harness.measure.plan import PROFILES, Plan
     from harness.methods import METHODS
     from harness.spec import model as specs
@@ -120,8 +132,8 @@ def _new_plan(models: tuple[str, ...], methods: tuple[str, ...], profile: str, s
         models=tuple(names),
         methods=tuple(method for method in METHODS if not methods or method in methods),
         profile=profile,
-        rounds=chosen.rounds,
-        builds=chosen.builds,
+        rounds=rounds or chosen.rounds,
+        builds=builds or chosen.builds,
         seed=seed if seed is not None else random.SystemRandom().randrange(2**31),
         folders={model.name: str(model.folder) for model in found},
     )
