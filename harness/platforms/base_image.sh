@@ -34,9 +34,9 @@ printf 'root:x:0:\nnogroup:x:65534:\nnonroot:x:65532:\n' > "$root/etc/group"
 printf 'passwd: files\ngroup: files\nhosts: files dns\n' > "$root/etc/nsswitch.conf"
 ln -sf /usr/share/zoneinfo/Etc/UTC "$root/etc/localtime"
 mkdir -p "$root/usr/local/bin" "$root/usr/local/lib" "$root/run"
-rm -rf "$root/var/run" "$root/var/lock"
+rm -rf "$root/var/run" "$root/var/lock" "$root/var/local"
 ln -s /run "$root/var/run"
-find "$root" -xdev -type f -perm /6000 -exec chmod ug-s {} +
+find "$root" -xdev '(' -type f -o -type d ')' -perm /6000 -exec chmod ug-s {} +
 
 chroot "$root" /sbin/ldconfig
 rm -rf "$root/var/cache/ldconfig"
@@ -47,3 +47,7 @@ find "$root/usr/lib" -name __pycache__ -exec rm -rf {} +
 chroot "$root" /usr/bin/python3 -I -m compileall -q -f --invalidation-mode unchecked-hash \
     /usr/lib/python3 "/usr/lib/python$minor"
 rm -rf "$root"/var/log/*
+
+# mmdebstrap is told not to clean up after apt: it would leave folders that belong to apt's own user or to root,
+# depending on where it runs.
+rm -rf "$root/var/cache/apt" "$root/var/lib/apt"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from harness import paths, process, tools
+from harness import cgroup, paths, process, tools
 from harness.errors import BuildFailure, CheckFailure, DiskFull, HarnessError, MissingComponent
 
 Kind = Literal["reachable", "private"]
@@ -418,11 +418,26 @@ def _end_processes(places: _Places) -> bool:
             os.kill(pid, signal.SIGTERM)
         _wait_for_end([pid], _STOP_S)
     left = _family(places)
+    groups = [group for other in left for group in _container_groups(other)]
     for other in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(other, signal.SIGKILL)
     _wait_for_end(left, 5.0)
+    for group in groups:
+        with contextlib.suppress(OSError):
+            group.rmdir()
     return pid is not None or bool(left)
+
+
+def _container_groups(pid: int) -> list[Path]:
+    """The control groups that the engine made for the container that ``pid`` runs in; empty for its own processes."""
+    try:
+        text = Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return []
+    found = set(re.findall(r"/docker/([0-9a-f]{64})$", text, re.MULTILINE))
+    places = [f"docker/{name}" for name in found] + [f"*/docker/{name}" for name in found]
+    return [folder for place in places for folder in cgroup.ROOT.glob(place)]
 
 
 def _family(places: _Places) -> list[int]:

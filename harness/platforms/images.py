@@ -138,7 +138,7 @@ def command(python_minor: str, packages: Sequence[str], target: Path) -> list[st
     """The mmdebstrap command line that writes the root file system to ``target``; its default is Debian's archive."""
     finish = f'sh {shlex.quote(str(_FINISH))} "$1" {shlex.join([python_minor, *_DROPPED])}'
     return [
-        *("mmdebstrap", "--variant=extract", "--format=tar", "--skip=output/dev"),
+        *("mmdebstrap", "--variant=extract", "--format=tar", "--skip=output/dev,cleanup/apt"),
         f"--include={','.join(_included(python_minor, packages))}",
         f"--setup-hook={_SETUP_HOOK}",
         f"--extract-hook={finish}",

@@ -63,18 +63,14 @@ class _Parser(HTMLParser):
         self._text: list[str] = []
         self._line = 1
         self._fact: str | None = None
-        self._depth = 0
         self._data = False
         self._chart = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
-        if self._fact is not None:
-            self._depth += 1
-            return
         self.flush()
         if "data-id" in given and not self._chart:
-            self._fact, self._depth = given["data-id"], 0
+            self._fact = given["data-id"]
         elif tag == "script" and given.get("id") == "contents":
             self._data = True
         self._chart += tag == "svg"
@@ -84,11 +80,10 @@ class _Parser(HTMLParser):
         self.flush()
         self._tag(tag, {name: value or "" for name, value in attrs})
 
+    # A shown fact holds words only: a tag in it, which could hide some of them, ends it too early and is found.
     def handle_endtag(self, tag: str) -> None:
-        if self._fact is not None and self._depth:
-            self._depth -= 1
-            return
         self.flush()
+        self._add("tag", f"</{tag}>")
         self._chart -= tag == "svg"
         self._fact, self._data = None, False
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import paths
+from harness import cgroup, paths
 from harness.errors import BadInput, BuildFailure, MissingComponent
 from harness.platforms import builds, containers, engine, images, registry
 from harness.platforms.engine import Engine
@@ -31,8 +32,9 @@ MEMORY = 128 * 2**20
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A private engine of the module's own; when it is stopped, nothing of it is left."""
+    cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HARNESS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HARNESS_CACHE", str(cache))
         patch.setenv("HARNESS_REGISTRY", "off")
         patch.delenv("HARNESS_BASE_IMAGE", raising=False)
         patch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")  # not the machine's own engine, if it has one
@@ -43,6 +45,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
             assert engine.stop() is True
             assert engine.stop() is False
             assert left_of(found) == []
+            shutil.rmtree(cache)  # pytest would keep its images for three more runs
 
 
 @pytest.fixture(scope="module")
@@ -388,6 +391,7 @@ def test_an_engine_that_was_killed_is_cleaned_up_and_started_again(running: Engi
     assert engine._alive(container.pid)
     assert engine.stop() is True
     assert not engine._alive(container.pid)
+    assert list(cgroup.ROOT.rglob(f"*{container.id}*")) == []
     assert left_of(running) == []
     again = engine.start()
     assert again == running

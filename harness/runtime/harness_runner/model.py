@@ -66,7 +66,8 @@ def facts():
     compiled = source = 0
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if file and file.endswith(".py"):
+        frozen = getattr(getattr(module, "__spec__", None), "origin", None) == "frozen"  # in the interpreter itself
+        if file and file.endswith(".py") and not frozen:
             cached = getattr(module, "__cached__", None)
             if cached and os.path.exists(cached):
                 compiled += 1

@@ -106,6 +106,11 @@ def test_a_removed_or_added_part_is_found(page: str, check: Check) -> None:
     assert "made:up" in {each.id for each in check(page.replace("</main>", added)).mismatches}
 
 
+def test_a_hidden_part_of_a_number_is_found(page: str, check: Check) -> None:
+    """The words are the same, but a reader would not see all of them."""
+    assert check(page.replace(">88.1 MB<", '><b hidden="">8</b>8.1 MB<', 1)).mismatches
+
+
 def test_a_changed_picture_is_found(page: str, check: Check) -> None:
     """One end of one bar."""
     bar = re.search(r'aria-roledescription="bar"[^>]* d="M0,', page)

@@ -1,0 +1,143 @@
+"""Everything that is done to the project: ``nox -s bench``, ``tests``, ``lint``, ``benchmarks``, ``constraints``.
+
+Each session sets up all it needs. As root on Debian that includes system packages, which are announced;
+elsewhere it says what is missing and what it leaves out, and goes on with the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests"]
+nox.options.error_on_missing_interpreters = True
+
+#: Debian's packages, and what can't be done without each.
+SYSTEM_PACKAGES = {
+    "docker.io": "the container method",
+    "iptables": "the container method",
+    "mmdebstrap": "base images where no registry is in reach",
+    "docker-registry": "the packed size of images",
+}
+CONSTRAINTS = "constraints.txt"
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The main job: package two models in every way, measure, recommend, and write an HTML report."""
+    system_packages(session)
+    install(session, ".[all]")
+    report = Path("results", "report.html").absolute()
+    with_engine = start_engine(session)
+    try:
+        session.run("harness", "run", "spam-bayes", "digits-forest", "--profile", "quick", success_codes=[0, 1])
+        session.run("harness", "recommend", "digits-forest", "--scenario", "edge-device", success_codes=[0, 1])
+        session.run("harness", "report", "--out", str(report))
+    finally:
+        if with_engine:
+            session.run("harness", "engine", "stop")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests against the built wheel: units, then the real suite; then the linters."""
+    without = leave_out(session)
+    install(session, ".[all]", "--group", "test")
+    env = {"HARNESS_TEST_WITHOUT": ",".join(without), "PYTHONDONTWRITEBYTECODE": ""}
+    # Not `python -m pytest`: the checkout must not shadow the installed wheel.
+    session.run("coverage", "run", "-m", "pytest", "tests/unit", *session.posargs, env=env)
+    session.run("coverage", "report", "--skip-covered", "--skip-empty", success_codes=[0, 2])
+    session.run("pytest", "tests/real", *session.posargs, env=env)
+    session.notify("lint")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff, mypy strict, and the order of imports."""
+    install(session, ".[all]", "--group", "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("lint-imports")
+
+
+@nox.session
+def benchmarks(session: nox.Session) -> None:
+    """The project's own speed, by pytest-benchmark."""
+    system_packages(session)
+    install(session, ".[all]", "--group", "test")
+    session.run("pytest", "tests/benchmarks", "--benchmark-only", *session.posargs)
+
+
+@nox.session
+def constraints(session: nox.Session) -> None:
+    """Pin every Python package anew, for all supported Pythons; the other sessions install within these."""
+    session.install("uv")
+    command = ["uv", "pip", "compile", "--universal", "--python-version", "3.11", "--all-extras", "--upgrade"]
+    groups = ["--group", "test", "--group", "lint", "--no-annotate", "--no-header", "--quiet"]
+    session.run(*command, *groups, "pyproject.toml", "--output-file", CONSTRAINTS)
+
+
+def install(session: nox.Session, *what: str) -> None:
+    """Install within the pinned versions."""
+    session.install(*what, "--constraint", CONSTRAINTS)
+
+
+def start_engine(session: nox.Session) -> bool:
+    """Start the private Docker engine where none is reachable; whether there is one to stop afterwards."""
+    running = session.run("harness", "engine", "status", success_codes=[0, 3], silent=True) or ""
+    if "private" not in running and running.startswith("Docker engine"):
+        return False
+    session.run("harness", "engine", "start", success_codes=[0, 2, 3])
+    return True
+
+
+def leave_out(session: nox.Session) -> list[str]:
+    """What the tests are told to leave out on this machine, said aloud; empty where all is there."""
+    system_packages(session)
+    found = []
+    if os.geteuid() != 0:
+        found.append("root")
+    if shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None or os.geteuid() != 0:
+        found.append("engine")
+    if found:
+        session.warn(f"Tests that need {' and '.join(found)} are left out on this machine.")
+    return found
+
+
+def system_packages(session: nox.Session) -> None:
+    """Install what is missing as root on Debian; elsewhere say what is missing and what is left out."""
+    missing = [name for name in SYSTEM_PACKAGES if not is_installed(name)]
+    if not missing:
+        return
+    uses = ", ".join(f"{name} (for {SYSTEM_PACKAGES[name]})" for name in missing)
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        remedy = f"sudo apt-get install {' '.join(missing)}" if apt else "install them with this system's tools"
+        session.warn(f"Missing system packages: {uses}. Going on without; to have them: {remedy}")
+        return
+    session.log(f"Installing system packages: {uses}")
+    quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+    session.run(apt, "update", "-qq", external=True, env=quiet, success_codes=range(256))
+    failed = [100] + list(range(1, 100))
+    session.run(
+        *(apt, "install", "-y", "-qq", "--no-install-recommends", *missing),
+        external=True,
+        env=quiet,
+        silent=True,
+        success_codes=[0, *failed],
+    )
+    still = [name for name in missing if not is_installed(name)]
+    if still:
+        session.warn(f"apt-get could not install {', '.join(still)}. Going on without.")
+
+
+def is_installed(package: str) -> bool:
+    """Whether dpkg knows it as installed, or its program is there by other means."""
+    programs = {"docker.io": "dockerd"}
+    folders = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    return shutil.which(programs.get(package, package), path=folders) is not None

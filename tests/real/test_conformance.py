@@ -1,0 +1,300 @@
+"""The method contract, for every method with real models: build, install, start, answer, and leave nothing behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import process, sandbox
+from harness.measure import artifacts, start
+from harness.measure.trial import limits_of
+from harness.methods import METHODS, hosted
+from harness.methods.contract import Artifact, BuildOptions, Installed, Limits, Method
+from harness.spec import model as models
+from harness.spec import weights
+from harness.spec.weights import LockedModel
+
+MODELS = ("spam-bayes", "digits-forest")
+UNPRIVILEGED = sandbox.UNPRIVILEGED_ID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A model that was built and installed with a method."""
+
+    method: Method
+    locked: LockedModel
+    artifact: Artifact
+    installed: Installed
+
+    @property
+    def limits(self) -> Limits:
+        return limits_of(self.locked.model)
+
+
+@contextlib.contextmanager
+def built(method: Method, folder: Path) -> Iterator[Case]:
+    """The model in ``folder``, built afresh and installed; the artifact is removed afterwards."""
+    model = models.read(folder)
+    assert method.check().ready, method.check()
+    method.prepare(model)
+    locked = weights.locked(model, extra=method.REQUIREMENTS)
+    with process.temporary_folder("case", readable=True) as place, process.temporary_folder("tools") as tools:
+        artifact = method.build(locked, place, BuildOptions(tool_cache=tools))
+        try:
+            target = place / "target"
+            target.mkdir(mode=0o755)
+            yield Case(
+                method=method, locked=locked, artifact=artifact, installed=method.install(artifact, target)
+            )
+        finally:
+            method.remove(artifact)
+
+
+@pytest.fixture(scope="module", params=[(method, model) for method in METHODS for model in MODELS], ids="/".join)
+def case(request: pytest.FixtureRequest, traces_of: Callable[[str], Any]) -> Iterator[Case]:
+    """Every method with every small sample model."""
+    method, model = request.param
+    traces_of(method)
+    with built(METHODS[method], models.find(model).folder) as made:
+        yield made
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest, traces_of: Callable[[str], Any]) -> Method:
+    """Every method, what it needs being there."""
+    traces_of(request.param)
+    return METHODS[request.param]
+
+
+def test_a_build_gives_an_artifact_that_is_there(case: Case) -> None:
+    """It is a path or an image, has a digest and says what it was made with."""
+    artifact = case.artifact
+    assert (artifact.method, artifact.model) == (case.method.ID, case.locked.model.name)
+    assert (artifact.path is None) != (artifact.image is None)
+    assert len(artifact.digest.removeprefix("sha256:")) == 64
+    assert artifact.facts
+    assert case.method.present(artifact)
+
+
+def test_sizes_are_sane(case: Case) -> None:
+    """What travels is smaller than what lies unpacked, and neither is smaller than what is in it."""
+    sizes = case.method.sizes(case.artifact)
+    payload = sum(file.stat().st_size for file in case.locked.payload.rglob("*") if file.is_file())
+    assert sizes.unpacked_bytes > payload
+    assert sizes.files >= 1
+    if sizes.packed_bytes is None:
+        assert sizes.packed_absent
+    else:
+        assert 0 < sizes.packed_bytes <= sizes.unpacked_bytes
+    if case.method.ID != "container":
+        assert sizes.packed_bytes is not None
+        assert sizes.packed_bytes > case.locked.lock.wheel_bytes / 2
+
+
+def test_every_example_is_answered_right(case: Case) -> None:
+    """The packaged model gives the answers that its examples expect."""
+    facts = start.right_answers(case.method, case.installed, case.limits, case.locked.model)
+    assert facts["python"].startswith("3.")
+
+
+def test_stamps_are_in_order_and_usage_has_a_source(case: Case) -> None:
+    """Each phase ends after the one before, on the harness's own clock; memory and processor time were used."""
+    model = case.locked.model
+    before = time.monotonic()
+    with case.method.start(case.installed, case.limits) as instance:
+        instance.predict(model.examples.inputs[:1])
+        answered = time.monotonic()
+        stamps, usage = instance.stamps(), instance.usage()
+    order = [before, stamps.spawned_s, stamps.sandbox_s, stamps.interpreter_s, stamps.imports_s, stamps.weights_s, answered]
+    assert order == sorted(order)
+    assert usage.source in {"cgroup-v1", "cgroup-v2", "psutil", "docker-stats"}
+    assert usage.cpu_s is not None
+    assert usage.cpu_s > 0
+    assert (usage.peak_memory_bytes or 0) > 2**20
+    assert (usage.peak_resident_bytes or 0) > 2**20
+
+
+def test_bytecode_is_used(case: Case) -> None:
+    """Nearly every module that is loaded comes from bytecode that was shipped or is kept."""
+    with case.method.start(case.installed, case.limits) as instance:
+        instance.predict(case.locked.model.examples.inputs[:1])
+        facts = instance.facts()
+    compiled, source = int(facts["modules_from_bytecode"]), int(facts["modules_from_source"])
+    assert compiled > (500 if case.locked.lock.packages else 20)
+    assert source <= compiled / 50
+
+
+def test_a_cold_start_is_taken_in_both_states(case: Case) -> None:
+    """Its phases add up, and its files can be evicted from memory."""
+    for state in ("page-warm", "disk-cold"):
+        taken = start.take(case.method, case.installed, case.limits, case.locked.model, state)
+        phases = [value for name, value in taken.values.items() if name.startswith("phase_")]
+        assert len(phases) == 5
+        assert all(phase > 0 for phase in phases)
+        assert sum(phases) == pytest.approx(taken.values["cold_start_s"])
+        assert taken.dropped == ""
+    assert case.installed.own_paths
+
+
+def test_nothing_is_left_of_an_instance(case: Case, traces_of: Callable[[str], Any]) -> None:
+    """After the start's block there is no process, container, mount, control group or temporary file of it."""
+    traces = traces_of(case.method.ID)
+    before = traces.now()
+    with case.method.start(case.installed, case.limits) as instance:
+        instance.predict(case.locked.model.examples.inputs[:1])
+        assert traces.now() != before
+    assert traces.since(before) == []
+
+
+def test_bytecode_in_the_artifact_needs_no_check(case: Case) -> None:
+    """In a folder every module of the dependencies has bytecode beside it, of the kind that is not checked."""
+    if case.artifact.path is None or not case.artifact.path.is_dir():
+        assert case.method.ID in {"container", "pex"}
+        return
+    packages = hosted.site_packages(case.artifact.path)
+    compiled = list(packages.rglob("*.pyc"))
+    sources = [file for file in packages.rglob("*.py") if "tests" not in file.parts]
+    assert len(compiled) > 0.95 * len(sources) > 0
+    flags = {file.read_bytes()[4:8] for file in compiled}
+    assert flags == {b"\x01\0\0\0"}
+
+
+def test_a_build_and_its_removal_leave_nothing(method: Method, traces_of: Callable[[str], Any], make_model: Any) -> None:
+    """While it is there, an artifact is a folder, a file or a tag; afterwards nothing of it or its build is left."""
+    folder = make_model("traceless")
+    traces = traces_of(method.ID)
+    with built(method, folder):
+        pass  # base images, tool environments and locks stay, so they are made before it counts
+    before = traces.now()
+    with built(method, folder) as made:
+        assert traces.now() != before
+        start.right_answers(method, made.installed, made.limits, made.locked.model)
+        method.sizes(made.artifact)
+    assert not method.present(made.artifact)
+    assert traces.since(before) == []
+
+
+def test_the_same_inputs_are_built_once(method: Method, make_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An artifact that is up to date is found; other inputs, or its loss, make it anew."""
+    model = models.read(make_model("once-only", f"SALT = {os.urandom(8).hex()!r}\n" + DOUBLES))
+    method.prepare(model)
+    locked = weights.locked(model, extra=method.REQUIREMENTS)
+    assert artifacts.cached(method, locked) is None
+    first = artifacts.up_to_date(method, locked)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(method, "build", lambda *_: pytest.fail("it was built again"))
+            assert artifacts.up_to_date(method, locked) == first
+        kept, wall_s = artifacts.clean_build(method, locked)
+        assert kept is None
+        assert wall_s > 0
+        assert artifacts.cached(method, locked) == first
+        assert artifacts.cached(method, locked, bytecode="none") is None
+    finally:
+        method.remove(first)
+    assert artifacts.cached(method, locked) is None
+
+
+DOUBLES = """
+def load(model_dir):
+    return 2
+
+def predict(model, inputs):
+    return [model * number for number in inputs]
+"""
+
+# --- what a model can reach ----------------------------------------------------------------------
+
+PROBE = """
+import os, socket
+
+def load(model_dir):
+    return model_dir
+
+def attempt(action):
+    try:
+        return repr(action())
+    except OSError as error:
+        return type(error).__name__
+
+def predict(model, inputs):
+    question = inputs[0]
+    return [{
+        "user": [os.getuid(), os.geteuid(), os.getgid()],
+        "groups": os.getgroups(),
+        "environment": dict(os.environ),
+        "loopback": attempt(lambda: socket.create_connection(("127.0.0.1", question["port"]), 2)),
+        "outside": attempt(lambda: socket.create_connection(("192.0.2.1", 80), 2)),
+        "abstract": attempt(lambda: socket.socket(socket.AF_UNIX).connect(chr(0) + question["abstract"])),
+        "secret": attempt(lambda: open(question["secret"]).read()),
+        "own files": attempt(lambda: open(model / "predictor.py", "a")),
+        "home": attempt(lambda: open(os.path.join(os.environ["HOME"], "mine"), "w").close()),
+        "temporary": attempt(lambda: open("/tmp/mine", "w").close()),
+        "status": dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines()),
+    }]
+"""
+
+
+def test_a_model_is_kept_in_bounds(
+    method: Method, make_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs unprivileged, reaches neither the network nor the host's loopback, and is told no secrets."""
+    secret = tmp_path / "secret"
+    secret.write_text("hidden")
+    secret.chmod(0o600)
+    monkeypatch.setenv("SECRET_TOKEN", "hidden")
+    name = f"harness-test-{os.getpid()}"
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
+        abstract.bind("\0" + name)
+        abstract.listen()
+        question = {"port": listener.getsockname()[1], "abstract": name, "secret": str(secret)}
+        case = stack.enter_context(built(method, make_model("probe", PROBE, inputs=[question], outputs=[None])))
+        instance = stack.enter_context(method.start(case.installed, case.limits))
+        found = instance.predict([question])[0]
+    assert "hidden" not in str(found["environment"])
+    assert "PYTHONDONTWRITEBYTECODE" not in found["environment"]
+    assert found["home"] == found["temporary"] == "None"
+    assert found["status"]["NoNewPrivs"].strip() == "1"
+    assert found["status"]["CapEff"].strip() == "0" * 16
+    able = sandbox.abilities()
+    if method.ID == "container" or able.network:
+        assert {found["loopback"], found["abstract"], found["outside"]} <= {"ConnectionRefusedError", "OSError"}
+    if able.unprivileged_user:
+        assert found["user"] == [UNPRIVILEGED] * 3
+        assert found["groups"] in ([], [UNPRIVILEGED])
+        assert found["secret"] in {"PermissionError", "FileNotFoundError"}
+        assert found["own files"] in {"PermissionError", "OSError"}
+
+
+# --- the larger models, once each ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["digits-onnx", "digits-mlp-torch"])
+def test_the_larger_models_answer_right(name: str, traces_of: Callable[[str], Any]) -> None:
+    """As a virtual environment, started where it was built; PyTorch comes without GPU libraries."""
+    method = METHODS["venv"]
+    traces = traces_of("venv")
+    model = models.find(name)
+    locked = weights.locked(model)
+    packages = dict(locked.lock.packages)
+    assert not [package for package in packages if package.startswith(("nvidia", "triton", "cuda"))]
+    assert "scikit-learn" not in packages
+    before = traces.now()
+    with process.temporary_folder("case", readable=True) as place, process.temporary_folder("tools") as tools:
+        artifact = method.build(locked, place, BuildOptions(tool_cache=tools))
+        assert artifact.path is not None
+        installed = hosted.installed_at(artifact, artifact.path)  # packing 700 MB would show nothing more
+        facts = start.right_answers(method, installed, limits_of(model), model)
+    assert int(facts["modules_from_bytecode"]) > 50 * int(facts["modules_from_source"])
+    assert traces.since(before) == []
