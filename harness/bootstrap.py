@@ -34,7 +34,7 @@ class Interval:
 
     @property
     def exact(self) -> bool:
-        """Whether every replicate gave the same value: then any change is a change."""
+        """Whether every replicate gave the same value: then any change is a change. Of one replicate this says nothing."""
         return self.low == self.high
 
     @property

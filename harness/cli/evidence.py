@@ -117,7 +117,7 @@ def _cell(value: Value | None) -> str:
     if not interval.exact:
         shown += f" [{scale.number(interval.low)}{numbers.DASH}{scale.number(interval.high)}]"
     marks = [value.fidelity] if value.fidelity != "measured" else []
-    if interval.n == 1 and not interval.exact:
+    if interval.n == 1 and unit == "s":
         marks.append("n = 1")
     return " ".join([shown, *(f"({mark})" for mark in marks)])
 

@@ -75,7 +75,8 @@ class Served:
         inside = self._asked_facts()["stamps"]
         return Stamps(
             spawned_s=self._running.spawned_s,
-            sandbox_s=self._running.sandbox_s,
+            # An engine learns of the process a little after it runs; its first line can come before.
+            sandbox_s=min(self._running.sandbox_s, inside["interpreter"]),
             interpreter_s=inside["interpreter"],
             imports_s=inside["imports"],
             weights_s=inside["weights"],

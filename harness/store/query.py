@@ -30,11 +30,11 @@ _LATEST = """
     ) = 1"""
 
 _VALUES = """
-    SELECT cell.model, cell.method, cell.limits, metric, state, any_value(fidelity) AS fidelity,
+    SELECT cell.model, cell.method, cell.limits, metric, state, max(fidelity) AS fidelity,
         list({r: round, v: value} ORDER BY round) FILTER (value IS NOT NULL AND NOT dropped) AS by_round,
         count(*) FILTER (list_contains(flags, 'failed')) AS failed,
         count(*) FILTER (dropped) AS dropped,
-        string_agg(DISTINCT note, '; ') FILTER (value IS NULL AND note <> '') AS why_absent
+        string_agg(DISTINCT note, '; ' ORDER BY note) FILTER (value IS NULL AND note <> '') AS why_absent
     FROM (SELECT *, len(list_filter(flags, lambda f: f LIKE 'dropped:%')) > 0 AS dropped FROM samples)
     GROUP BY ALL"""
 

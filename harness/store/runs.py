@@ -12,6 +12,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from harness.measure.sample import Cell, Sample
 from harness.metrics import METRICS
 from harness.process import disk_full_named
 from harness.store.records import SCHEMA_VERSION, Manifest
+
+#: How many seconds of samples a power failure may cost; forcing each to the disk costs more than taking it.
+_SYNC_S = 5.0
 
 
 def folder_of(results: Path, run_id: str) -> Path:
@@ -91,6 +95,7 @@ class RunWriter:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
         self._samples = (folder / "samples.jsonl").open("ab")
+        self._synced_s = time.monotonic()
         try:
             fcntl.flock(self._samples, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -101,7 +106,11 @@ class RunWriter:
         _cut_torn_line(folder / "samples.jsonl")
 
     def record(self, samples: Iterable[Sample]) -> None:
-        """Append a step's samples, all or none; they are on the disk when this returns."""
+        """Append a step's samples, all or none.
+
+        They are the kernel's when this returns, so they survive the harness being killed; they are forced
+        to the disk now and then, and on closing, for the machine to lose at most some seconds of work.
+        """
         lines = []
         for sample in samples:
             if sample.metric not in METRICS:
@@ -112,7 +121,7 @@ class RunWriter:
             try:
                 self._samples.write("".join(f"{line}\n" for line in lines).encode())
                 self._samples.flush()
-                os.fdatasync(self._samples.fileno())
+                self._force_to_disk(after_s=_SYNC_S)
             except OSError:
                 # What didn't fit must not stay half: an interrupted step is repeated as a whole.
                 with contextlib.suppress(OSError):
@@ -135,8 +144,14 @@ class RunWriter:
         write_manifest(self.folder, self.manifest)
 
     def close(self) -> None:
-        """Let go of the run."""
+        """Force everything to the disk, and let go of the run."""
+        self._force_to_disk(after_s=0.0)
         self._samples.close()
+
+    def _force_to_disk(self, *, after_s: float) -> None:
+        if time.monotonic() - self._synced_s >= after_s:
+            os.fdatasync(self._samples.fileno())
+            self._synced_s = time.monotonic()
 
 
 @contextlib.contextmanager

@@ -52,7 +52,8 @@ class ToldWatchdog:
 
 def _forbid_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> Any:
-        pytest.fail(f"a unit test starts a process: {[*args, *kwargs.items()]!r:.200} (mark it 'spawns' if it has to)")
+        told = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, list | tuple | str)]
+        pytest.fail(f"a unit test starts a process: {told!r:.200} (mark it 'spawns' if it has to)")
 
     monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
     for name in _STARTERS:
