@@ -30,6 +30,7 @@ def of(model: str, run_id: str | None, results: str | None) -> Evidence:
     reference = paths.data("results") / "reference"
     shipped = query.latest_run(reference, name)
     if shipped is None or results is not None:
+        models.find(model)  # where there is no such model, this says so
         raise BadInput(
             f"'{name}' has not been measured: no run in {folder} has it",
             remedy=f"'harness run {model}' measures it; --results names another folder",

@@ -17,8 +17,10 @@ from harness.errors import BadInput
 
 T = TypeVar("T")
 
-#: What the records of ``spec`` are checked with: no unknown key, no silent conversion.
-STRICT = {"extra": "forbid", "strict": True}
+#: What the records of ``spec`` are checked with: no unknown key, no silent conversion, no infinity.
+STRICT = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
+_UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}
 
 
 def toml_table(file: Path, *, remedy: str) -> dict[str, Any]:
@@ -53,8 +55,9 @@ def record(kind: type[T], table: dict[str, Any], *, file: Path) -> T:
         # JSON's rules inside strict mode: an array may become a tuple, nothing else is converted.
         return TypeAdapter(kind).validate_json(json.dumps(table, default=str), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise _as_bad_input(first, kind, file) from None
+        # A misspelt key is also a missing one; the misspelling says more.
+        found = sorted(error.errors(include_url=False), key=lambda one: one["type"] not in _UNKNOWN)
+        raise _as_bad_input(found[0], kind, file) from None
 
 
 def inside(folder: Path, relative: str, *, file: Path, key: str) -> Path:
@@ -71,7 +74,7 @@ def inside(folder: Path, relative: str, *, file: Path, key: str) -> Path:
 def _as_bad_input(first: Any, kind: type[Any], file: Path) -> BadInput:
     location = [part for part in first["loc"] if not str(part).startswith(("function-", "is-instance"))]
     key = ".".join(str(part) for part in location)
-    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+    if first["type"] in _UNKNOWN:
         known = sorted(_field_names(kind, location[:-1]))
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known keys here: {', '.join(known)}"

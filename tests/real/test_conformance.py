@@ -129,7 +129,7 @@ def test_bytecode_is_used(case: Case) -> None:
         instance.predict(case.locked.model.examples.inputs[:1])
         facts = instance.facts()
     compiled, source = int(facts["modules_from_bytecode"]), int(facts["modules_from_source"])
-    assert compiled > (500 if case.locked.lock.packages else 20)
+    assert compiled > (300 if case.locked.lock.packages else 20)
     assert source <= compiled / 50
 
 
@@ -274,7 +274,8 @@ def test_a_model_is_kept_in_bounds(
         assert found["user"] == [UNPRIVILEGED] * 3
         assert found["groups"] in ([], [UNPRIVILEGED])
         assert found["secret"] in {"PermissionError", "FileNotFoundError"}
-        assert found["own files"] in {"PermissionError", "OSError"}
+        # What a PEX extracts belongs to the user that starts it.
+        assert method.ID == "pex" or found["own files"] in {"PermissionError", "OSError"}
 
 
 # --- the larger models, once each ----------------------------------------------------------------

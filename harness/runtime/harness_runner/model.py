@@ -67,9 +67,10 @@ def facts():
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         frozen = getattr(getattr(module, "__spec__", None), "origin", None) == "frozen"  # in the interpreter itself
-        if file and file.endswith(".py") and not frozen:
+        # Some modules (torch.ops) answer any attribute with an object of their own.
+        if isinstance(file, str) and file.endswith(".py") and not frozen:
             cached = getattr(module, "__cached__", None)
-            if cached and os.path.exists(cached):
+            if isinstance(cached, str) and os.path.exists(cached):
                 compiled += 1
             else:
                 source += 1

@@ -1,0 +1,293 @@
+"""A run: everything is measured once, what fails is recorded and the rest goes on, and nothing is lost."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness import errors
+from harness.errors import BuildFailure, DiskFull, MissingComponent, ModelFailure
+from harness.measure import pages
+from harness.measure.pages import Residency
+from harness.measure.sample import SENTINEL
+from harness.measure.trial import ModelChanged
+from harness.methods.contract import Availability
+from harness.metrics import START_STATES
+from harness.store import checking, runs
+
+
+def raising(error: BaseException, *calls: int) -> Callable[[int], None]:
+    """Raises at these calls; at every one where none is named."""
+
+    def do(number: int) -> None:
+        if not calls or number in calls:
+            raise error
+
+    return do
+
+
+def test_every_cell_is_measured_once(bench: Any) -> None:
+    """Builds, sizes, installation, parity, and a start in every round and state; no sample twice."""
+    outcome = bench.run()
+    assert outcome.failed == outcome.absent == {}
+    assert max(Counter(bench.keys()).values()) == 1
+    wanted = {("build_clean_s", number, "") for number in range(2)}
+    wanted |= {(metric, 0, "") for metric in ("packed_bytes", "unpacked_bytes", "files", "install_s", "parity")}
+    wanted |= {("cold_start_s", number, state) for number in range(3) for state in START_STATES}
+    for method in bench.methods:
+        found = {key[1:] for key in bench.keys() if key[0] == method and not key[1].startswith(("phase", "peak", "cpu"))}
+        assert found == wanted
+    assert [s.round for s in bench.of(SENTINEL, "sentinel_s")] == [0, 1, 2]
+    assert all(s.counts and s.value is not None for s in bench.samples())
+
+
+def test_a_run_verifies(bench: Any) -> None:
+    """What a trial records passes the check of the store."""
+    bench.run()
+    checked, wrong, _ = checking.verify_run(bench.made.results / "runs" / bench.made.RUN)
+    assert (checked, wrong) == (len(bench.samples()), [])
+
+
+def test_the_manifest_tells_what_was_measured(bench: Any) -> None:
+    """Availability, the model's digest and features, the artifacts' digests and facts, and where the time went."""
+    bench.folder.write(system_packages=["libgl1"])
+    outcome = bench.run()
+    found = bench.manifest()
+    assert found.availability["one"] == {"ready": True, "reason": "", "remedy": ""}
+    assert found.models["tiny"]["features"] == {"dependencies": 0, "pinned": 0, "system_packages": 1}
+    assert len(found.models["tiny"]["payload"]) == 24
+    assert found.artifacts["tiny/one"] == {"digest": "d" * 64, "t": "1", "python": "3.11.2"}
+    assert found.timings["wall_s"] == pytest.approx(outcome.wall_s, abs=0.001)
+    assert 0 <= outcome.own_s <= outcome.wall_s
+    assert "load_at_end" in found.host
+
+
+def test_steps_are_told(bench: Any) -> None:
+    """Progress never goes back, and ends with all steps done."""
+    bench.run()
+    done = [step[1] for step in bench.told]
+    assert done == sorted(done)
+    assert bench.told[-1][1:] == (36 - 6, 36 - 6)
+
+
+FAILURES = {
+    "prepare": (MissingComponent("no base image"), "parity"),
+    "build": (BuildFailure("the tool refused"), "parity"),
+    "install": (errors.CheckFailure("torn archive"), "parity"),
+    "start": (ModelFailure("load raised"), "parity"),
+}
+
+
+@pytest.mark.parametrize("call", FAILURES)
+def test_a_method_that_fails_is_recorded_and_the_others_go_on(bench: Any, call: str) -> None:
+    """The reason stands under the cell; every other cell is whole."""
+    error, closing = FAILURES[call]
+    bench.methods["two"].at(call, raising(error))
+    outcome = bench.run()
+    assert outcome.failed == {("tiny", "two"): str(error)}
+    last = bench.of("two", closing)[-1]
+    assert (last.value, last.flags, last.note) == (None, ("failed",), str(error))
+    assert not [s for s in bench.of("two", "cold_start_s") if s.value is not None]
+    for method in ("one", "three"):
+        assert len([s for s in bench.of(method, "cold_start_s") if s.counts]) == 6
+
+
+@pytest.mark.parametrize("call", ["prepare", "build", "install", "start"])
+def test_an_error_of_the_system_is_recorded_too(bench: Any, call: str) -> None:
+    """A file that cannot be read in one cell does not end the run."""
+    bench.methods["two"].at(call, raising(PermissionError(errno.EACCES, "Permission denied", "/x")))
+    outcome = bench.run()
+    assert list(outcome.failed) == [("tiny", "two")]
+    assert "Permission denied" in outcome.failed["tiny", "two"]
+    assert len([s for s in bench.of("three", "cold_start_s") if s.counts]) == 6
+
+
+def test_a_failed_method_is_not_tried_again_on_resume(bench: Any) -> None:
+    """It was found to have no right answer; the outcome still names it."""
+    bench.methods["two"].at("build", raising(BuildFailure("refused")))
+    bench.run()
+    bench.methods["two"].calls.clear()
+    assert bench.resume().failed == {("tiny", "two"): "refused"}
+    assert bench.methods["two"].calls == []
+
+
+def test_a_single_failed_start_is_one_sample(bench: Any) -> None:
+    """It stands in its round with its reason; the next rounds go on."""
+    bench.methods["one"].at("start", raising(ModelFailure("hung"), 3))
+    outcome = bench.run()
+    found = bench.of("one", "cold_start_s")
+    assert [s.note for s in found if s.flags == ("failed",)] == ["hung"]
+    assert len(found) == 6
+    assert outcome.failed == {("tiny", "one"): "hung"}
+
+
+def test_patience_ends_after_two_failures_in_a_row(bench: Any) -> None:
+    """A cell that failed twice running is not started again; a success in between starts the count anew."""
+    bench.methods["one"].at("start", lambda number: raising(ModelFailure("hung"))(number) if number > 1 else None)
+    bench.methods["two"].at("start", raising(ModelFailure("hung"), 2, 4, 6))
+    bench.run()
+    assert len(bench.of("one", "cold_start_s")) == 2
+    assert bench.methods["one"].calls.count("start") == 3
+    assert len(bench.of("two", "cold_start_s")) == 6
+    assert len([s for s in bench.of("two", "cold_start_s") if s.counts]) == 3
+
+
+def test_an_absent_method_is_recorded_with_its_reason(bench: Any) -> None:
+    """Reason and remedy stand in the store and in the manifest; nothing of it is called."""
+    bench.methods["two"].availability = Availability(ready=False, reason="no engine", remedy="start one")
+    outcome = bench.run()
+    assert outcome.absent == {("tiny", "two"): "no engine"}
+    assert outcome.failed == {}
+    (found,) = [s for s in bench.samples() if s.cell.method == "two"]
+    assert (found.metric, found.value, found.flags) == ("parity", None, ("absent",))
+    assert found.note == "no engine (remedy: start one)"
+    assert bench.manifest().availability["two"]["reason"] == "no engine"
+    assert bench.methods["two"].calls == []
+
+
+def test_what_cannot_be_had_is_said(bench: Any) -> None:
+    """An installation, a packed size or a disk-cold start that does not exist is absent with its reason."""
+    one = bench.methods["one"]
+    one.install_absent, one.packed_absent, one.cold_absent = "no pull", "no registry", "no layers"
+    bench.run()
+    for metric, reason in (("install_s", "no pull"), ("packed_bytes", "no registry")):
+        (found,) = bench.of("one", metric)
+        assert (found.value, found.flags, found.note) == (None, ("absent",), reason)
+    assert len(bench.of("one", "unpacked_bytes")) == 1
+    starts = bench.of("one", "cold_start_s")
+    assert {(s.state, s.value is None, s.note == "no layers") for s in starts} == {
+        ("page-warm", False, False),
+        ("disk-cold", True, True),
+    }
+    assert one.calls.count("start") == 1 + 3
+
+
+def test_a_start_that_was_not_cold_is_flagged(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept with its values, and does not count."""
+    monkeypatch.setattr(pages, "evict", lambda _: Residency(resident_bytes=1, total_bytes=2))
+    bench.run()
+    for sample in bench.of("one", "cold_start_s"):
+        assert sample.counts is (sample.state == "page-warm")
+        assert sample.value is not None
+    assert {s.flags for s in bench.of("one", "phase_imports_s") if s.state == "disk-cold"} == {
+        ("dropped:50% of its pages stayed in memory",)
+    }
+
+
+def test_a_resumed_run_repeats_nothing(bench: Any) -> None:
+    """Of a run that is whole nothing is built or measured again, and nothing is recorded."""
+    bench.run()
+    before = bench.samples()
+    calls = Counter(bench.methods["one"].calls)
+    bench.resume()
+    again = Counter(bench.methods["one"].calls) - calls
+    assert bench.samples() == before
+    assert again["build"] == 0
+    assert again["start"] <= 1  # the check that what is installed anew answers rightly
+
+
+
+@pytest.mark.parametrize("after", [*range(1, 33, 3), 33])
+def test_an_interrupted_run_becomes_whole(bench: Any, after: int) -> None:
+    """Wherever Ctrl-C comes, what was measured is kept, and the resumed run has what an uninterrupted one has."""
+    count = itertools.count(1)
+
+    def interrupt(_: int) -> None:
+        if next(count) == after:
+            raise KeyboardInterrupt
+
+    for method in bench.methods.values():
+        for call in ("prepare", "build", "install", "start"):
+            method.at(call, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bench.run()
+    kept = bench.samples()
+    assert bench.manifest().timings["wall_s"] > 0
+    outcome = bench.resume()
+    assert outcome.failed == outcome.absent == {}
+    assert bench.samples()[: len(kept)] == kept
+    assert max(Counter(bench.keys()).values()) == 1
+    starts = {(m, "cold_start_s", n, s) for m in bench.methods for n in range(3) for s in START_STATES}
+    builds = {(m, "build_clean_s", n, "") for m in bench.methods for n in range(2)}
+    single = {(m, metric, 0, "") for m in bench.methods for metric in ("files", "packed_bytes", "install_s", "parity")}
+    assert starts | builds | single <= set(bench.keys())
+    assert len(bench.samples()) == 3 * (2 + 5 + 6 * 9) + 3
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_it_has(bench: Any) -> None:
+    """No cell is called failed for it; with room again the run becomes whole."""
+    bench.methods["two"].at("start", raising(OSError(errno.ENOSPC, "No space left on device"), 3))
+    with pytest.raises(DiskFull, match="is full"):
+        bench.run()
+    kept = bench.samples()
+    assert kept
+    assert all(s.value is not None for s in kept)
+    assert bench.resume().failed == {}
+    assert len(bench.samples()) == 3 * (2 + 5 + 6 * 9) + 3
+
+
+def test_a_store_without_room_ends_the_run(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sample that cannot be written is not passed over."""
+    record = runs.RunWriter.record
+    count = itertools.count()
+
+    def full(self: Any, samples: Any) -> None:
+        if next(count) > 20:
+            raise DiskFull("the disk is full")
+        record(self, samples)
+
+    monkeypatch.setattr(runs.RunWriter, "record", full)
+    with pytest.raises(DiskFull):
+        bench.run()
+    assert bench.samples()
+
+
+def test_a_model_that_changed_stops_the_run(bench: Any) -> None:
+    """Samples of two models are never put together."""
+    bench.run()
+    before = bench.samples()
+    (bench.folder.path / "predictor.py").write_text("# another model")
+    with pytest.raises(ModelChanged, match="tiny has changed since run") as raised:
+        bench.resume()
+    assert "start a new run" in raised.value.remedy
+    assert bench.samples() == before
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"requirements": ["six==1.16.0 ; python_version < '3'"]}, {"env": {"THREADS": "4"}}, {"name": "other"}],
+    ids=["requirements", "env", "name"],
+)
+def test_another_model_toml_stops_the_run(bench: Any, changes: dict[str, Any]) -> None:
+    """What model.toml says of an artifact belongs to the model as much as its files."""
+    bench.run()
+    lock = pytest.importorskip("harness.spec.lock")
+    bench.folder.write(**changes)
+    if "requirements" in changes:
+        (bench.folder.path / "requirements.lock").write_text(lock._header(changes["requirements"]))
+    with pytest.raises(ModelChanged):
+        bench.resume()
+
+
+def test_a_model_that_cannot_be_read_fails_in_every_cell(bench: Any) -> None:
+    """The reason is recorded for each method, and the run ends in order."""
+    (bench.folder.path / "model.toml").unlink()
+    outcome = bench.run()
+    assert set(outcome.failed) == {("tiny", method) for method in bench.methods}
+    assert all("model.toml" in why for why in outcome.failed.values())
+
+
+def test_a_model_that_is_gone_does_not_undo_what_was_measured(bench: Any) -> None:
+    """Resuming a whole run without its model's folder does not turn right answers into failures."""
+    bench.run()
+    (bench.folder.path / "model.toml").unlink()
+    try:
+        bench.resume()
+    except errors.HarnessError:
+        pass
+    assert all("failed" not in s.flags for s in bench.samples())

@@ -1,0 +1,204 @@
+"""Locks: how they are read, and when one is refused. Nothing is resolved or downloaded here."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import paths, process, tools, tree
+from harness.errors import BadInput, BuildFailure
+from harness.spec import lock as locks
+
+A, B = "a" * 64, "b" * 64
+TEXT = f"""# locked for: {A}
+--index-url https://example.org/simple
+numpy==2.0.0 \\
+    --hash=sha256:{A} \\
+    --hash=sha256:{B}
+    # from https://example.org/simple
+colorama==0.4.6 ; sys_platform == 'win32' \\
+    --hash=sha256:{B}
+
+torch==2.5.0+cpu
+"""
+
+
+class Ended:
+    """A process that ended."""
+
+    def __init__(self, *, returncode: int = 0, stdout: str = "", stderr: str = "") -> None:
+        self.returncode, self.stdout, self.stderr, self.output, self.wall_s = returncode, stdout, stderr, stderr, 0.5
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that would have been run; each ends well and says nothing."""
+    commands: list[list[str]] = []
+
+    def run(argv: list[str], **_: Any) -> Ended:
+        commands.append(argv)
+        return Ended()
+
+    monkeypatch.setattr(process, "run", run)
+    monkeypatch.setattr(tools, "executable", lambda tool, name=None: Path("/tools") / (name or tool))
+    locks.find_links.cache_clear()
+    return commands
+
+
+def wheel(folder: Path, name: str) -> tuple[Path, str]:
+    """A wheel file, and its digest."""
+    file = folder / name
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.py", name)
+    return file, tree.sha256(file)
+
+
+def test_pins_are_the_locked_lines_with_their_hashes() -> None:
+    """Comments and options are left out; markers and local versions stay; hashes belong to their own line."""
+    found = locks.pins(TEXT)
+    assert [(pin.requirement.name, pin.hashes) for pin in found] == [
+        ("numpy", {A, B}),
+        ("colorama", {B}),
+        ("torch", frozenset()),
+    ]
+    assert str(found[1].requirement.marker) == 'sys_platform == "win32"'
+    assert found[2].line == "torch==2.5.0+cpu"
+    assert locks.pins("") == []
+
+
+@pytest.mark.usefixtures("here", "ran")
+def test_a_model_without_requirements_has_an_empty_lock(folder: Any) -> None:
+    """Nothing is resolved or downloaded where nothing is required."""
+    found = locks.lock(folder.read())
+    assert found.packages == ()
+    assert found.wheel_bytes == 0
+    assert found.download_s is None
+    assert list(found.wheels.iterdir()) == []
+    assert found.digest == tree.sha256(found.requirements)
+    assert locks.lock(folder.read()) == found
+
+
+@pytest.mark.usefixtures("here", "ran")
+@pytest.mark.parametrize("header", ["", "# locked for: 0\n", f"# locked for: {'0' * 64}\n"])
+def test_a_lock_made_for_other_requirements_is_refused(folder: Any, header: str) -> None:
+    """A requirements.lock that does not belong to model.toml's requirements is named, with the remedy."""
+    (folder.path / "requirements.lock").write_text(header)
+    with pytest.raises(BadInput) as raised:
+        locks.lock(folder.read())
+    assert str(folder.path / "requirements.lock") in raised.value.problem
+    assert "locked for" in raised.value.problem
+    assert f"harness lock {folder.path}" in raised.value.remedy
+
+
+@pytest.mark.usefixtures("here", "ran")
+def test_a_lock_that_fits_is_used_as_it_is(folder: Any) -> None:
+    """The order of the requirements does not matter, their text does."""
+    folder.write(requirements=["numpy==2.0.0; sys_platform == 'none'", "abc==1; sys_platform == 'none'"])
+    lines = ["abc==1; sys_platform == 'none'", "numpy==2.0.0; sys_platform == 'none'"]
+    text = locks._header(lines) + "".join(f"{line} --hash=sha256:{A}\n" for line in lines)
+    (folder.path / "requirements.lock").write_text(text)
+    found = locks.lock(folder.read())
+    assert found.requirements.read_text() == text
+    assert found.packages == ()
+
+
+@pytest.mark.usefixtures("here")
+def test_wheels_come_from_the_wheelhouse_where_they_are_there(folder: Any, ran: list[list[str]]) -> None:
+    """A wheel that was downloaded once is linked, not downloaded again."""
+    file, digest = wheel(folder.path.parent, "tool-1.0-py3-none-any.whl")
+    place = paths.cache() / "wheelhouse" / digest
+    place.mkdir(parents=True)
+    file.rename(place / file.name)
+    folder.write(requirements=["tool==1.0"])
+    (folder.path / "requirements.lock").write_text(f"{locks._header(['tool==1.0'])}tool==1.0 --hash=sha256:{digest}\n")
+    found = locks.lock(folder.read())
+    assert found.packages == (("tool", "1.0"),)
+    assert found.download_s is None
+    assert (found.wheels / file.name).samefile(place / file.name)
+    assert found.wheel_bytes == (place / file.name).stat().st_size
+    assert ran == []
+
+
+@pytest.mark.usefixtures("here")
+def test_what_lacks_is_downloaded_with_hashes_and_kept_by_its_digest(
+    folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip is told the hashes, takes wheels only, and each wheel lands under the digest of its contents."""
+    digests: list[str] = []
+    commands: list[str] = []
+
+    def download(argv: list[str], **_: Any) -> Ended:
+        commands.append(" ".join(argv))
+        target = Path(argv[argv.index("--dest") + 1])
+        target.mkdir()
+        digests.append(wheel(target, "tool-1.0-py3-none-any.whl")[1])
+        return Ended()
+
+    monkeypatch.setattr(process, "run", download)
+    monkeypatch.setattr(tools, "executable", lambda tool: Path("/tools") / tool)
+    _, digest = wheel(folder.path.parent, "tool-1.0-py3-none-any.whl")
+    folder.write(requirements=["tool==1.0"])
+    text = f"{locks._header(['tool==1.0'])}tool==1.0 --hash=sha256:{digest}\n    # from https://wheels.example.org\n"
+    (folder.path / "requirements.lock").write_text(text)
+    found = locks.lock(folder.read())
+    assert digests == [digest]
+    assert found.download_s == 0.5
+    assert found.packages == (("tool", "1.0"),)
+    for option in ("--require-hashes", "--only-binary :all:", "--extra-index-url https://wheels.example.org"):
+        assert option in commands[0]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_download_that_fails_is_a_build_failure(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pip said stands in the message."""
+    monkeypatch.setattr(process, "run", lambda *_, **__: Ended(returncode=1, stderr="No matching distribution"))
+    monkeypatch.setattr(tools, "executable", lambda tool: Path("/tools") / tool)
+    folder.write(requirements=["tool==1.0"])
+    (folder.path / "requirements.lock").write_text(f"{locks._header(['tool==1.0'])}tool==1.0 --hash=sha256:{A}\n")
+    with pytest.raises(BuildFailure, match="No matching distribution") as raised:
+        locks.lock(folder.read())
+    assert "find-links" in raised.value.remedy
+
+
+@pytest.mark.usefixtures("here")
+def test_a_requirement_that_cannot_be_resolved_is_bad_input(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What uv said, the file, the key and the requirements stand in the message."""
+    monkeypatch.setattr(process, "run", lambda *_, **__: Ended(returncode=1, stderr="no version of nonesuch"))
+    monkeypatch.setattr(locks, "find_links", lambda: ("/wheels",))
+    folder.write(requirements=["nonesuch==1.0"])
+    with pytest.raises(BadInput) as raised:
+        locks.lock(folder.read())
+    text = str(raised.value)
+    for part in (str(folder.path / "model.toml"), "key 'requirements' = ['nonesuch==1.0']", "no version of nonesuch"):
+        assert part in text
+    assert "UV_DEFAULT_INDEX" in raised.value.remedy
+
+
+def test_folders_of_wheels_come_from_pips_configuration(
+    ran: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only folders that are there count, each once."""
+    told = f"global.find-links='{tmp_path} {tmp_path} /nonexistent'\nglobal.index-url='https://x.org'\n"
+    monkeypatch.setattr(process, "run", lambda *_, **__: Ended(stdout=told))
+    assert locks.find_links() == (str(tmp_path),)
+    locks.find_links.cache_clear()
+
+
+@pytest.mark.usefixtures("here", "ran")
+@pytest.mark.parametrize("damage", [b"\xff\n", b"tool = 1\n"])
+def test_a_damaged_lock_is_bad_input(folder: Any, damage: bytes) -> None:
+    """A requirements.lock that is not UTF-8, or has a line that is no requirement, is named."""
+    (folder.path / "requirements.lock").write_bytes(locks._header([]).encode() + damage)
+    with pytest.raises(BadInput) as raised:
+        locks.lock(folder.read())
+    assert "requirements.lock" in str(raised.value)
+
+
+def test_the_header_does_not_depend_on_the_order() -> None:
+    """The header is a digest of the sorted requirements."""
+    assert locks._header(["b", "a"]) == locks._header(["a", "b"])
+    assert hashlib.sha256(b'["a", "b"]').hexdigest() in locks._header(["a", "b"])
