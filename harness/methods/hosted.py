@@ -75,10 +75,14 @@ def serving(
     command: Callable[[Path], Sequence[str]],
     *,
     http_api: bool = False,
+    needed: Sequence[Path] = (),
     writable: Sequence[Path] = (),
     **env: str,
 ) -> Iterator[Served]:
-    """Start ``command(socket)`` in bounds, with a home of its own that is gone afterwards."""
+    """Start ``command(socket)`` in bounds, with a home of its own that is gone afterwards.
+
+    It reads the artifact's root, the interpreter, and ``needed``.
+    """
     assert installed.root is not None
     with process.temporary_folder("instance", readable=True) as scratch:
         home = scratch / "home"
@@ -91,7 +95,7 @@ def serving(
             processes=limits.processes,
             disk_bytes=limits.disk_bytes,
             cpus=limits.cpus,
-            needed=environments.needed_paths(installed.root),
+            needed=environments.needed_paths(installed.root, *needed),
             writable=[home, *writable],
         ) as running:
             served = Served(running, home / SOCKET_NAME, limits, http_api=http_api)

@@ -1,0 +1,291 @@
+"""The short profile of a model: what prediction needs to know of it, without packaging it.
+
+The closure and the weights are counted; the model is started from the cached environment of its lock, in the
+same bounds and with the same runner as every artifact. What is added by a way of packaging is what a
+calibration (:mod:`harness.calibrate`) then puts on top.
+
+    <cache>/profiles/<name>-<payload digest>.json
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, cast
+
+from harness import __version__, interpreter, paths, process, tree
+from harness.errors import BadInput
+from harness.measure import host, sentinel, start
+from harness.measure.trial import limits_of
+from harness.methods import hosted, layout
+from harness.methods.contract import Artifact, Installed, Limits, Method
+from harness.methods.serving import Served
+from harness.metrics import State
+from harness.spec import environments, reading, weights
+from harness.spec.model import Model
+from harness.spec.weights import LockedModel
+
+#: The version of the format that this code reads and writes.
+SCHEMA_VERSION = 1
+
+#: How many starts count in each state. One more, which is asked for every example, comes first and warms up.
+STARTS: Mapping[State, int] = {"page-warm": 3, "disk-cold": 3}
+_SENTINELS = 3
+
+#: How much of each file of the payload is compressed to learn how well it compresses.
+_COMPRESSED_BYTES = 16 * 2**20
+
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalStart:
+    """One start of the environment as it lies: seconds and bytes; ``start_s`` is from the runner's first line to the
+    first correct answer, so it holds imports, load and prediction, and nothing of a way of packaging."""
+
+    __pydantic_config__ = reading.STRICT
+
+    state: State
+    interpreter_s: float
+    imports_s: float
+    load_s: float
+    predict_s: float
+    start_s: float
+    peak_resident_bytes: float | None = None
+    peak_memory_bytes: float | None = None
+    cpu_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """What one short look at a model gives; see the module.
+
+    ``payload`` and ``lock`` are digests of what was profiled, ``sources`` of the model's own files. ``wheel_bytes``
+    are compressed, ``installed_bytes`` and ``installed_files`` lie in ``site-packages`` with bytecode. ``weight_bytes``
+    is the whole payload, the predictor included, ``weight_packed_bytes`` the same compressed by zlib.
+    """
+
+    __pydantic_config__ = reading.STRICT
+
+    schema_version: int
+    model: str
+    family: str
+    framework: str
+    payload: str
+    lock: str
+    sources: str
+    created_at: str
+    harness_version: str
+    host: dict[str, Any]
+    sentinel_s: float
+    packages: int
+    pinned: int
+    system_packages: int
+    wheel_bytes: int
+    installed_bytes: int
+    installed_files: int
+    native_libraries: int
+    native_bytes: int
+    weight_bytes: int
+    weight_files: int
+    weight_packed_bytes: int
+    starts: tuple[LocalStart, ...]
+
+    def median(self, quantity: str, state: State) -> float | None:
+        """The median of a field of :class:`LocalStart` over the starts in ``state``; None where there is none."""
+        known = [getattr(one, quantity) for one in self.starts if one.state == state]
+        counting = [float(value) for value in known if value is not None]
+        return median(counting) if counting else None
+
+    @property
+    def digest(self) -> str:
+        """One digest of everything in it."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+
+    @property
+    def file_name(self) -> str:
+        """What it is called on disk."""
+        return f"{self.model}-{self.payload}.json"
+
+
+def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profile:
+    """Profile the model and keep it in the cache. ModelFailure where it does not answer every example rightly."""
+    steps = _counted(tell, 4 + sum(STARTS.values()))
+    steps(f"lock {model.name}, fetch its wheels, make its weights")
+    locked = weights.locked(model)
+    steps("install the environment")
+    python = environments.installed(locked.lock)
+    steps("count what is in it")
+    packages = hosted.site_packages(python.parent.parent)
+    installed_bytes, installed_files = tree.size(packages) if packages.is_dir() else (0, 0)
+    native = [file.stat().st_size for file in tree.files(packages) if _is_native(file)]
+    weight_bytes, weight_files = tree.size(locked.payload)
+    profile = Profile(
+        schema_version=SCHEMA_VERSION,
+        model=model.name,
+        family=model.file.family,
+        framework=model.file.framework,
+        payload=locked.digest,
+        lock=locked.lock.digest,
+        sources=sources_digest(model),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        harness_version=__version__,
+        host=host.facts(),
+        sentinel_s=median(sentinel.seconds() for _ in range(_SENTINELS)),
+        packages=len(locked.lock.packages),
+        pinned=sum("==" in text for text in model.file.requirements),
+        system_packages=len(model.file.system_packages),
+        wheel_bytes=locked.lock.wheel_bytes,
+        installed_bytes=installed_bytes,
+        installed_files=installed_files,
+        native_libraries=len(native),
+        native_bytes=sum(native),
+        weight_bytes=weight_bytes,
+        weight_files=weight_files,
+        weight_packed_bytes=_packed(locked.payload),
+        starts=tuple(_starts(locked, python, steps)),
+    )
+    write(profile, kept())
+    return profile
+
+
+def kept() -> Path:
+    """The folder of profiles in the cache."""
+    return paths.cache() / "profiles"
+
+
+def write(profile: Profile, folder: Path) -> Path:
+    """Write it below ``folder`` under its own name; the file."""
+    file = folder / profile.file_name
+    with process.disk_full_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(file.name + ".part")
+        part.write_text(json.dumps(dataclasses.asdict(profile), indent=1, sort_keys=True, allow_nan=False) + "\n")
+        part.replace(file)
+    return file
+
+
+def read(file: Path) -> Profile:
+    """The profile in ``file``; BadInput where it is not one, or of another version of the format."""
+    remedy = "'harness profile MODEL' makes it anew"
+    table = reading.json_value(file, remedy=remedy)
+    found = table.get("schema_version") if isinstance(table, dict) else None
+    if found != SCHEMA_VERSION:
+        newer = isinstance(found, int) and found > SCHEMA_VERSION
+        raise BadInput(
+            f"is not of the version {SCHEMA_VERSION} that this harness reads",
+            file=file,
+            key="schema_version",
+            value=found,
+            remedy="upgrade the harness" if newer else remedy,
+        )
+    return reading.record(Profile, table, file=file)
+
+
+def find(model: Model, *folders: Path) -> Profile | None:
+    """The newest profile of the model as it is now, in the cache or in ``folders``; None where it has none."""
+    wanted = sources_digest(model)
+    files = [file for folder in (kept(), *folders) for file in folder.glob(f"{model.name}-*.json")]
+    own = [file for file in files if re.fullmatch(r"[0-9a-f]{24}", file.stem.removeprefix(f"{model.name}-"))]
+    fitting = [one for one in map(read, own) if one.sources == wanted]
+    return max(fitting, key=lambda one: one.created_at, default=None)
+
+
+def sources_digest(model: Model) -> str:
+    """A digest of the model's own small files, and the names and sizes of its weights: cheap to compute again."""
+    total = hashlib.sha256()
+    for file in tree.files(model.folder):
+        relative = file.relative_to(model.folder)
+        if file.suffix in {".py", ".toml", ".lock"} and "__pycache__" not in relative.parts:
+            total.update(f"{relative}\0{tree.sha256(file)}\n".encode())
+    for artifact in model.file.artifacts:
+        place = model.folder / artifact.path
+        total.update(f"{artifact.path}\0{place.stat().st_size if place.is_file() else 'trained'}\n".encode())
+    return total.hexdigest()
+
+
+class _Local:
+    """The part of a method that a start needs: the environment's interpreter, the sources on its path."""
+
+    def __init__(self, python: Path) -> None:
+        self._python = python
+
+    def start(self, installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
+        return hosted.serving(
+            installed,
+            limits,
+            lambda socket: [str(self._python), "-m", "harness_runner", "serve", "--socket", str(socket)],
+            needed=[self._python.parent.parent],
+            PYTHONPATH=str(installed.root),
+        )
+
+
+def _starts(locked: LockedModel, python: Path, steps: Callable[[str], None]) -> Iterator[LocalStart]:
+    """The starts that count; the one before them, which answers every example, does not."""
+    model, limits = locked.model, limits_of(locked.model)
+    # measure.start calls nothing of a method but start().
+    local = cast("Method", _Local(python))
+    with process.temporary_folder("profile", readable=True) as scratch:
+        sources = scratch / "sources"
+        layout.write_sources(locked, sources, bytecode="unchecked-hash")
+        own = (sources, python.parent.parent)
+        artifact = Artifact(method="profile", model=model.name, digest=locked.digest, path=sources)
+        installed = Installed(
+            artifact=artifact, root=sources, own_paths=own, cold_paths=(*own, *interpreter.default().files)
+        )
+        steps("start it and ask every example")
+        start.right_answers(local, installed, limits, model)
+        for state, count in STARTS.items():
+            for number in range(count):
+                steps(f"start it, {state}, {number + 1} of {count}")
+                taken = start.take(local, installed, limits, model, state)
+                if not taken.dropped:
+                    yield _local_start(state, taken.values)
+
+
+def _local_start(state: State, values: Mapping[str, float]) -> LocalStart:
+    launch_s = values["phase_sandbox_s"] + values["phase_interpreter_s"]
+    return LocalStart(
+        state=state,
+        interpreter_s=launch_s,
+        imports_s=values["phase_imports_s"],
+        load_s=values["phase_weights_s"],
+        predict_s=values["phase_prediction_s"],
+        start_s=values["cold_start_s"] - launch_s,
+        peak_resident_bytes=values.get("peak_resident_bytes"),
+        peak_memory_bytes=values.get("peak_memory_bytes"),
+        cpu_s=values.get("cpu_to_first_s"),
+    )
+
+
+def _is_native(file: Path) -> bool:
+    return not file.is_symlink() and re.search(r"\.so(\.[0-9.]+)?$", file.name) is not None
+
+
+def _packed(folder: Path) -> int:
+    """The bytes of the files below ``folder`` when compressed, each extrapolated from its beginning."""
+    total = 0.0
+    for file in tree.files(folder):
+        size = file.stat().st_size
+        with file.open("rb") as stream:
+            beginning = stream.read(_COMPRESSED_BYTES)
+        total += len(zlib.compress(beginning, 6)) * (size / len(beginning) if beginning else 1.0)
+    return round(total)
+
+
+def _counted(tell: Tell, total: int) -> Callable[[str], None]:
+    done = iter(range(total))
+
+    def step(doing: str) -> None:
+        tell(doing, next(done), total)
+
+    return step
