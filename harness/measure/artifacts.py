@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness import interpreter, paths, process, tools, tree
-from harness.methods.contract import Artifact, BuildOptions, Bytecode, Method
+from harness.methods.contract import Artifact, BuildOptions, Bytecode, Method, Sizes
 from harness.spec.weights import LockedModel
 
 _SOURCES = ("methods", "runtime", "resources", "platforms")
@@ -40,6 +40,22 @@ def clean_build(
         if artifact.image is not None:
             method.remove(artifact)
     return None, wall_s
+
+
+def sizes(method: Method, locked: LockedModel, artifact: Artifact, *, bytecode: Bytecode = "unchecked-hash") -> Sizes:
+    """The artifact's sizes, taken once and kept beside it: packing it again would give the same."""
+    record = _folder(method, locked, bytecode) / "sizes.json"
+    try:
+        table = json.loads(record.read_text())
+        if table.pop("digest") == artifact.digest:
+            return Sizes(**table)
+    except (OSError, ValueError, TypeError, KeyError):
+        pass
+    found = method.sizes(artifact)
+    if found.packed_bytes is not None:
+        with process.disk_full_named(record):
+            record.write_text(json.dumps({**dataclasses.asdict(found), "digest": artifact.digest}))
+    return found
 
 
 def cached(method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash") -> Artifact | None:

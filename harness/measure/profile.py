@@ -49,8 +49,11 @@ Tell = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class LocalStart:
-    """One start of the environment as it lies: seconds and bytes; ``start_s`` is from the runner's first line to the
-    first correct answer, so it holds imports, load and prediction, and nothing of a way of packaging."""
+    """One start of the environment as it lies, in seconds and bytes.
+
+    ``start_s`` is from the runner's first line to the first correct answer: imports, load and prediction, and nothing
+    of a way of packaging. ``interpreter_s`` comes before it.
+    """
 
     __pydantic_config__ = reading.STRICT
 

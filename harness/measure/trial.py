@@ -158,21 +158,21 @@ class Trial:
                 target = folder / method_id
                 target.mkdir(mode=0o755)
                 installed = method.install(artifact, target)
-                if installed.install_absent:
+                if installed.install_absent and not self._has(cell, "install_s"):
                     self._record(cell, {}, closing="install_s", flags=("absent",), note=installed.install_absent)
                 elif not self._has(cell, "install_s"):
                     self._record(cell, {"install_s": time.monotonic() - begin})
                 facts = start.right_answers(method, installed, limits_of(model), model)
                 self._note_artifact(cell, artifact.digest, {**artifact.facts, **facts})
                 if not self._has(cell, "files"):
-                    self._measure_sizes(cell, artifact, installed)
+                    self._measure_sizes(cell, locked, artifact, installed)
                 if not self._has(cell, "parity"):
                     self._record(cell, {"parity": 1.0})
                 yield method_id, installed
 
-    def _measure_sizes(self, cell: Cell, artifact: Artifact, installed: Installed) -> None:
+    def _measure_sizes(self, cell: Cell, locked: LockedModel, artifact: Artifact, installed: Installed) -> None:
         """Sizes once it has been started: what it extracted for itself then lies on the disk as well."""
-        sizes = self._methods[cell.method].sizes(artifact)
+        sizes = artifacts.sizes(self._methods[cell.method], locked, artifact)
         extracted = [tree.size(folder) for folder in installed.extraction_caches]
         known = {
             "unpacked_bytes": float(sizes.unpacked_bytes + sum(size for size, _ in extracted)),

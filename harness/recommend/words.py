@@ -29,17 +29,26 @@ def measure(metric: str, state: str = "") -> str:
 
 
 def quantity(value: float, unit: Unit, digits: int = 3) -> str:
-    """``value`` with at most ``digits`` significant digits, in the unit that a reader would use."""
+    """``value`` to at most ``digits`` significant digits, in the units of the reports: MB; s or ms; counts in full."""
     if unit == "bool":
         return {0.0: "no", 1.0: "yes"}.get(value, f"{value:.{digits}g}")
     if unit == "bytes":
-        for size, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-            if abs(value) >= size:
-                return f"{_plain(value / size, digits)} {name}"
-        return f"{_plain(value, digits)} bytes"
-    if unit == "s" and 0 < abs(value) < 0.1:
-        return f"{_plain(value * 1000, digits)} ms"
-    return f"{_plain(value, digits)} s" if unit == "s" else _plain(value, digits)
+        return f"{_plain(value / MB, digits)} MB"
+    if unit == "s":
+        # What would be rounded to 1,000 ms is 1 s.
+        milli = 0 < abs(float(f"{value:.{digits}g}")) < 1
+        return f"{_plain(value * 1000, digits)} ms" if milli else f"{_plain(value, digits)} s"
+    return f"{value:,.0f}" if float(value).is_integer() else _plain(value, digits)
+
+
+def share(value: float) -> str:
+    """A probability or share as whole percent; never ``0 %`` or ``100 %`` for what is merely close to it."""
+    shown = f"{value:.0%}"
+    if shown == "0%" and value > 0:
+        return "< 1 %"
+    if shown == "100%" and value < 1:
+        return "> 99 %"
+    return shown.replace("%", " %")
 
 
 def apart(one: float, other: float, unit: Unit) -> tuple[str, str]:
@@ -57,5 +66,5 @@ def listing(items: Iterable[str], last: str = "and") -> str:
 
 
 def _plain(value: float, digits: int) -> str:
-    """Significant digits without an exponent, which ``g`` alone would write from 1e6 on: 1234567 is ``1230000``."""
-    return format(Decimal(f"{value:.{digits}g}"), "f")
+    """Significant digits without an exponent, which ``g`` alone would write from 1e6 on: 1234567 is ``1,230,000``."""
+    return format(Decimal(f"{value:.{digits}g}"), ",f")

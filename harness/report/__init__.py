@@ -1,6 +1,7 @@
 """A run's evidence and its recommendations as a document in which every number can be checked.
 
-:func:`harness.report.contents.contents` says what a report holds, :func:`write` makes a file of it,
+:func:`harness.report.contents.contents` says what a report holds, :func:`harness.report.appendix.of` makes a
+decision record of that, :func:`write` makes a file of either,
 :func:`harness.report.verify.verify` computes all of it again from the samples.
 """
 
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Literal
 from harness.errors import BadInput, DiskFull
 
 if TYPE_CHECKING:
+    from harness.report.appendix import Appendix
     from harness.report.contents import ReportContents
 
 Format = Literal["html", "md"]
 
 
-def write(contents: ReportContents, format: Format, out: Path) -> None:  # noqa: A002  (the command line's word)
+def write(contents: ReportContents | Appendix, format: Format, out: Path) -> None:  # noqa: A002  (the command line's word)
     """Write ``contents`` to ``out``, whole or not at all.
 
     MissingComponent where ``html`` needs packages of the ``report`` extra, BadInput where ``out`` can't be
@@ -43,15 +45,17 @@ def write(contents: ReportContents, format: Format, out: Path) -> None:  # noqa:
         raise _as_ours(error, out) from error
 
 
-def _render(contents: ReportContents, format: Format) -> str:  # noqa: A002
+def _render(contents: ReportContents | Appendix, format: Format) -> str:  # noqa: A002
+    from harness.report.appendix import Appendix
+
     if format == "html":
         from harness.report import html
 
-        return html.render(contents)
+        return html.render_appendix(contents) if isinstance(contents, Appendix) else html.render(contents)
     if format == "md":
-        from harness.report import markdown
+        from harness.report import appendix_markdown, markdown
 
-        return markdown.render(contents)
+        return appendix_markdown.render(contents) if isinstance(contents, Appendix) else markdown.render(contents)
     raise BadInput(f"no report is written as '{format}'", key="--format", value=format, remedy="html or md")
 
 

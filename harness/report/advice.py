@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.metrics import METRICS
+from harness.recommend import words
 from harness.report import numbers
 from harness.report.facts import Fact, Prose, identity, text
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from harness.recommend.explain import Flip
     from harness.recommend.value import Contribution
     from harness.spec.scenario import Objective, Scenario
+
+
+#: Letters of a reason that are shown; only what a tool printed is longer.
+_LONG = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +65,13 @@ class Ranked:
 
 @dataclass(frozen=True, kw_only=True)
 class Excluded:
-    """One reason that rules a method out."""
+    """One reason that rules a method out; ``metric`` and ``state`` where it is a number that does."""
 
     method: str
+    family: str
     rule: str
+    metric: str
+    state: str
     fidelity: str
     certain: bool
     reason: Fact
@@ -112,6 +120,8 @@ class Advice:
 def of(recommendation: Recommendation, scenario: Scenario | None = None, features: Features | None = None) -> Advice:
     """``recommendation`` as a report shows it."""
     where = _Where(recommendation)
+    ranked = tuple(_ranked(where, option, option.method in recommendation.tie) for option in recommendation.ranked)
+    families = {choice.method: choice.family for choice in recommendation.article.ranked}
     return Advice(
         run=recommendation.run_id,
         model=recommendation.model,
@@ -121,13 +131,16 @@ def of(recommendation: Recommendation, scenario: Scenario | None = None, feature
         requirements=_plain(scenario),
         features=_plain(features),
         winner=recommendation.winner,
-        answer=(f"{recommendation.model}: ", where.text("summary", recommendation.summary)),
+        answer=_answer(where, recommendation, ranked),
         criteria=_criteria(where, recommendation, scenario),
-        ranked=tuple(_ranked(where, option, option.method in recommendation.tie) for option in recommendation.ranked),
+        ranked=ranked,
         excluded=tuple(
             Excluded(
                 method=item.method,
+                family=families.get(item.method, ""),
                 rule=item.rule,
+                metric=item.metric or "",
+                state=item.state,
                 fidelity=item.fidelity or "",
                 certain=item.certain,
                 reason=where.text("excluded", item.reason, item.method, item.rule, item.subject),
@@ -154,9 +167,9 @@ class _Where:
         self._run, self._model = recommendation.run_id, recommendation.model
         self._path = (self._run, self._model, "for", recommendation.scenario)
 
-    def text(self, kind: str, words: str, *more: str) -> Fact:
-        """Words that the recommendation says."""
-        return text(numbers.line(words), *self._path, kind, *more)
+    def text(self, kind: str, said: str, *more: str) -> Fact:
+        """Words that the recommendation says; where a tool's log is among them, only their beginning is shown."""
+        return text(numbers.line(said), *self._path, kind, *more, shown=numbers.brief(said, _LONG))
 
     def number(  # noqa: PLR0917 -- they are an id's parts, in its order
         self, value: float, shown: str, method: str, kind: str, metric: str = "", state: str = ""
@@ -173,6 +186,34 @@ class _Where:
             value=value,
             shown=shown,
         )
+
+
+def _answer(where: _Where, recommendation: Recommendation, ranked: tuple[Ranked, ...]) -> Prose:
+    """The decision in one or two sentences, each of its numbers a fact."""
+    about, scenario, tie = f"{recommendation.model}: ", recommendation.scenario, recommendation.tie
+    if not ranked:
+        out = len({item.method for item in recommendation.excluded})
+        count = where.number(out, str(out), "", "excluded")
+        return (f"{about}no method can be recommended for {scenario}; excluded: ", count, ".")
+    first = ranked[0]
+    if tie:
+        sure = where.number(recommendation.sure, numbers.share(recommendation.sure), "", "sure")
+        return (
+            (
+                f"{about}a tie for {scenario}: {words.listing(tie)} cannot be told apart. {first.method} has the "
+                "highest value, "
+            ),
+            first.value,
+            ", but is best in only ",
+            first.p_best,
+            " of the draws (",
+            sure,
+            " are asked for).",
+        )
+    if len(ranked) == 1:
+        return (f"{about}{first.method} for {scenario}: the only method that is not excluded, value ", first.value, ".")
+    parts: Prose = (f"{about}{first.method} for {scenario}: value ", first.value, ", best in ", first.p_best)
+    return (*parts, f" of the draws; next is {ranked[1].method} with ", ranked[1].value, ".")
 
 
 def _criteria(where: _Where, recommendation: Recommendation, scenario: Scenario | None) -> tuple[Criterion, ...]:
@@ -192,8 +233,8 @@ def _criteria(where: _Where, recommendation: Recommendation, scenario: Scenario 
 
 def _scale(where: _Where, objective: Objective) -> Fact:
     unit = METRICS[objective.metric].unit
-    ends = f"1 at {numbers.shown(objective.best, unit)}, 0 at {numbers.shown(objective.worst, unit)}, {objective.scale}"
-    limit = f"; limit {numbers.shown(objective.limit, unit)}" if objective.limit is not None else ""
+    ends = f"1 at {numbers.given(objective.best, unit)}, 0 at {numbers.given(objective.worst, unit)}, {objective.scale}"
+    limit = f"; limit {numbers.given(objective.limit, unit)}" if objective.limit is not None else ""
     return where.text("scale", ends + limit, objective.metric, objective.state)
 
 
@@ -221,7 +262,11 @@ def _part(where: _Where, method: str, item: Contribution) -> Part:
         points=where.number(item.points, numbers.score(item.points), method, "points", *key),
         worth=where.number(item.worth, numbers.score(item.worth), method, "worth", *key),
         fidelity=item.fidelity or "",
-        missing=where.text("missing", item.missing, method, *key, "here") if item.missing else None,
+        missing=dataclasses.replace(
+            where.text("missing", item.missing, method, *key, "here"), shown="not there, counted as worth 0"
+        )
+        if item.missing
+        else None,
     )
 
 
@@ -251,7 +296,8 @@ def _article(where: _Where, said: ArticleAdvice) -> Article:
         pick=where.text("article", said.pick, "pick") if said.pick else None,
         order=tuple(choice.method for choice in said.ranked),
         corrections=tuple(
-            where.text("article", words, "correction", str(place)) for place, words in enumerate(said.corrections)
+            where.text("article", correction, "correction", str(place))
+            for place, correction in enumerate(said.corrections)
         ),
     )
 

@@ -11,6 +11,7 @@ take the page's own colours (``currentColor``, CSS variables), so one picture se
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import re
 from collections.abc import Sequence
@@ -37,9 +38,12 @@ SKY, BLUE, ORANGE, GREEN, PURPLE, VERMILION = "#56B4E9", "#0072B2", "#E69F00", "
 PHASE_COLOURS = dict(zip(PHASES, (PURPLE, SKY, ORANGE, GREEN, VERMILION), strict=True))
 
 _TEXT, _GRID, _PAGE = "currentColor", "var(--line)", "var(--page)"
-_WIDTH = 330
+_WIDTH = 380
+_NARROW = 346  # of a whole chart on a phone of 390 pixels, so that its letters keep their size
 _STEP = 34
+_TICKS, _FEW_TICKS = 5, 3
 _FONT = 12
+_VALUE = 64  # room for a value with its unit, in pixels
 _HEIGHT = 240  # of the scatter plot, in pixels
 _NAME = 20  # letters of a method's name that are shown
 _SPREAD = 20  # largest to smallest size, beyond which the scatter plot's sizes stand on a log scale
@@ -63,6 +67,19 @@ def of(model: ModelPart) -> tuple[Chart, ...]:
     """The charts of a model: only those that have something to show."""
     made = (*(_starts(model, state) for state in START_STATES), _sizes(model), _size_against_start(model))
     return tuple(chart for chart in made if chart is not None)
+
+
+def narrow(chart: Chart) -> Chart:
+    """The same chart for a phone: the same letters and marks on a narrower plot with fewer ticks."""
+    room = chart.spec["padding"]
+    width = max(_NARROW - room["left"] - room["right"], _WIDTH / 3)
+    return dataclasses.replace(chart, spec={**_sparser(chart.spec), "width": width})
+
+
+def _sparser(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {key: _FEW_TICKS if key == "tickCount" else _sparser(value) for key, value in part.items()}
+    return [_sparser(each) for each in part] if isinstance(part, list) else part
 
 
 def render(chart: Chart, prefix: str) -> str:
@@ -135,7 +152,7 @@ def _starts(model: ModelPart, state: str) -> Chart | None:
     if not rows:
         return None
     every = [_exact(cell.high) for each in START_STATES for _, cell in _cells(model, "start", "cold_start_s", each)]
-    x = _axis("seconds", "s", [0, 1.05 * max([*every, *(row["seconds"] for row in rows if "seconds" in row)])])
+    x = _axis("seconds", "seconds", [0, 1.05 * max([*every, *(row["seconds"] for row in rows if "seconds" in row)])])
     y = _methods(model, rows)
     legend = {
         phase: colour for phase, colour in PHASE_COLOURS.items() if any(row.get("phase") == phase for row in rows)
@@ -221,7 +238,7 @@ def _size_against_start(model: ModelPart) -> Chart | None:
         note="Lower left is better; the line is the 95 % interval of the cold start.",
         table="size",
         legend=legend,
-        spec=_spec(rows, height=_HEIGHT, layer=layer),
+        spec=_spec(rows, names_right=True, height=_HEIGHT, layer=layer),
     )
 
 
@@ -273,7 +290,7 @@ def _methods(model: ModelPart, rows: Sequence[dict[str, Any]], *, grouped: bool 
     """The methods that have a row, in the order of the plan."""
     order = [name for name in model.methods if any(row["method"] == name for row in rows)]
     short = f"length(datum.label) > {_NAME} ? slice(datum.label, 0, {_NAME - 1}) + '…' : datum.label"
-    axis = {"title": None, "ticks": False, "labelLimit": 0, "labelExpr": short}
+    axis = {"title": None, "ticks": False, "labelPadding": 6, "labelLimit": 0, "labelExpr": short}
     scale: Spec = {"paddingInner": 0.25, "paddingOuter": 0.15} if grouped else {}
     return {"field": "method", "type": "nominal", "sort": order, "axis": axis, "scale": scale}
 
@@ -284,7 +301,7 @@ def _axis(
     scale: Spec = {"domain": list(domain), "nice": False} if domain else {"zero": True}
     if log:
         scale["type"] = "log"
-    ticks: Spec = {"tickCount": 5, "labelOverlap": False, "labelFlush": False, "grid": not log}
+    ticks: Spec = {"tickCount": _TICKS, "labelOverlap": False, "labelFlush": False, "grid": not log}
     if title_x is not None:
         ticks["titleX"] = title_x  # else it stands where the widest label ends
     return {"field": field, "type": "quantitative", "scale": scale, "axis": {"title": title, **ticks}}
@@ -295,24 +312,25 @@ def _colours(field: str, colours: dict[str, str]) -> Spec:
     return {"field": field, "type": "nominal", "scale": scale, "legend": None}
 
 
-def _room(rows: Sequence[dict[str, Any]]) -> Spec:
-    """The margins: names of methods at the left, values or names at the right, the axis below.
+def _room(rows: Sequence[dict[str, Any]], *, names_right: bool) -> Spec:
+    """The margins: names of methods and values, or values and names, at the left and right, the axis below.
 
     They are counted in letters, not measured: the renderer has its own font, the page shows the reader's,
     and a chart must come out the same, to the last digit, on the machine of whoever checks it.
     """
-    name = min(_NAME, max(len(row["method"]) for row in rows)) * _FONT * 0.64 + 8
-    return {"left": name, "top": 8, "right": max(64, name), "bottom": 38}
+    name = min(_NAME, max(len(row["method"]) for row in rows)) * _FONT * 0.64 + 12
+    left, right = (_VALUE, name) if names_right else (name, _VALUE)
+    return {"left": left, "top": 8, "right": right, "bottom": 38}
 
 
-def _spec(rows: Sequence[dict[str, Any]], **more: Any) -> Spec:
+def _spec(rows: Sequence[dict[str, Any]], *, names_right: bool = False, **more: Any) -> Spec:
     words = {"labelColor": _TEXT, "titleColor": _TEXT, "labelFontSize": _FONT, "titleFontSize": _FONT}
     lines = {"gridColor": _GRID, "domainColor": _GRID, "tickColor": _GRID}
     return {
         "$schema": SCHEMA,
         "background": "transparent",
         "autosize": {"type": "none"},
-        "padding": _room(rows),
+        "padding": _room(rows, names_right=names_right),
         "width": _WIDTH,
         "data": {"values": list(rows)},
         "config": {

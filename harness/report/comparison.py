@@ -162,8 +162,9 @@ def _column(metric: str, state: str) -> Column:
 
 
 def _failure(evidence: Evidence, method: str) -> Fact | None:
-    why = numbers.line(evidence.failure(method))
-    return text(why, evidence.run_id, evidence.model, method, "failure") if why else None
+    why = evidence.failure(method)
+    where = (evidence.run_id, evidence.model, method, "failure")
+    return text(numbers.line(why), *where, shown=numbers.brief(why)) if why else None
 
 
 def _best(evidence: Evidence, metric: str, state: str) -> Value | None:
@@ -207,7 +208,8 @@ def _absent(evidence: Evidence, method: str, limits: str, column: Column, value:
     failure = evidence.failure(method)
     why = (value.why_absent if value else "") or failure or "was not measured"
     where = (evidence.run_id, evidence.model, method, limits if limits != "default" else "")
-    said = text(numbers.line(why), *where, column.metric, column.state, "absent") if why != failure else None
+    key = (*where, column.metric, column.state, "absent")
+    said = text(numbers.line(why), *key, shown=numbers.brief(why)) if why != failure else None
     return Cell(fidelity=value.fidelity if value else "", absent=said)
 
 

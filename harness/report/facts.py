@@ -57,9 +57,9 @@ def identity(*parts: str) -> str:
     return ":".join(quote(part, safe="-_.@") for part in parts if part)
 
 
-def text(value: str, *where: str) -> Fact:
-    """A fact that is words: a reason, a digest, a tool's version."""
-    return Fact(id=identity(*where), statistic="text", value=value, shown=value)
+def text(value: str, *where: str, shown: str = "") -> Fact:
+    """A fact that is words: a reason, a digest, a tool's version; ``shown`` where not all of it is shown."""
+    return Fact(id=identity(*where), statistic="text", value=value, shown=shown or value)
 
 
 def walk(record: object) -> Iterator[Fact]:

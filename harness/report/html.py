@@ -12,12 +12,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from harness.errors import MissingComponent
-from harness.report import charts, facts
+from harness.report import charts, facts, overview
 from harness.report.facts import Fact
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from harness.report.appendix import Appendix
     from harness.report.comparison import Cell
     from harness.report.contents import ReportContents
 
@@ -36,12 +37,31 @@ def render(contents: ReportContents, draw: Draw = charts.render) -> str:
     template = _environment().get_template("report.html.j2")
     from markupsafe import Markup  # comes with Jinja2
 
+    def drawn(chart: charts.Chart, prefix: str) -> Markup:
+        return Markup(draw(chart, prefix))  # noqa: S704  (an SVG of ours: Vega escapes texts, a test holds it to that)
+
+    # Each chart twice: a picture that is scaled down to a phone's width has letters that nobody can read.
     pictures = [
-        [(chart, Markup(draw(chart, f"c{place}-{chart.name}"))) for chart in charts.of(model)]  # noqa: S704  (an SVG of ours: Vega escapes texts, a test holds it to that)
+        [
+            (chart, drawn(chart, f"c{place}-{chart.name}"), drawn(charts.narrow(chart), f"n{place}-{chart.name}"))
+            for chart in charts.of(model)
+        ]
         for place, model in enumerate(contents.models, start=1)
     ]
     data = Markup(facts.embedded(facts.as_dict(contents)))  # noqa: S704  (no '<', '>' or '&' is left in it)
-    page: str = template.render(c=contents, pictures=pictures, data=data, marks=MARKS)
+    page: str = template.render(
+        made=contents, c=contents, pictures=pictures, data=data, marks=MARKS, overview=overview.of(contents.advice)
+    )
+    return page
+
+
+def render_appendix(appendix: Appendix) -> str:
+    """A decision record as a page. MissingComponent where Jinja2 is not installed."""
+    template = _environment().get_template("appendix.html.j2")
+    from markupsafe import Markup
+
+    data = Markup(facts.embedded(appendix.data()))  # noqa: S704  (as above)
+    page: str = template.render(made=appendix, data=data)
     return page
 
 
@@ -59,7 +79,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(is_fact=lambda part: isinstance(part, Fact), wide=_wide, apart=_apart, slug=_slug)
+    made.filters.update(is_fact=lambda part: isinstance(part, Fact), wide=_wide, apart=_apart, kind=_kind)
     return made
 
 
@@ -73,5 +93,6 @@ def _apart(cell: Cell) -> bool:
     return cell.ratio_low is not None and cell.ratio_high is not None and cell.ratio_low.value != cell.ratio_high.value
 
 
-def _slug(text: str) -> str:
-    return facts.identity(text).replace("%", "-").replace(".", "-").replace("@", "-")
+def _kind(part: object) -> str:
+    """What a part of a document is: ``str``, ``Fact``, ``Ref``, ``Heading``, ..."""
+    return type(part).__name__

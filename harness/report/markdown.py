@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from harness.report import facts
+from harness.report import facts, overview
 from harness.report.advice import Advice
 from harness.report.comparison import Cell, Row
 from harness.report.contents import ModelPart, ReportContents
 from harness.report.facts import Fact, Prose
 from harness.report.numbers import DASH
+from harness.report.overview import Line, Verdict
 from harness.report.provenance import Gap, RunPart
 
 #: The comment that carries the data begins and ends so.
@@ -49,7 +50,10 @@ class _Page:
     def document(self, contents: ReportContents) -> Iterator[str]:
         yield f"# {escape(contents.title)}"
         yield ""
-        if len(contents.answer) == 1:
+        glance = overview.of(contents.advice)
+        if glance:
+            yield from grid(("model", *map(escape, glance.scenarios)), map(self._line, glance.lines))
+        elif len(contents.answer) == 1:
             yield self._prose(contents.answer[0])
         elif contents.answer:
             yield from (f"- {self._prose(prose)}" for prose in contents.answer)
@@ -58,15 +62,15 @@ class _Page:
         yield ""
         yield f"Made {escape(contents.made_at)} by harness {escape(contents.harness_version)}."
         for advice in contents.advice:
-            yield from self._advice(advice)
+            yield from self._advice(advice, alone=len(contents.advice) == 1)
         for model in contents.models:
-            yield from self._model(model)
+            yield from self._model(model, summed_up=not contents.advice)
         yield from ("", "## Provenance")
         for run in contents.runs:
             yield from self._run(run)
         yield from _CHECK
         yield from ("", "## Glossary", "")
-        yield from _table(
+        yield from grid(
             ("metric", "unit", "direction", "meaning"),
             ([escape(each) for each in (t.title, t.unit, t.direction, t.meaning)] for t in contents.glossary),
         )
@@ -74,9 +78,21 @@ class _Page:
     def _prose(self, prose: Prose) -> str:
         return "".join(self._show(part) if isinstance(part, Fact) else escape_within(part) for part in prose)
 
-    def _advice(self, advice: Advice) -> Iterator[str]:
-        yield from ("", f"## Recommendation for {escape(advice.model)}: {escape(advice.title)}", "")
-        yield self._prose(advice.answer)
+    def _line(self, line: Line) -> list[str]:
+        return [escape(line.model), *map(self._verdict, line.verdicts)]
+
+    def _verdict(self, verdict: Verdict | None) -> str:
+        if verdict is None:
+            return DASH
+        if verdict.first is None:
+            return "none is left"
+        names = " = ".join(map(escape, verdict.methods)) + (" (tie)" if len(verdict.methods) > 1 else "")
+        return f"**{names}**, value {self._show(verdict.first.value)}, best in {self._show(verdict.first.p_best)}"
+
+    def _advice(self, advice: Advice, *, alone: bool) -> Iterator[str]:
+        yield from ("", f"## Recommendation for {escape(advice.model)}: {escape(advice.title)}")
+        if not alone:
+            yield from ("", self._prose(advice.answer))
         if advice.description:
             yield from ("", f"The scenario {code(advice.scenario)}: {escape(advice.description)}")
         if advice.ranked:
@@ -85,7 +101,7 @@ class _Page:
                 f"{escape(each.title)}{_state(each.state)}, weight {self._show(each.weight)}"
                 for each in advice.criteria
             ]
-            yield from _table(("rank", "method", "value", "best in", *heads), self._ranking(advice))
+            yield from grid(("rank", "method", "value", "best in", *heads), self._ranking(advice))
             yield from (
                 "",
                 f"Under a criterion: points, the worth in brackets, fidelity. {self._prose(advice.confidence)}",
@@ -129,22 +145,27 @@ class _Page:
                 ),
             ]
 
-    def _model(self, model: ModelPart) -> Iterator[str]:
+    def _model(self, model: ModelPart, *, summed_up: bool) -> Iterator[str]:
         yield from ("", f"## {escape(model.model)}: methods side by side", "")
-        yield f"{self._prose(model.summary)} Run {code(model.run)}."
+        summary = "" if summed_up else f"{self._prose(model.summary)} "
+        yield f"{summary}Run {code(model.run)}."
         for table in model.tables:
             yield from ("", f"### {escape(table.caption)}", "")
             heads = [escape(c.title) + ("" if table.of_one_state else _state(c.state)) for c in table.columns]
-            yield from _table(
+            yield from grid(
                 ("method", *heads),
                 map(self._row, table.rows),
             )
         if model.gaps:
             yield from ("", "### What failed, is absent or was dropped", "")
-            yield from _table(("method", "value", "why", "failed", "dropped"), map(self._gap, model.gaps))
+            yield from grid(("method", "value", "why", "failed", "dropped"), map(self._gap, model.gaps))
+            logs = [
+                f"{escape(gap.method)}, {escape(gap.title)}: {self._show(gap.whole)}" for gap in model.gaps if gap.whole
+            ]
+            yield from _list("#### What the tools said", logs)
         if model.conditions:
             yield from ("", "### How calm the machine was", "")
-            yield from _table(("", "median", "late to early rounds", "slowest to fastest"), self._conditions(model))
+            yield from grid(("", "median", "late to early rounds", "slowest to fastest"), self._conditions(model))
 
     def _row(self, row: Row) -> list[str]:
         if row.blank and row.failure:
@@ -194,7 +215,7 @@ class _Page:
         rows = (
             [group.title, escape(item.label), self._show(item.fact)] for group in run.groups for item in group.items
         )
-        yield from _table(("", "what", "value"), rows)
+        yield from grid(("", "what", "value"), rows)
 
 
 _CHECK = (
@@ -232,7 +253,8 @@ def _list(heading: str, lines: Sequence[str]) -> Iterator[str]:
         yield from (f"- {line}" for line in lines)
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A table in GitHub's form; heads and cells are Markdown already."""
     yield f"| {' | '.join(heads)} |"
     yield "|" + " --- |" * len(heads)
     for row in rows:

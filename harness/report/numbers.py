@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from harness.metrics import Unit
+from harness.recommend import words
 
 DIGITS = 3
 
@@ -25,6 +26,12 @@ _MOST_PLACES = 9
 
 #: Between the ends of an interval: an en dash, without spaces.
 DASH = "\N{EN DASH}"
+
+#: A probability or share as whole percent, as the recommendation's own sentences say it.
+share = words.share
+
+#: A number that a scenario gives: without the trailing zeros that say how exactly a value was measured.
+given = words.quantity
 
 #: After a ratio.
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -63,7 +70,7 @@ def scale(reference: float, unit: Unit) -> Scale:
 def shown(value: float, unit: Unit) -> str:
     """``value`` alone, with its unit: ``52.1 MB``, ``612 ms``, ``1,204``, ``yes``."""
     if unit == "bool":
-        return "yes" if value == 1 else "no" if value == 0 else f"{value:.0%} of the time"
+        return "yes" if value == 1 else "no" if value == 0 else f"{share(value)} of the time"
     return scale(value, unit).full(value)
 
 
@@ -73,16 +80,6 @@ def ratio(value: float, *, exact: bool = False) -> str:
     while exact and value != 1 and places < _MOST_PLACES and round(value, places) == 1:
         places += 1
     return f"{value:,.{places}f}{TIMES}"
-
-
-def share(value: float) -> str:
-    """A probability or share as whole percent; never ``0 %`` or ``100 %`` for what is merely close to it."""
-    shown = f"{value:.0%}"
-    if shown == "0%" and value > 0:
-        return "< 1 %"
-    if shown == "100%" and value < 1:
-        return "> 99 %"
-    return shown.replace("%", " %")
 
 
 def score(value: float) -> str:
@@ -111,6 +108,15 @@ def keyed(key: str, value: object) -> str:
         if key.endswith("_s"):
             return shown(value, "s")
     return plain(value)
+
+
+def brief(text: str, limit: int = 200) -> str:
+    """The first line of ``text`` (a tool's log may follow it), cut at a word where even that is long."""
+    first, *more = [found for found in map(line, text.splitlines()) if found] or [""]
+    if len(first) > limit:
+        cut = first[:limit].rsplit(" ", 1)[0]
+        return f"{cut} …"
+    return f"{first} …" if more else first
 
 
 def line(text: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from harness.bootstrap import Interval
-from harness.metrics import METRICS
+from harness.metrics import METRICS, PHASES
 from harness.report import comparison, numbers
 from harness.report.facts import Fact, Statistic, identity, text
 from harness.store.query import Evidence, Value
@@ -20,13 +21,18 @@ _ROUNDS_FOR_DRIFT = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """Something that is not there, or not all of it: why, and how many samples broke or were dropped."""
+    """Something that is not there, or not all of it: why, and how many samples broke or were dropped.
+
+    ``title`` names all values of the method of which the same is to be said, ``metric`` the first of them.
+    ``whole`` is the whole reason where ``why`` shows only its beginning.
+    """
 
     method: str
     metric: str
     title: str
     state: str
     why: Fact | None
+    whole: Fact | None
     failed: Fact | None
     dropped: Fact | None
 
@@ -76,31 +82,56 @@ def gaps(evidence: Evidence) -> tuple[Gap, ...]:
 
     Values that are absent for the reason for which their whole method is absent are not repeated.
     """
-    whole = {method: numbers.line(evidence.failure(method)) for method in evidence.methods}
+    failures = {method: evidence.failure(method) for method in evidence.methods}
     found = [
         Gap(
             method=method,
             metric="",
             title="every value",
             state="",
-            why=text(why, evidence.run_id, evidence.model, method, "failure"),
+            **_reason(why, evidence.run_id, evidence.model, method, "failure"),
             failed=_count(evidence.run_id, parity, "failed", parity.failed) if parity else None,
             dropped=_count(evidence.run_id, parity, "dropped", parity.dropped) if parity else None,
         )
-        for method, why in whole.items()
+        for method, why in failures.items()
         for parity in [evidence.value(method, "parity")]
         if why
     ]
-    return tuple(found) + tuple(
+    single = [
         gap
         for value in comparison.ordered(evidence)
         if (value.interval is None or value.failed or value.dropped)
-        and (gap := _gap(evidence.run_id, value, whole.get(value.method, ""))) is not None
-    )
+        and (gap := _gap(evidence.run_id, value, failures.get(value.method, ""))) is not None
+    ]
+    return (*found, *_merged(single))
+
+
+def _merged(gaps: Sequence[Gap]) -> Iterator[Gap]:
+    """One gap for all values of a method of which the same is to be said: a dropped start drops nine of them."""
+    groups: dict[tuple[object, ...], list[Gap]] = {}
+    for gap in gaps:
+        said = [fact.value if fact else None for fact in (gap.why, gap.failed, gap.dropped)]
+        groups.setdefault((gap.method, gap.state, *said), []).append(gap)
+    for group in groups.values():
+        yield dataclasses.replace(group[0], title=_titles([gap.metric for gap in group]))
+
+
+def _titles(metrics: Sequence[str]) -> str:
+    phases = [f"phase_{name}_s" for name in PHASES]
+    whole = set(phases) <= set(metrics)
+    kept = [metric for metric in metrics if not whole or metric not in phases[1:]]
+    return ", ".join("its phases" if whole and metric == phases[0] else METRICS[metric].title for metric in kept)
+
+
+def _reason(why: str, *where: str) -> dict[str, Fact | None]:
+    """``why`` and ``whole`` of a gap."""
+    fact = text(numbers.line(why), *where, shown=numbers.brief(why)) if why else None
+    cut = fact is not None and fact.shown != fact.value
+    return {"why": fact, "whole": dataclasses.replace(fact, shown=str(fact.value)) if fact and cut else None}
 
 
 def _gap(run: str, value: Value, known: str) -> Gap | None:
-    why = numbers.line(value.why_absent) if value.interval is None else ""
+    why = value.why_absent if value.interval is None else ""
     if value.interval is None and known and why in ("", known) and not value.dropped:
         return None
     where = (run, value.model, value.method, value.limits if value.limits != "default" else "", value.metric)
@@ -109,7 +140,7 @@ def _gap(run: str, value: Value, known: str) -> Gap | None:
         metric=value.metric,
         title=METRICS[value.metric].title,
         state=value.state,
-        why=text(why, *where, value.state, "absent") if why else None,
+        **_reason(why, *where, value.state, "absent"),
         failed=_count(run, value, "failed", value.failed),
         dropped=_count(run, value, "dropped", value.dropped),
     )

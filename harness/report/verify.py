@@ -1,6 +1,6 @@
-"""Checking a report against the samples it was made from.
+"""Checking a report, or an appendix, against the samples it was made from.
 
-What is in a report is taken from the evidence again and compared, in three ways, each of which names
+What is in it is taken from the evidence again and compared, in three ways, each of which names
 what differs: the embedded data, fact by fact; the text that is shown for each fact; and everything
 else on the page (words, tables, charts), by making the page again.
 """
@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import BadInput, MissingComponent
-from harness.report import facts, html, markdown, pages
+from harness.report import appendix, appendix_markdown, facts, html, markdown, pages
+from harness.report.appendix import Appendix
 from harness.report.contents import SCHEMA_VERSION, ReportContents, contents
 from harness.report.facts import Fact
 from harness.store.query import Evidence
@@ -31,7 +32,7 @@ Advise = Callable[[Evidence, "Scenario", "Features | None"], "Recommendation"]
 #: Marks around a fact's text in a page that is made for comparison; no font and no tool writes them.
 _OPEN, _MID, _CLOSE = "\ue000", "\ue001", "\ue002"
 
-_REMEDY = "give a report that 'harness report' wrote"
+_REMEDY = "give a file that 'harness report' or 'harness appendix' wrote"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,21 +68,20 @@ def verify_report(
 def verify(
     path: Path, evidences_by_run: Mapping[str, Sequence[Evidence]], advise: Advise | None = None
 ) -> Verification:
-    """Compute everything in the HTML or Markdown report at ``path`` again.
+    """Compute everything in the HTML or Markdown report or appendix at ``path`` again.
 
     ``evidences_by_run`` holds, by run id, the evidence on each model. ``advise`` computes a recommendation
     (by default the engine, over all methods). BadInput where the file is no report or a run is not there.
     """
     page = _read(path)
     data = _embedded(page, path)
-    again = _again(data, path, evidences_by_run, advise or _engine)
-    expected = facts.as_dict(again)
+    contents = _again(data, path, evidences_by_run, advise or _engine)
+    again = appendix.of(contents) if data.get("kind") == appendix.KIND else contents
+    expected = again.data() if isinstance(again, Appendix) else facts.as_dict(again)
     found = list(_data_differs(data, expected))
     notes: list[str] = []
-    if pages.is_html(page):
-        found += _html_differs(page, again, notes)
-    else:
-        found += _markdown_differs(page, again)
+    differs = _html_differs if pages.is_html(page) else _markdown_differs
+    found += differs(page, again, notes)
     known = {fact.id for fact in facts.walk(again)}
     return Verification(checked=len(known), mismatches=tuple(dict.fromkeys(found)), notes=tuple(notes))
 
@@ -189,7 +189,7 @@ def _data_differs(found: Any, expected: Any, where: str = "data", owner: str = "
         yield Mismatch(where=where, id=owner, found=_short(found), expected=_short(expected))
 
 
-def _html_differs(page: str, again: ReportContents, notes: list[str]) -> Iterator[Mismatch]:
+def _html_differs(page: str, again: ReportContents | Appendix, notes: list[str]) -> Iterator[Mismatch]:
     shown = _shown(again)
     for spot in pages.facts(page):
         if spot.id not in shown:
@@ -197,14 +197,14 @@ def _html_differs(page: str, again: ReportContents, notes: list[str]) -> Iterato
         elif spot.text not in shown[spot.id]:
             yield Mismatch(where=f"line {spot.line}", id=spot.id, found=spot.text, expected=" or ".join(shown[spot.id]))
     try:
-        made = html.render(again)
+        made = html.render_appendix(again) if isinstance(again, Appendix) else html.render(again)
     except MissingComponent as error:
         notes.append(f"words and charts were not compared: {error.problem}; {error.remedy}")
         return
     yield from _rest_differs(pages.tokens(page), pages.tokens(made))
 
 
-def _shown(again: ReportContents) -> dict[str, list[str]]:
+def _shown(again: ReportContents | Appendix) -> dict[str, list[str]]:
     """What may be shown for each fact: nearly always one text."""
     shown: dict[str, list[str]] = {}
     for fact in facts.walk(again):
@@ -228,13 +228,21 @@ def _rest_differs(found: Sequence[pages.Token], expected: Sequence[pages.Token])
         yield Mismatch(where=f"line {line}", id="", found=f"{len(found)} parts", expected=f"{len(expected)} parts")
 
 
-def _markdown_differs(page: str, again: ReportContents) -> Iterator[Mismatch]:
+def _markdown_differs(page: str, again: ReportContents | Appendix, notes: list[str]) -> Iterator[Mismatch]:
     def marked(fact: Fact) -> str:
         return f"{_OPEN}{fact.id}{_MID}{markdown.escape(fact.shown)}{_CLOSE}"
 
-    made = markdown.render(again, marked).splitlines()
-    lines = page.splitlines()
-    for number, (line, model) in enumerate(zip(lines, made, strict=False), start=1):
+    lines, start = page.splitlines(), 0
+    if isinstance(again, Appendix):
+        written = appendix_markdown.render(again, marked)
+        start, skipped = appendix_markdown.front_matter(page), appendix_markdown.front_matter(written)
+        made = written.splitlines()[skipped:]
+        if lines[:start] != written.splitlines()[:skipped]:
+            notes.append("the front matter is no longer as it was made: it is for people to fill in, and not compared")
+        lines = lines[start:]
+    else:
+        made = markdown.render(again, marked).splitlines()
+    for number, (line, model) in enumerate(zip(lines, made, strict=False), start=start + 1):
         if not line.startswith(markdown.OPENING):
             yield from _line_differs(line, model, f"line {number}")
     if len(lines) != len(made):

@@ -5,7 +5,8 @@ Results of different hosts are never pooled: every question is about one run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,11 +143,15 @@ def latest_run(results: Path, model: str) -> str | None:
     """The newest run below ``results`` that has a start of the model; None where no run has."""
     for run_id in reversed(runs.run_ids(results)):
         folder = runs.folder_of(results, run_id)
-        if model in runs.read_manifest(folder).plan.get("models", ()) and any(
-            value.model == model and value.metric == "cold_start_s" and value.interval for value in values(folder)
-        ):
+        if model in runs.read_manifest(folder).plan.get("models", ()) and _has_start(folder, model):
             return run_id
     return None
+
+
+def _has_start(folder: Path, model: str) -> bool:
+    with _reading(folder) as connection:
+        asked = "SELECT 1 FROM samples WHERE cell.model = ? AND metric = 'cold_start_s' AND value IS NOT NULL LIMIT 1"
+        return bool(connection.execute(asked, [model]).fetchall())
 
 
 def compact(folder: Path) -> Path:
@@ -188,20 +193,27 @@ def export(folder: Path, target: Path, kind: str) -> None:
 
 def values(folder: Path) -> list[Value]:
     """Every value of the run, sorted; CheckFailure where its samples are damaged."""
+    with _reading(folder) as connection:
+        rows = connection.execute(_VALUES).fetchall()
+    order = {name: rank for rank, name in enumerate(METRICS)}
+    found = [_value(row) for row in rows]
+    return sorted(found, key=lambda value: (value.model, value.method, order.get(value.metric, 99), value.state))
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[Any]:
+    """A connection with the run's samples as the table ``samples``; CheckFailure where they are damaged."""
     import duckdb
 
     with _connection() as connection:
         try:
             connection.execute(f"CREATE TEMP TABLE samples AS {_latest(folder)}")
-            rows = connection.execute(_VALUES).fetchall()
+            yield connection
         except duckdb.Error as error:
             raise CheckFailure(
                 f"the samples in {folder} cannot be read: {str(error).splitlines()[0]}",
                 remedy="'harness verify' names the damaged line; restore the file from a backup",
             ) from error
-    order = {name: rank for rank, name in enumerate(METRICS)}
-    found = [_value(row) for row in rows]
-    return sorted(found, key=lambda value: (value.model, value.method, order.get(value.metric, 99), value.state))
 
 
 def _value(row: tuple[Any, ...]) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -256,3 +258,38 @@ class Runs:
 def made(tmp_path: Path) -> Runs:
     """Builders of runs below the results folder."""
     return Runs(tmp_path / "results")
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command ended with: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its standard output, which has to be JSON and nothing else."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Said]]:
+    """Runs a command as ``harness ARG...`` does, in this process."""
+    from harness import cli
+
+    root, ours = logging.getLogger(), logging.getLogger("harness")
+    before = (root.handlers[:], root.level, ours.level)
+
+    def run(*argv: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["harness", *map(str, argv)])
+        capsys.readouterr()
+        code = cli._run()
+        return Said(code, *capsys.readouterr())
+
+    yield run
+    root.handlers[:], root.level, ours.level = before

@@ -117,7 +117,7 @@ class FakeMethod:
     def start(self, installed: Installed, limits: Limits) -> Iterator[FakeInstance]:
         """An instance that doubles."""
         self._called("start")
-        yield FakeInstance(time.monotonic())
+        yield FakeInstance(time.monotonic() - 0.01)
 
     def present(self, artifact: Artifact) -> bool:
         """Whether the file is there."""

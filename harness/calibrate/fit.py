@@ -1,0 +1,172 @@
+"""Fitting a calibration, and how well it predicts what it has not seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from statistics import median
+
+from harness import __version__
+from harness.calibrate import fitting, laws, records
+from harness.calibrate.fitting import Point
+from harness.calibrate.gathering import Study
+from harness.calibrate.laws import Term
+from harness.calibrate.records import Calibration, Coefficient, Fit, HeldOut
+from harness.errors import BadInput
+from harness.measure.profile import Profile
+from harness.metrics import State
+
+
+def fit(study: Study) -> Calibration:
+    """Fit every law to every method that the study has values of; BadInput where all models are of one family."""
+    by_cell = _points(study)
+    fits = [found for key, points in by_cell.items() if (found := _fit(*key, points)) is not None]
+    known = sorted({profile.family for profile in study.profiles.values()})
+    if not fits:
+        raise BadInput(
+            f"the runs have models of {len(known)} family ({', '.join(known)}); how wrong a prediction is can only be "
+            "learned from a family that was left out",
+            remedy="measure models of at least two families ('harness run') and profile them ('harness profile')",
+        )
+    references = tuple(
+        records.Reference(
+            model=model, family=one.family, run_id=study.run_of[model], payload=one.payload, profile=one.digest
+        )
+        for model, one in sorted(study.profiles.items())
+    )
+    return Calibration(
+        schema_version=records.SCHEMA_VERSION,
+        harness_version=__version__,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        host=dict(study.host),
+        sentinel_s=study.sentinel_s,
+        runs=study.sources,
+        models=references,
+        ranges=_ranges(list(study.profiles.values())),
+        fits=tuple(fits),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How one metric was predicted over all methods, families left out whole.
+
+    ``median_error`` is relative. ``coverage`` is the share of values inside a 90 % interval that was made without
+    their family; None where too few families are left to make one. ``n`` counts cells, ``covered_of`` those with one.
+    """
+
+    metric: str
+    state: State
+    n: int
+    families: int
+    median_error: float
+    largest_error: float
+    coverage: float | None
+    covered_of: int
+
+
+def validate(calibration: Calibration) -> list[Quality]:
+    """The quality of every metric that is predicted, from the cells that were held out."""
+    found = []
+    for metric, state in laws.LAWS:
+        fits = [fitted for fitted in calibration.fits if (fitted.metric, fitted.state) == (metric, state)]
+        held = [one for fitted in fits for one in fitted.held_out]
+        if not held:
+            continue
+        errors = [abs(one.predicted / one.actual - 1.0) for one in held]
+        inside = [one.low <= one.actual <= one.high for one in held if one.low is not None and one.high is not None]
+        found.append(
+            Quality(
+                metric=metric,
+                state=state,
+                n=len(held),
+                families=len({one.family for one in held}),
+                median_error=median(errors),
+                largest_error=max(errors),
+                coverage=sum(inside) / len(inside) if inside else None,
+                covered_of=len(inside),
+            )
+        )
+    return found
+
+
+def too_few(calibration: Calibration) -> str:
+    """Why it is not fit to decide by, in a reader's words; empty where there are families enough."""
+    count = len(calibration.families)
+    if count >= fitting.ENOUGH_FAMILIES:
+        return ""
+    names = ", ".join(calibration.families)
+    return (
+        f"Fitted from {len(calibration.models)} models of {count} families ({names}). That is "
+        f"too few to decide by: 90 % intervals that hold for any errors need {fitting.ENOUGH_FAMILIES} families. "
+        "Until then they assume normal errors, and predictions are for a first look; 'harness run MODEL' measures."
+    )
+
+
+_Key = tuple[str, str, State]
+
+
+def _points(study: Study) -> dict[_Key, list[Point]]:
+    """The points of every (method, metric, state), methods in the order in which they first occur."""
+    found: dict[_Key, list[Point]] = {}
+    methods = list(dict.fromkeys(value.method for values in study.values.values() for value in values))
+    for method in methods:
+        for (metric, state), terms in laws.LAWS.items():
+            points = list(_points_of(study, method, metric, state, terms))
+            if points:
+                found[method, metric, state] = points
+    return found
+
+
+def _points_of(study: Study, method: str, metric: str, state: State, terms: tuple[Term, ...]) -> Iterator[Point]:
+    for model, values in sorted(study.values.items()):
+        profile = study.profiles[model]
+        row = laws.row(profile, terms)
+        for value in values:
+            if (value.method, value.metric, value.state, value.limits) != (method, metric, state, "default"):
+                continue
+            # A relative error of nothing is not defined; no metric that has a law is 0 but by the clock's coarseness.
+            if row is not None and value.interval is not None and value.interval.median > 0:
+                yield Point(model=model, family=profile.family, row=row, actual=value.interval.median)
+
+
+def _fit(method: str, metric: str, state: State, points: Sequence[Point]) -> Fit | None:
+    terms = laws.LAWS[metric, state]
+    spread = fitting.spread(points, terms)
+    if spread is None:
+        return None
+    found = zip(terms, fitting.coefficients(points, terms), strict=True)
+    return Fit(
+        method=method,
+        metric=metric,
+        state=state,
+        coefficients=tuple(
+            Coefficient(feature=term.feature, value=value, fitted=fitting.is_fitted(term, points))
+            for term, value in found
+        ),
+        factor=math.exp(spread),
+        models=tuple(point.model for point in points),
+        families=len(fitting.families(points)),
+        held_out=tuple(
+            HeldOut(
+                model=point.model,
+                family=point.family,
+                actual=point.actual,
+                predicted=forecast.value,
+                low=forecast.low,
+                high=forecast.high,
+            )
+            for point, forecast in fitting.held_out(points, terms)
+        ),
+    )
+
+
+def _ranges(profiles: Sequence[Profile]) -> dict[str, tuple[float, float]]:
+    found = {}
+    for name, feature in laws.FEATURES.items():
+        values = [value for profile in profiles if (value := feature.of(profile)) is not None]
+        if values and name != laws.BASE:
+            found[name] = (min(values), max(values))
+    return found

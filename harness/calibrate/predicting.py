@@ -1,0 +1,213 @@
+"""From a calibration and a profile to predictions, and to evidence that the recommendation can weigh.
+
+Every value is ``modelled``. Times are those of the machine that the calibration is of: where the profile was taken
+on another one, its seconds are scaled by the ratio of the sentinels first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from harness.bootstrap import Interval
+from harness.calibrate import fit, laws, records
+from harness.calibrate.records import Calibration
+from harness.measure import profile as profiles
+from harness.measure.profile import Profile
+from harness.metrics import METRICS, State
+from harness.spec.model import Model
+from harness.store.query import Evidence, Value
+from harness.store.records import SCHEMA_VERSION, Manifest
+
+#: From the half width of a 90 % interval to that of the 95 % that evidence carries, for normal errors: 1.960 / 1.645.
+_TO_95 = 1.1915
+
+#: Pseudo-rounds, in half widths of the 90 % interval. A median of five drawn from five is the first with probability
+#: 0.058, one of the first two with 0.317; these are where a normal error has 5 %, and the middle of 5.8 to 31.7 %.
+#: So resampled rounds give about the distribution that the interval stands for.
+_ROUNDS = (-1.0, -0.54, 0.0, 0.54, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """A metric of a method, not measured: the value and its 90 % interval, in the metric's unit.
+
+    ``beyond`` names the features in which the model lies outside everything that the calibration has seen.
+    """
+
+    method: str
+    metric: str
+    state: State
+    value: float
+    low: float
+    high: float
+    models: int
+    beyond: tuple[str, ...] = ()
+    fidelity: Literal["modelled"] = "modelled"
+
+
+def predict(
+    calibration: Calibration, profile: Profile, method: str, metric: str, state: State = ""
+) -> Prediction | None:
+    """The prediction; None where nothing was fitted for it, or the profile lacks a feature that it needs."""
+    fitted = calibration.fit(method, metric, state)
+    if fitted is None:
+        return None
+    ratio = seconds_ratio(calibration, profile)
+    value, beyond = 0.0, []
+    for one in fitted.coefficients:
+        feature = laws.FEATURES[one.feature]
+        amount = feature.of(profile)
+        if amount is None:
+            return None
+        amount *= ratio if feature.unit == "s" else 1.0
+        value += one.value * amount
+        least, most = calibration.ranges.get(one.feature, (amount, amount))
+        if one.value and not least <= amount <= most:
+            beyond.append(feature.title)
+    if value <= 0:
+        return None
+    if METRICS[metric].unit in {"bytes", "n"}:
+        value = float(max(round(value), 1))
+    return Prediction(
+        method=method,
+        metric=metric,
+        state=state,
+        value=value,
+        low=value / fitted.factor,
+        high=value * fitted.factor,
+        models=len(fitted.models),
+        beyond=tuple(beyond),
+    )
+
+
+def seconds_ratio(calibration: Calibration, profile: Profile) -> float:
+    """What makes the profile's seconds those of the calibration's machine, by the sentinels; 1 on the same machine."""
+    if not records.differing_hosts([calibration.host, profile.host]):
+        return 1.0
+    return calibration.sentinel_s / profile.sentinel_s
+
+
+def evidence_from(calibration: Calibration, profile: Profile, methods: Iterable[str]) -> Evidence:
+    """Evidence in the shape of a run's, everything in it ``modelled``.
+
+    That a method answers rightly is modelled too: the profile found every example right, and packaging is assumed to
+    keep it so. Of a method without a calibration it says that, under ``availability``.
+    """
+    wanted = tuple(methods)
+    run_id = f"calibration-{calibration.digest[:8]}"
+    unknown = f"the calibration of {calibration.created_at[:10]} has no samples of it"
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        run_id=run_id,
+        created_at=calibration.created_at,
+        finished_at=None,
+        harness_version=calibration.harness_version,
+        plan={"methods": list(wanted), "models": [profile.model], "profile": "modelled", "rounds": 0, "builds": 0},
+        host=calibration.host,
+        models={profile.model: _noted(profile)},
+        availability={
+            method: {"ready": False, "reason": unknown, "remedy": "measure it"}
+            for method in wanted
+            if method not in calibration.methods
+        },
+    )
+    values = tuple(_values(calibration, profile, [method for method in wanted if method in calibration.methods]))
+    return Evidence(run_id=run_id, model=profile.model, manifest=manifest, values=values)
+
+
+def known(model: Model, homes: Sequence[Path], methods: Iterable[str]) -> tuple[Evidence, str] | None:
+    """What can be predicted of a model that was not measured, and what has to be said beside it.
+
+    The calibration is the first that lies in one of ``homes`` (results folders). None where there is none, or the model
+    as it is now was not profiled; CheckFailure where the calibration is not of the runs that it lies beside.
+    """
+    profile = profiles.find(model)
+    calibration = next((found for home in homes if (found := records.of_results(home)) is not None), None)
+    if profile is None or calibration is None:
+        return None
+    return evidence_from(calibration, profile, methods), caveats(calibration, profile)
+
+
+def caveats(calibration: Calibration, profile: Profile) -> str:
+    """What a reader must know of predictions for this model before using them."""
+    host = calibration.host
+    said = [
+        f"Predicted, not measured: {profile.model} was profiled on {profile.created_at[:10]},",
+        f"the rest is modelled after {len(calibration.models)} reference models",
+        f"on {host.get('processor')}, {host.get('cores')} cores.",
+    ]
+    ratio = seconds_ratio(calibration, profile)
+    if records.differing_hosts([calibration.host, profile.host]):
+        said.append(
+            f"The profile is of another machine: its seconds are multiplied by {ratio:.2f}, as the sentinels say."
+        )
+    beyond = sorted({name for one in _predictions(calibration, profile) for name in one.beyond})
+    if beyond:
+        said.append(f"It lies outside the reference models in: {', '.join(beyond)}. There, intervals are too narrow.")
+    return " ".join([*said, fit.too_few(calibration)]).strip()
+
+
+def _predictions(calibration: Calibration, profile: Profile) -> Iterator[Prediction]:
+    for one in calibration.fits:
+        found = predict(calibration, profile, one.method, one.metric, one.state)
+        if found is not None:
+            yield found
+
+
+def _values(calibration: Calibration, profile: Profile, methods: Sequence[str]) -> Iterator[Value]:
+    # Rounds are numbered apart: what a run takes in the same round is resampled together, because one moment of the
+    # machine is in all of it. Errors of predictions have nothing of the kind that could be relied on.
+    number = 0
+    for method in methods:
+        yield _value((profile.model, method), "parity", "", {0: 1.0}, Interval(median=1.0, low=1.0, high=1.0, n=1))
+        for metric, state in laws.LAWS:
+            found = predict(calibration, profile, method, metric, state)
+            if found is None:
+                why = "cannot be predicted: too few reference models have it, or the profile lacks what it needs"
+                empty = _value((profile.model, method), metric, state, {}, None)
+                yield dataclasses.replace(empty, why_absent=why)
+                continue
+            half = math.log(found.high / found.value)
+            rounds = {number + place: found.value * math.exp(step * half) for place, step in enumerate(_ROUNDS)}
+            number += len(_ROUNDS)
+            interval = Interval(
+                median=found.value,
+                low=found.value * math.exp(-_TO_95 * half),
+                high=found.value * math.exp(_TO_95 * half),
+                n=found.models,
+            )
+            yield _value((profile.model, method), metric, state, rounds, interval)
+
+
+def _value(
+    cell: tuple[str, str], metric: str, state: State, rounds: dict[int, float], interval: Interval | None
+) -> Value:
+    return Value(
+        model=cell[0],
+        method=cell[1],
+        limits="default",
+        metric=metric,
+        state=state,
+        fidelity="modelled",
+        by_round=rounds,
+        interval=interval,
+    )
+
+
+def _noted(profile: Profile) -> dict[str, object]:
+    """The model as a run's manifest would describe it."""
+    features = {"dependencies": profile.packages, "pinned": profile.pinned, "system_packages": profile.system_packages}
+    locks = {profile.lock[:12]: {"packages": profile.packages, "wheel_bytes": profile.wheel_bytes}}
+    return {
+        "payload": profile.payload,
+        "family": profile.family,
+        "framework": profile.framework,
+        "features": features,
+        "locks": locks,
+        "profile": profile.digest,
+    }

@@ -1,0 +1,220 @@
+"""A calibration: what was fitted, from which samples and profiles, and how it did on families it had not seen.
+
+It lies in a results folder:
+
+    <results>/calibration.json    beside the runs that it was fitted from
+    <results>/profiles/           the profiles of their models
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import tree
+from harness.errors import BadInput, CheckFailure
+from harness.measure import profile as profiles
+from harness.metrics import State
+from harness.process import disk_full_named
+from harness.spec import reading
+from harness.store import runs
+
+#: The version of the format that this code reads and writes.
+SCHEMA_VERSION = 1
+
+FILE_NAME = "calibration.json"
+_REMEDY = "'harness calibrate' fits it anew"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A run that values come from: the file of its samples, and that file's sha256."""
+
+    __pydantic_config__ = reading.STRICT
+
+    run_id: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A model that was measured and profiled; ``profile`` is the digest of its profile."""
+
+    __pydantic_config__ = reading.STRICT
+
+    model: str
+    family: str
+    run_id: str
+    payload: str
+    profile: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coefficient:
+    """So much of the metric per unit of the feature; ``fitted`` is False where too few models were there to fit it."""
+
+    __pydantic_config__ = reading.STRICT
+
+    feature: str
+    value: float
+    fitted: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """A model predicted without its family. No interval where fewer than two other families were left."""
+
+    __pydantic_config__ = reading.STRICT
+
+    model: str
+    family: str
+    actual: float
+    predicted: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """One metric of one method: its coefficients, and the factor that the 90 % interval reaches to either way."""
+
+    __pydantic_config__ = reading.STRICT
+
+    method: str
+    metric: str
+    state: State
+    coefficients: tuple[Coefficient, ...]
+    factor: float
+    models: tuple[str, ...]
+    families: int
+    held_out: tuple[HeldOut, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What ``calibration.json`` holds. ``ranges`` are the least and the most of each feature over the models.
+
+    ``host`` is the machine that all the runs and profiles are of, ``sentinel_s`` the sentinel's median there.
+    """
+
+    __pydantic_config__ = reading.STRICT
+
+    schema_version: int
+    harness_version: str
+    created_at: str
+    host: dict[str, Any]
+    sentinel_s: float
+    runs: tuple[Source, ...]
+    models: tuple[Reference, ...]
+    ranges: dict[str, tuple[float, float]]
+    fits: tuple[Fit, ...]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that something can be predicted of, in the order of the fits."""
+        return tuple(dict.fromkeys(one.method for one in self.fits))
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families of its models, sorted."""
+        return tuple(sorted({one.family for one in self.models}))
+
+    @property
+    def digest(self) -> str:
+        """One digest of everything in it."""
+        return hashlib.sha256(_text(self).encode()).hexdigest()
+
+    def fit(self, method: str, metric: str, state: State = "") -> Fit | None:
+        """That fit, or None where there were no samples to fit."""
+        for one in self.fits:
+            if (one.method, one.metric, one.state) == (method, metric, state):
+                return one
+        return None
+
+
+def source(folder: Path, run_id: str) -> Source:
+    """The run's samples as they are now; CheckFailure where it has none."""
+    run = runs.folder_of(folder, run_id)
+    for name in ("samples.jsonl", "samples.parquet"):
+        if (run / name).is_file():
+            return Source(run_id=run_id, file=name, sha256=tree.sha256(run / name))
+    raise CheckFailure(f"{run} has no samples", remedy="restore samples.jsonl or samples.parquet")
+
+
+def write(calibration: Calibration, file: Path) -> None:
+    """Write it whole; BadInput where the place cannot be written to."""
+    part = file.with_name(file.name + ".part")
+    with disk_full_named(file):
+        try:
+            part.write_text(_text(calibration) + "\n", encoding="utf-8")
+            part.replace(file)
+        except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
+            raise BadInput(
+                f"cannot be written: {error.strerror}", file=file, remedy="--out names another file"
+            ) from error
+
+
+def read(file: Path) -> Calibration:
+    """The calibration in ``file``; BadInput where it is not one, or of another version of the format."""
+    table = reading.json_value(file, remedy=_REMEDY)
+    found = table.get("schema_version") if isinstance(table, dict) else None
+    if found != SCHEMA_VERSION:
+        newer = isinstance(found, int) and found > SCHEMA_VERSION
+        raise BadInput(
+            f"is not of the version {SCHEMA_VERSION} that this harness reads",
+            file=file,
+            key="schema_version",
+            value=found,
+            remedy="upgrade the harness" if newer else _REMEDY,
+        )
+    return reading.record(Calibration, table, file=file)
+
+
+def of_results(folder: Path) -> Calibration | None:
+    """The calibration that lies beside the runs in ``folder``, checked against them; None where there is none."""
+    file = folder / FILE_NAME
+    if not file.is_file():
+        return None
+    calibration = read(file)
+    check(calibration, folder)
+    return calibration
+
+
+def check(calibration: Calibration, folder: Path) -> None:
+    """CheckFailure where a run or a profile is not there, or not what the calibration was fitted from."""
+    for known in calibration.runs:
+        try:
+            now = source(folder, known.run_id)
+        except BadInput as error:
+            raise CheckFailure(
+                f"the calibration in {folder} was fitted from run {known.run_id}, which is not there", remedy=_REMEDY
+            ) from error
+        if now.file == known.file and now.sha256 != known.sha256:
+            raise CheckFailure(
+                f"the calibration in {folder} was fitted from other samples than run {known.run_id} has now",
+                remedy=_REMEDY,
+            )
+    for reference in calibration.models:
+        kept = folder / "profiles" / f"{reference.model}-{reference.payload}.json"
+        if kept.is_file() and profiles.read(kept).digest != reference.profile:
+            raise CheckFailure(
+                f"the calibration in {folder} was fitted from another profile of {reference.model} than {kept.name}",
+                remedy=_REMEDY,
+            )
+
+
+def differing_hosts(hosts: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether they are not all one machine."""
+    from harness.measure.host import same_machine
+
+    return any(not same_machine(dict(hosts[0]), dict(other)) for other in hosts[1:])
+
+
+def _text(calibration: Calibration) -> str:
+    return json.dumps(dataclasses.asdict(calibration), indent=1, sort_keys=True, allow_nan=False)

@@ -1,0 +1,248 @@
+"""Commands of prediction: profile, calibrate."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness import paths
+from harness.cli import console
+from harness.errors import BadInput
+
+if TYPE_CHECKING:
+    from harness.calibrate.fit import Quality
+    from harness.calibrate.records import Calibration, Coefficient, Fit
+    from harness.measure.profile import Profile
+    from harness.metrics import State
+
+
+@click.command()
+@click.argument("model")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the profile's JSON there as well.")
+@console.json_option
+def profile(model: str, out: Path | None, as_json: bool) -> None:
+    """Look at MODEL for a few seconds: what it brings along, and how it starts from a plain environment.
+
+    With a calibration, that is enough to predict what each way of packaging it would measure.
+    """
+    from harness.measure import profile as profiles
+    from harness.spec import model as models
+
+    found = models.find(model)
+    with console.progress() as tell:
+        taken = profiles.take(found, tell)
+    file = profiles.kept() / taken.file_name
+    if out is not None:
+        try:
+            out.write_bytes(file.read_bytes())
+        except OSError as error:
+            remedy = "--out names another file"
+            raise BadInput(f"cannot be written: {error.strerror}", file=out, remedy=remedy) from error
+    if as_json:
+        console.as_json({**dataclasses.asdict(taken), "medians": _medians(taken), "path": str(out or file)})
+        return
+    _print_profile(taken)
+    console.say(f"Kept in {out or file}")
+    console.say(f"Next: harness recommend {model} --scenario edge-device; what no run has measured is predicted.")
+
+
+@click.command()
+@click.option("--run", "run_ids", metavar="RUN_ID", multiple=True, help="Fit from this run; several times for several.")
+@console.results_option
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write. [default: by the runs]"
+)
+@console.json_option
+def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, as_json: bool) -> None:
+    """Fit what prediction needs from runs and profiles, and say how well it predicts what it has not seen.
+
+    Without options: from the reference results that travel with the harness, else from your own results. Every model
+    of the runs needs a profile ('harness profile MODEL'), which is then kept beside the runs.
+    """
+    from harness.calibrate import fit, gathering, records
+
+    folder = _results_folder(run_ids, results)
+    chosen = list(run_ids) or _all_runs(folder)
+    study = gathering.gather(folder, chosen)
+    made = fit.fit(study)
+    file = out or folder / records.FILE_NAME
+    if out is None:
+        _keep_profiles(study.profiles.values(), folder / "profiles")
+    records.write(made, file)
+    qualities = fit.validate(made)
+    if as_json:
+        table = dataclasses.asdict(made)
+        quality = [dataclasses.asdict(one) for one in qualities]
+        console.as_json({"path": str(file), "quality": quality, "too_few": fit.too_few(made), "calibration": table})
+        return
+    _print_fits(made)
+    _print_quality(qualities)
+    console.say(fit.too_few(made))
+    console.say(f"Fitted from {', '.join(one.run_id for one in made.runs)}; kept in {file}")
+
+
+# --- calibrate -----------------------------------------------------------------------------------
+
+
+def _results_folder(run_ids: Sequence[str], results: str | None) -> Path:
+    from harness.store import runs
+
+    own = paths.results(Path(results) if results else None)
+    reference = paths.data("results") / "reference"
+    if run_ids or results or not runs.run_ids(reference):
+        return own
+    console.note("From the reference results that travel with the harness; --results names others.")
+    return reference
+
+
+def _all_runs(folder: Path) -> list[str]:
+    from harness.calibrate import gathering
+    from harness.store import runs
+
+    if not runs.run_ids(folder):
+        raise BadInput(f"there is no run in {folder}", remedy="'harness run' measures one; --results names others")
+    alike, others = gathering.runs_of_one_machine(folder)
+    if others:
+        console.note(f"Left out, because they are of other machines: {', '.join(others)}; --run chooses.")
+    return alike
+
+
+def _keep_profiles(found: Any, folder: Path) -> None:
+    from harness.measure import profile as profiles
+
+    try:
+        for one in found:
+            profiles.write(one, folder)
+    except OSError as error:
+        raise BadInput(
+            f"cannot be written: {error.strerror}", file=folder, remedy="--out writes the calibration elsewhere"
+        ) from error
+
+
+def _print_fits(made: Calibration) -> None:
+    from harness.calibrate import laws
+    from harness.metrics import METRICS
+
+    for metric, state in laws.LAWS:
+        fits = [one for one in made.fits if (one.metric, one.state) == (metric, state)]
+        if fits:
+            rows = [
+                (one.method, _formula(one), _factor(one.factor), _worst(one), f"{len(one.models)}/{one.families}")
+                for one in fits
+            ]
+            columns = ("method", "predicted as", "90 % within", "largest held-out error", "models/families")
+            console.table(_title(metric, state) + f": {METRICS[metric].meaning}", columns, rows, right=(2, 3, 4))
+    console.say("Coefficients marked * are not fitted, but what physics says where too few models are known.")
+    console.say("Terms that came out as nothing are left out; none may be below zero.\n")
+
+
+def _print_quality(qualities: Sequence[Quality]) -> None:
+    rows = [
+        (
+            _title(one.metric, one.state),
+            f"{one.n}/{one.families}",
+            f"{one.median_error:.0%}",
+            f"{one.largest_error:.0%}",
+            "-" if one.coverage is None else f"{one.coverage:.0%} of {one.covered_of}",
+        )
+        for one in qualities
+    ]
+    columns = ("metric", "cells/families", "median error", "largest", "inside the 90 % interval")
+    title = "Whole families held out: predicted against measured, over all methods"
+    console.table(title, columns, rows, right=range(1, 5))
+
+
+def _formula(fitted: Fit) -> str:
+    parts = [_part(fitted.metric, one) for one in fitted.coefficients if one.value]
+    return " + ".join(parts) or "nothing"
+
+
+def _part(metric: str, one: Coefficient) -> str:
+    """``212 ms``, ``1.04 × local start, page-warm``, ``12 ms per MB of installed bytes``."""
+    from harness.calibrate import laws
+    from harness.metrics import METRICS
+    from harness.report import numbers
+
+    mark = "" if one.fitted else "*"
+    unit, feature = METRICS[metric].unit, laws.FEATURES[one.feature]
+    if one.feature == laws.BASE:
+        return numbers.shown(one.value, unit) + mark
+    if unit == feature.unit:
+        return f"{one.value:.3g}{mark} {numbers.TIMES} {feature.title}"
+    each, per = (1e6, "MB of ") if feature.unit == "bytes" else (1e3, "1,000 ")
+    return f"{numbers.shown(one.value * each, unit)}{mark} per {per}{feature.title}"
+
+
+def _factor(factor: float) -> str:
+    if factor < 1.5:  # noqa: PLR2004 -- where a percentage begins to mislead about the lower end
+        return f"{factor - 1:.0%}"
+    return f"a factor of {factor:.2g}" if factor < 99.9 else "not known"  # noqa: PLR2004 -- two orders of magnitude
+
+
+def _worst(fitted: Fit) -> str:
+    worst = max(fitted.held_out, key=lambda one: abs(one.predicted / one.actual - 1))
+    return f"{worst.predicted / worst.actual - 1:+.0%} ({worst.model})"
+
+
+def _title(metric: str, state: State) -> str:
+    from harness.metrics import METRICS
+
+    return METRICS[metric].title + (f", {state}" if state else "")
+
+
+# --- profile -------------------------------------------------------------------------------------
+
+_QUANTITIES = (
+    ("interpreter_s", "until the runner's first line", "every way of packaging puts its own launcher in this place"),
+    ("imports_s", "imports", "the same Python code is imported however it is packaged"),
+    ("load_s", "load the weights", "paid by every instance anew"),
+    ("predict_s", "first prediction", "often slower than the later ones"),
+    ("start_s", "imports to first correct answer", "packaging adds to this, and never takes away"),
+    ("peak_resident_bytes", "peak resident", "the least memory that an instance needs"),
+    ("peak_memory_bytes", "peak memory", "with the page cache that the start filled"),
+    ("cpu_s", "CPU to first answer", "what a platform that bills by CPU charges for a start"),
+)
+
+
+def _medians(taken: Profile) -> dict[str, dict[str, float | None]]:
+    from harness.metrics import START_STATES
+
+    return {state: {name: taken.median(name, state) for name, _, _ in _QUANTITIES} for state in START_STATES}
+
+
+def _print_profile(taken: Profile) -> None:
+    from harness.metrics import START_STATES
+    from harness.report import numbers
+
+    def size(value: float) -> str:
+        return numbers.shown(value, "bytes")
+
+    rows = [
+        ("packages", f"{taken.packages}", f"locked; {taken.pinned} of the model's own requirements are pinned"),
+        ("wheels", size(taken.wheel_bytes), "compressed: about what a package of them weighs on the way"),
+        ("installed", size(taken.installed_bytes), f"{taken.installed_files:,} files, bytecode included"),
+        (
+            "native libraries",
+            size(taken.native_bytes),
+            f"{taken.native_libraries} files, for this kind of processor alone",
+        ),
+        ("payload", size(taken.weight_bytes), f"predictor and weights; {size(taken.weight_packed_bytes)} compressed"),
+        ("system packages", f"{taken.system_packages}", "what only a container can bring along"),
+    ]
+    console.table(f"{taken.model}: what it brings along", ("", "", "what that means"), rows, right=(1,))
+    medians = _medians(taken)
+    started = []
+    for name, title, meaning in _QUANTITIES:
+        known = [medians[state][name] for state in START_STATES]
+        shown = ["-" if one is None else numbers.shown(one, "s" if name.endswith("_s") else "bytes") for one in known]
+        started.append((title, *shown, meaning))
+    counts = {state: sum(one.state == state for one in taken.starts) for state in START_STATES}
+    title = "Started from a plain environment, medians of " + ", ".join(f"{n} {state}" for state, n in counts.items())
+    console.table(title, ("", *START_STATES, "what that means"), started, right=(1, 2))
+
+
+COMMANDS = (profile, calibrate)

@@ -1,0 +1,184 @@
+"""Reference models made by hand: profiles, and a run whose values follow planted coefficients."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.calibrate import laws
+from harness.measure import profile as profiles
+from harness.measure.profile import LocalStart, Profile
+from harness.measure.sample import SENTINEL, Cell, Sample
+from harness.metrics import METRICS, START_STATES
+from harness.store import runs
+from harness.store.records import SCHEMA_VERSION, Manifest
+
+HOST = {"processor": "Made-up 3000", "cores": 2, "machine": "x86_64", "python": "3.11.2", "memory_bytes": 1}
+RUN = "20240102-030405-made"
+
+#: What the made-up methods add, term by term, to what a profile has.
+PLANTED: Mapping[tuple[str, str], tuple[float, ...]] = {
+    ("packed_bytes", ""): (2e6, 1.2, 0.9),
+    ("unpacked_bytes", ""): (5e6, 1.1, 1.5),
+    ("files", ""): (30.0, 1.0),
+    ("build_clean_s", ""): (0.7, 2e-8, 1e-4),
+    ("install_s", ""): (0.1, 5e-8, 2e-4),
+    ("cold_start_s", "page-warm"): (0.05, 1.1),
+    ("cold_start_s", "disk-cold"): (0.2, 1.3, 1e-8),
+    ("peak_resident_bytes", "page-warm"): (3e6, 1.05),
+    ("peak_resident_bytes", "disk-cold"): (3e6, 1.05, 0.01),
+    ("peak_memory_bytes", "page-warm"): (1e6, 1.0),
+    ("peak_memory_bytes", "disk-cold"): (1e6, 1.2, 0.5),
+    ("cpu_to_first_s", "page-warm"): (0.03, 1.0),
+    ("cpu_to_first_s", "disk-cold"): (0.04, 1.1, 2e-9),
+}
+
+
+def made_profile(model: str, family: str = "trees", *, seed: int = 0, **changes: Any) -> Profile:
+    """A profile whose features vary freely with ``seed``."""
+    rng = random.Random(f"{model} {seed}")
+
+    def any_of(low: float, high: float) -> float:
+        return math.exp(rng.uniform(math.log(low), math.log(high)))
+
+    starts = [
+        LocalStart(
+            state=state,
+            interpreter_s=0.02,
+            imports_s=0.1,
+            load_s=0.2,
+            predict_s=0.01,
+            start_s=any_of(0.05, 5.0),
+            peak_resident_bytes=any_of(1e7, 1e9),
+            peak_memory_bytes=any_of(1e7, 1e9),
+            cpu_s=any_of(0.05, 5.0),
+        )
+        for state in START_STATES
+    ]
+    known: dict[str, Any] = {
+        "schema_version": profiles.SCHEMA_VERSION,
+        "model": model,
+        "family": family,
+        "framework": "none",
+        "payload": f"{sum(map(ord, model)):024x}",
+        "lock": "a" * 64,
+        "sources": "b" * 64,
+        "created_at": "2024-01-02T03:04:05+00:00",
+        "harness_version": "0.1.0",
+        "host": HOST,
+        "sentinel_s": 0.1,
+        "packages": 7,
+        "pinned": 3,
+        "system_packages": 0,
+        "wheel_bytes": round(any_of(1e6, 3e8)),
+        "installed_bytes": round(any_of(3e6, 1e9)),
+        "installed_files": round(any_of(100, 20_000)),
+        "native_libraries": 5,
+        "native_bytes": 1_000_000,
+        "weight_bytes": round(any_of(1e4, 3e8)),
+        "weight_files": 2,
+        "weight_packed_bytes": round(any_of(1e4, 1e8)),
+        "starts": tuple(starts),
+    }
+    return Profile(**{**known, **changes})
+
+
+def planted(profile: Profile, metric: str, state: str) -> float:
+    """What the made-up method measures for the model."""
+    row = laws.row(profile, laws.LAWS[metric, state])  # type: ignore[index]
+    assert row is not None
+    return sum(one * feature for one, feature in zip(PLANTED[metric, state], row, strict=True))
+
+
+class Lab:
+    """A results folder with profiles and runs that follow what is planted."""
+
+    RUN = RUN
+    HOST = HOST
+    PLANTED = PLANTED
+    profile = staticmethod(made_profile)
+    planted = staticmethod(planted)
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+
+    def models(self, families: int, each: int = 2) -> list[Profile]:
+        """Profiles of ``each`` models in each of so many families."""
+        return [made_profile(f"m{f}-{n}", f"family-{f}") for f in range(families) for n in range(each)]
+
+    def samples(
+        self, found: Sequence[Profile], methods: Sequence[str], noise: Callable[[], float], run_id: str = RUN
+    ) -> list[Sample]:
+        """Three rounds of the same value for each cell; a sentinel in each."""
+
+        def rounds(cell: Cell, metric: str, value: float, state: Any = "") -> Iterator[Sample]:
+            for number in range(3):
+                yield Sample(
+                    run=run_id,
+                    cell=cell,
+                    metric=metric,
+                    value=value,
+                    unit=METRICS[metric].unit,
+                    round=number,
+                    state=state,
+                    fidelity="measured",
+                    at="2024-01-02T03:04:06.000+00:00",
+                )
+
+        made = []
+        for one in found:
+            made += rounds(Cell(model=one.model, method=SENTINEL), "sentinel_s", 0.1)
+            for cell in (Cell(model=one.model, method=method) for method in methods):
+                made += rounds(cell, "parity", 1.0)
+                for metric, state in PLANTED:
+                    made += rounds(cell, metric, planted(one, metric, state) * noise(), state)
+        return made
+
+    def run(
+        self,
+        found: Sequence[Profile],
+        *,
+        methods: Sequence[str] = ("venv", "pex"),
+        noise: Callable[[], float] = lambda: 1.0,
+        run_id: str = RUN,
+        profiled: bool = True,
+        **changes: Any,
+    ) -> str:
+        """Store a run over those models, and their profiles beside it; its name."""
+        noted = {
+            one.model: {"payload": one.payload, "family": one.family, "locks": {one.lock[:12]: {}}} for one in found
+        }
+        names = [one.model for one in found]
+        known: dict[str, Any] = {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": run_id,
+            "created_at": "2024-01-02T03:04:05+00:00",
+            "finished_at": "2024-01-02T03:14:05+00:00",
+            "harness_version": "0.1.0",
+            "plan": {"models": names, "methods": list(methods), "folders": {name: f"/models/{name}" for name in names}},
+            "host": HOST,
+            "models": noted,
+        }
+        with runs.create(self.results, Manifest(**{**known, **changes})) as writer:
+            writer.record(self.samples(found, methods, noise, run_id))
+        if profiled:
+            for one in found:
+                profiles.write(one, self.results / "profiles")
+        return run_id
+
+    @staticmethod
+    def changed(profile: Profile, **changes: Any) -> Profile:
+        """The profile with other fields."""
+        return dataclasses.replace(profile, **changes)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    """The builders, over an empty results folder."""
+    return Lab(tmp_path / "results")

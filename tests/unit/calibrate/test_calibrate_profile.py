@@ -1,0 +1,109 @@
+"""Profiles on disk; taking one is for the real tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import BadInput
+from harness.measure import profile as profiles
+from harness.measure.profile import LocalStart
+
+
+def test_it_comes_back_from_disk(lab: Any, tmp_path: Path) -> None:
+    """What is read is what was written; its name has the model and the payload."""
+    one = lab.profile("tiny")
+    file = profiles.write(one, tmp_path / "profiles")
+    assert profiles.read(file) == one
+    assert profiles.read(file).digest == one.digest
+    assert file.name == f"tiny-{one.payload}.json"
+
+
+@pytest.mark.parametrize("version", [2, 0, None])
+def test_other_versions_are_refused(lab: Any, tmp_path: Path, version: object) -> None:
+    """With the remedy."""
+    file = profiles.write(lab.profile("tiny"), tmp_path)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "schema_version": version}))
+    with pytest.raises(BadInput, match="schema_version") as refused:
+        profiles.read(file)
+    assert ("upgrade" if version == 2 else "harness profile") in refused.value.remedy
+
+
+def test_a_key_that_is_missing_is_named(lab: Any, tmp_path: Path) -> None:
+    """The message names file and key."""
+    file = profiles.write(lab.profile("tiny"), tmp_path)
+    table = json.loads(file.read_text())
+    del table["wheel_bytes"]
+    file.write_text(json.dumps(table))
+    with pytest.raises(BadInput, match="wheel_bytes"):
+        profiles.read(file)
+
+
+def test_medians_are_of_one_state(lab: Any) -> None:
+    """None where nothing was taken in it, or where the quantity was not known."""
+
+    def start(state: Any, seconds: float, peak: float | None) -> LocalStart:
+        return LocalStart(
+            state=state,
+            interpreter_s=0.1,
+            imports_s=0.1,
+            load_s=0.1,
+            predict_s=0.1,
+            start_s=seconds,
+            peak_resident_bytes=peak,
+        )
+
+    starts = (start("page-warm", 3.0, 5.0), start("page-warm", 1.0, None), start("page-warm", 2.0, 7.0))
+    one = lab.profile("tiny", starts=starts)
+    assert one.median("start_s", "page-warm") == 2.0
+    assert one.median("peak_resident_bytes", "page-warm") == 6.0
+    assert one.median("cpu_s", "page-warm") is None
+    assert one.median("start_s", "disk-cold") is None
+
+
+def test_the_profile_of_the_model_as_it_is_now_is_found(lab: Any, folder: Any, tmp_path: Path) -> None:
+    """The newest of those whose sources are the model's; another model whose name begins alike is another model."""
+    model = folder.read()
+    assert profiles.find(model) is None
+    sources = profiles.sources_digest(model)
+    old = lab.profile("tiny", sources=sources, payload="1" * 24, created_at="2024-01-01T00:00:00+00:00")
+    new = lab.profile("tiny", sources=sources, payload="2" * 24, created_at="2024-01-02T00:00:00+00:00")
+    profiles.write(old, profiles.kept())
+    profiles.write(new, tmp_path / "beside")
+    profiles.write(lab.profile("tiny-er", sources=sources, created_at="2025"), profiles.kept())
+    profiles.write(lab.profile("tiny", payload="3" * 24, created_at="2025"), profiles.kept())
+    assert profiles.find(model) == old
+    assert profiles.find(model, tmp_path / "beside") == new
+
+
+def test_sources_change_with_code_and_not_with_caches(folder: Any) -> None:
+    """Everything that would change the profile changes the digest."""
+    before = profiles.sources_digest(folder.read())
+    (folder.path / "__pycache__").mkdir()
+    (folder.path / "__pycache__" / "predictor.py").write_text("")
+    assert profiles.sources_digest(folder.read()) == before
+    (folder.path / "predictor.py").write_text((folder.path / "predictor.py").read_text() + "\n# changed\n")
+    assert profiles.sources_digest(folder.read()) != before
+
+
+def test_compressed_size_is_extrapolated_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that repeats itself compresses as its beginning does; an empty one weighs nothing to speak of."""
+    monkeypatch.setattr(profiles, "_COMPRESSED_BYTES", 10_000)
+    (tmp_path / "even").write_bytes(b"0123456789" * 10_000)
+    (tmp_path / "empty").write_bytes(b"")
+    assert 100 < profiles._packed(tmp_path) < 2000
+
+
+@pytest.mark.parametrize(
+    ("native", "names"),
+    [
+        (True, ("a.so", "a.cpython-311-x86_64-linux-gnu.so", "libgomp.so.1", "liba-1.so.1.2.3")),
+        (False, ("a.py", "a.so.py", "also")),
+    ],
+)
+def test_native_libraries_are_told_by_their_names(tmp_path: Path, native: bool, names: tuple[str, ...]) -> None:
+    """Shared objects, with or without a version."""
+    assert [profiles._is_native(tmp_path / name) for name in names] == [native] * len(names)

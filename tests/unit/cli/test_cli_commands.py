@@ -1,0 +1,283 @@
+"""The command line: help, exit codes, messages, JSON. Nothing is measured here."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from harness import sandbox
+from harness.cli import cli, evidence
+from harness.errors import MissingComponent
+from harness.methods import METHODS
+from harness.platforms import engine
+from harness.sandbox import Abilities
+from harness.spec import model as models
+from harness.spec import scenario as scenarios
+
+Harness = Callable[..., Any]
+
+
+def commands(group: click.Group, *above: str) -> Iterator[tuple[str, ...]]:
+    """Every command, as it is typed."""
+    for name, command in group.commands.items():
+        yield (*above, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, *above, name)
+
+
+EVERY = [(), *commands(cli)]
+
+
+@pytest.fixture(autouse=True)
+def no_engine(monkeypatch: pytest.MonkeyPatch, here: object) -> None:
+    """No engine answers, and nobody tries out what can be enforced."""
+
+    def missing(*_: Any) -> Any:
+        raise MissingComponent("no engine answers", remedy="'harness engine start'")
+
+    monkeypatch.setattr(engine, "connect", missing)
+    able = Abilities(network=True, unprivileged_user=True, control_group=None)
+    monkeypatch.setattr(sandbox, "abilities", lambda: able)
+
+
+@pytest.mark.parametrize("command", EVERY, ids=lambda command: " ".join(command) or "harness")
+def test_every_command_explains_itself(harness: Harness, command: tuple[str, ...]) -> None:
+    """With --help and with -h: usage, what it does, every option explained; exit code 0."""
+    found = harness(*command, "--help")
+    assert (found.code, found.err) == (0, "")
+    assert found.out.startswith("Usage:")
+    assert harness(*command, "-h").out == found.out
+    listed: Any = cli
+    for name in command:
+        listed = listed.commands[name]
+    assert listed.help
+    for option in listed.params:
+        if isinstance(option, click.Option) and not isinstance(option.type, click.Choice):
+            assert option.help, f"{command} {option.name}"
+
+
+def test_the_exit_codes_are_in_the_help(harness: Harness) -> None:
+    """Whoever scripts it finds them."""
+    text = " ".join(harness("--help").out.split())
+    assert "0 done; 1 a measured model or check failed; 2 bad usage or bad input; 3 a needed component" in text
+    assert "130 interrupted" in text
+
+
+UNKNOWN: dict[str, tuple[tuple[str, ...], str]] = {
+    "run": (("run", "nonesuch"), "spam-bayes"),
+    "compare": (("compare", "nonesuch"), "spam-bayes"),
+    "recommend": (("recommend", "nonesuch", "--scenario", "edge-device"), "spam-bayes"),
+    "report": (("report", "nonesuch"), "spam-bayes"),
+    "lock": (("lock", "nonesuch"), "spam-bayes"),
+    "recommend --scenario": (("recommend", "spam-bayes", "--scenario", "nonesuch"), "edge-device"),
+    "scenarios": (("scenarios", "nonesuch"), "edge-device"),
+    "run --method": (("run", "spam-bayes", "--method", "nonesuch"), "container, venv, pex"),
+    "methods": (("methods", "nonesuch"), "container, venv, pex"),
+    "run --resume": (("run", "--resume", "nonesuch"), "--results"),
+    "compare --run": (("compare", "spam-bayes", "--run", "nonesuch"), "--results"),
+    "export": (("export", "nonesuch", "--format", "csv"), "--results"),
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_what_is_not_known_is_bad_input(harness: Harness, what: str) -> None:
+    """Exit code 2; the value, and in the remedy those that there are; nothing on standard output."""
+    argv, known = UNKNOWN[what]
+    found = harness(*argv)
+    assert found.code == 2
+    assert found.out == ""
+    assert found.err.startswith("harness: ")
+    assert "nonesuch" in found.err
+    assert known in found.err.partition("remedy:")[2]
+    assert "Traceback" not in found.err
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_an_error_is_an_object_for_machines(harness: Harness, what: str) -> None:
+    """With --json the same on standard output as one object."""
+    found = harness(*UNKNOWN[what][0], "--json")
+    error = found.json["error"]
+    assert found.code == error["exit_code"] == 2
+    assert error["kind"] == "BadInput"
+    assert "nonesuch" in error["problem"]
+    assert error["remedy"]
+
+
+BAD_USAGE = (
+    ("nonesuch",),
+    ("recommend", "spam-bayes"),
+    ("compare",),
+    ("run", "--profile", "fast"),
+    ("run", "--rounds", "0"),
+    ("run", "--seed", "x"),
+    ("verify", "/no/such/path"),
+    ("export", "r", "--format", "xml"),
+    ("report", "--colour"),
+)
+
+
+@pytest.mark.parametrize("argv", BAD_USAGE, ids=" ".join)
+def test_bad_usage_ends_with_2(harness: Harness, argv: tuple[str, ...]) -> None:
+    """With what is wrong on standard error."""
+    found = harness(*argv)
+    assert (found.code, found.out) == (2, "")
+    assert "Error:" in found.err
+
+
+def test_bad_usage_is_an_object_for_machines(harness: Harness) -> None:
+    """A program that asked for JSON gets JSON, also where it asked wrongly."""
+    assert harness("run", "--profile", "fast", "--json").json["error"]["exit_code"] == 2
+
+
+def test_resuming_follows_its_own_plan(harness: Harness) -> None:
+    """Models and methods are not given again."""
+    found = harness("run", "spam-bayes", "--resume", "x")
+    assert found.code == 2
+    assert "leave out models and methods" in found.err
+
+
+def test_a_model_is_given_once(harness: Harness, folder: Any) -> None:
+    """Results tell models apart by their names."""
+    found = harness("run", folder.path, folder.path)
+    assert found.code == 2
+    assert "given twice" in found.err
+
+
+def test_an_interrupt_ends_with_130(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whenever it comes, it is said what became of what was measured."""
+
+    def interrupt(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(evidence, "of", interrupt)
+    found = harness("compare", "spam-bayes")
+    assert found.code == 130
+    assert "interrupted; what was measured is kept" in found.err
+    assert harness("compare", "spam-bayes", "--json").json["error"]["exit_code"] == 130
+
+
+def test_a_reader_that_leaves_is_no_failure(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """'harness models | head -1' ends quietly."""
+
+    def leave(*_: Any, **__: Any) -> Any:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(click, "echo", leave)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert harness("scenarios", "--json").code == 0
+
+
+@pytest.mark.parametrize("name", ["new", "My Model!", "-a-", "x" * 100, "a.b_c", "2023", "modèle", "模型", "___"])
+def test_a_new_folder_is_a_model(harness: Harness, tmp_path: Path, name: str) -> None:
+    """Whatever the folder is called, the model in it is whole, and its examples are right."""
+    found = harness("init", tmp_path / name, "--json")
+    assert found.code == 0
+    model = models.read(tmp_path / name)
+    assert model.name == (found.json["name"] or "my-model")
+    names: dict[str, Any] = {}
+    exec((tmp_path / name / "predictor.py").read_text(), names)  # noqa: S102 -- it is ours
+    answers = names["predict"](names["load"](tmp_path / name), list(model.examples.inputs))
+    assert models.answers_match(list(model.examples.outputs), answers, 0.0)
+
+
+def test_init_says_what_to_do_next(harness: Harness, tmp_path: Path) -> None:
+    """The next command is on the screen."""
+    assert f"harness run {tmp_path / 'new'}" in harness("init", tmp_path / "new").out
+
+
+@pytest.mark.parametrize("kind", ["full", "a file", "below a file"])
+def test_init_overwrites_nothing(harness: Harness, tmp_path: Path, kind: str) -> None:
+    """A folder that is not empty, and a file, are left as they are."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "model.toml").write_text("mine")
+    place = {"full": "full", "a file": "full/model.toml", "below a file": "full/model.toml/x"}[kind]
+    found = harness("init", tmp_path / place)
+    assert found.code == 2
+    assert str(tmp_path / place) in found.err
+    assert "remedy:" in found.err
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["model.toml"]
+    assert (tmp_path / "full" / "model.toml").read_text() == "mine"
+
+
+def test_init_fills_an_empty_folder(harness: Harness, tmp_path: Path) -> None:
+    """One that is there and empty is as good as a new one."""
+    (tmp_path / "empty").mkdir()
+    assert harness("init", tmp_path / "empty").code == 0
+    assert models.read(tmp_path / "empty").name == "empty"
+
+
+def test_models_are_listed(harness: Harness) -> None:
+    """As a table and for machines."""
+    listed = harness("models", "--json").json
+    assert [one["name"] for one in listed] == models.sample_names()
+    text = harness("models").out
+    assert all(name in text for name in models.sample_names())
+
+
+def test_methods_are_listed_and_explained(harness: Harness) -> None:
+    """Those that are not ready say why; one alone is told in full."""
+    listed = harness("methods", "--json").json
+    assert list(listed) == list(METHODS)
+    assert (listed["container"]["ready"], listed["container"]["reason"]) == (False, "no engine answers")
+    assert listed["venv"]["ready"] is True
+    assert all(one["summary"] for one in listed.values())
+    assert "not ready" in harness("methods").out
+    assert harness("methods", "pex", "--json").json == listed["pex"]
+    assert harness("methods", "pex").out.startswith("``pex``: ")
+
+
+def test_scenarios_are_listed_and_shown(harness: Harness) -> None:
+    """By name, and by file."""
+    listed = harness("scenarios", "--json").json
+    assert [one["name"] for one in listed] == scenarios.names()
+    for name in scenarios.names():
+        assert name in harness("scenarios").out
+        shown = harness("scenarios", name)
+        assert shown.code == 0
+        assert "worth 1 at" in shown.out
+        assert harness("scenarios", name, "--json").json["name"] == name
+
+
+def test_the_doctor_says_what_is_missing(harness: Harness) -> None:
+    """Exit code 3 where a method is not ready; each check with its remedy."""
+    found = harness("doctor", "--json")
+    assert found.code == 3
+    checks = {one["what"]: one for one in found.json["checks"]}
+    assert checks["method container"]["ready"] is False
+    assert checks["method container"]["remedy"] == "'harness engine start'"
+    assert checks["method venv"]["ready"] is True
+    assert set(checks) >= {f"method {name}" for name in METHODS}
+    assert all(one["remedy"] for one in checks.values() if not one["ready"])
+    assert "MISSING" in harness("doctor").out
+
+
+@pytest.mark.spawns
+def test_help_answers_at_once() -> None:
+    """Nothing heavy is imported for it."""
+    code = (
+        "import sys; sys.argv = ['harness', '--help']; from harness.cli import _run; code = _run(); "
+        "import json; print(json.dumps(sorted(sys.modules)), file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.partition(".")[0] for name in json.loads(done.stderr)}
+    assert done.stdout.startswith("Usage:")
+    assert not {"duckdb", "docker", "pydantic", "rich", "psutil", "packaging", "jinja2", "vl_convert", "uv"} & loaded
+
+
+@pytest.mark.spawns
+def test_it_runs_as_a_module() -> None:
+    """``python -m harness`` is the same command, with its exit codes, and without a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "compare", "/no/such/model"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "remedy:" in done.stderr
+    assert "Traceback" not in done.stderr

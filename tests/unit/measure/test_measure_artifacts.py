@@ -1,0 +1,119 @@
+"""Artifacts: built once for the same inputs, never taken when they are not whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import interpreter, paths
+from harness.errors import BuildFailure
+from harness.measure import artifacts
+from harness.spec import weights
+from harness.spec.weights import LockedModel
+
+
+@pytest.fixture
+def one(bench: Any) -> Any:
+    """A method."""
+    return bench.methods["one"]
+
+
+@pytest.fixture
+def locked(bench: Any) -> LockedModel:
+    """A model that is ready to be packaged."""
+    return weights.locked(bench.folder.read())
+
+
+def kept() -> list[Path]:
+    """The folders of artifacts."""
+    return [path for path in (paths.cache() / "artifacts").iterdir() if path.is_dir()]
+
+
+def test_the_same_inputs_are_built_once(one: Any, locked: LockedModel) -> None:
+    """The second time the record of the first is read."""
+    assert artifacts.cached(one, locked) is None
+    first = artifacts.up_to_date(one, locked)
+    assert artifacts.up_to_date(one, locked) == first == artifacts.cached(one, locked)
+    assert one.calls.count("build") == 1
+    assert first.path is not None
+    assert first.path.is_file()
+
+
+def test_other_inputs_are_built_anew(bench: Any, one: Any, locked: LockedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another payload, another bytecode, another method, another interpreter: each has its own artifact."""
+    artifacts.up_to_date(one, locked)
+    artifacts.up_to_date(one, locked, bytecode="none")
+    artifacts.up_to_date(bench.methods["two"], locked)
+    (bench.folder.path / "predictor.py").write_text("# changed")
+    artifacts.up_to_date(one, weights.locked(bench.folder.read()))
+    other = dataclasses.replace(interpreter.default(), version="3.12.1")
+    monkeypatch.setattr(interpreter, "default", lambda: other)
+    artifacts.up_to_date(one, locked)
+    assert len(kept()) == 5
+
+
+def test_what_model_toml_says_of_a_start_is_an_input(bench: Any, one: Any, locked: LockedModel) -> None:
+    """env and entrypoint are written into every artifact, so another env is another artifact."""
+    artifacts.up_to_date(one, locked)
+    bench.folder.write(env={"THREADS": "4"})
+    artifacts.up_to_date(one, weights.locked(bench.folder.read()))
+    assert one.calls.count("build") == 2
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "gone": lambda folder: (folder / "built").unlink(),
+    "record gone": lambda folder: (folder / "artifact.json").unlink(),
+    "record torn": lambda folder: (folder / "artifact.json").write_text('{"method": "o'),
+    "record empty": lambda folder: (folder / "artifact.json").write_text(""),
+    "record of nothing": lambda folder: (folder / "artifact.json").write_text("null"),
+    "record of another form": lambda folder: (folder / "artifact.json").write_text('{"path": null, "colour": 1}'),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_an_artifact_that_is_not_whole_is_built_again(one: Any, locked: LockedModel, what: str) -> None:
+    """Whatever happened to the cache, the next use mends it."""
+    artifacts.up_to_date(one, locked)
+    (folder,) = kept()
+    DAMAGES[what](folder)
+    assert artifacts.up_to_date(one, locked).path == folder / "built"
+    assert one.calls.count("build") == 2
+
+
+def test_a_build_that_fails_leaves_nothing(one: Any, locked: LockedModel) -> None:
+    """Half an artifact is not taken for one."""
+
+    def fail(_: int) -> None:
+        raise BuildFailure("refused")
+
+    one.at("build", fail)
+    with pytest.raises(BuildFailure):
+        artifacts.clean_build(one, locked)
+    assert kept() == []
+
+
+def test_a_clean_build_is_kept_only_where_none_was(one: Any, locked: LockedModel) -> None:
+    """The first is kept; a later one is timed and thrown away."""
+    first, wall_s = artifacts.clean_build(one, locked)
+    assert first == artifacts.cached(one, locked)
+    assert wall_s >= 0
+    again, _ = artifacts.clean_build(one, locked)
+    assert again is None
+    assert one.calls.count("build") == 2
+    assert artifacts.cached(one, locked) == first
+    assert list((paths.cache() / "tmp").iterdir()) == []
+
+
+def test_an_artifact_that_another_harness_built_meanwhile_is_used(
+    one: Any, locked: LockedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waited for the lock looks again: the other may be measuring from that folder."""
+    first = artifacts.up_to_date(one, locked)
+    cached, answers = artifacts.cached, iter([None])
+    monkeypatch.setattr(artifacts, "cached", lambda *a, **k: next(answers, "look") and cached(*a, **k))
+    assert artifacts.up_to_date(one, locked) == first
+    assert one.calls.count("build") == 1

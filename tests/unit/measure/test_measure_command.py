@@ -1,0 +1,125 @@
+"""``harness run`` on methods in memory: its exit codes, what it prints, and going on after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from harness import methods, sandbox
+from harness.errors import MissingComponent, ModelFailure
+from harness.measure import host
+from harness.platforms import engine
+from harness.sandbox import Abilities
+from harness.store import query, runs
+
+Harness = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def only_fakes(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table of methods has the bench's own."""
+
+    def missing(*_: Any) -> Any:
+        raise MissingComponent("none")
+
+    monkeypatch.setattr(methods, "METHODS", bench.methods)
+    monkeypatch.setattr(engine, "connect", missing)
+    able = Abilities(network=True, unprivileged_user=True, control_group=None)
+    monkeypatch.setattr(sandbox, "abilities", lambda: able)
+
+
+def measure(harness: Harness, bench: Any, *more: str) -> Any:
+    """A small run."""
+    return harness("run", bench.folder.path, "--rounds", "2", *more)
+
+
+def test_a_run_ends_with_its_table(harness: Harness, bench: Any) -> None:
+    """Exit code 0; the comparison, where the time went, where it is kept, and what to do next."""
+    found = measure(harness, bench)
+    assert found.code == 0
+    for text in ("tiny: median", "the harness itself", "Kept in", "harness recommend tiny"):
+        assert text in found.out
+    assert "12 cold starts" in found.err
+    (run_id,) = runs.run_ids(bench.made.results)
+    folder = runs.folder_of(bench.made.results, run_id)
+    assert runs.read_manifest(folder).finished_at
+    assert query.parquet_differs(folder) == []
+
+
+def test_a_run_is_told_to_machines(harness: Harness, bench: Any) -> None:
+    """JSON alone on standard output."""
+    table = measure(harness, bench, "--json", "--method", "two", "--seed", "5").json
+    assert table["failed"] == table["absent"] == {}
+    assert set(table["timings"]) >= {"wall_s", "own_s", "own_share"}
+    assert table["models"][0]["methods"] == {"two": "measured"}
+    manifest = runs.read_manifest(runs.folder_of(bench.made.results, table["run"]))
+    assert (manifest.plan["seed"], manifest.plan["methods"], manifest.plan["rounds"]) == (5, ["two"], 2)
+
+
+def test_a_failed_cell_makes_the_exit_code_1(harness: Harness, bench: Any) -> None:
+    """The others are measured, and the reason stands under the table."""
+
+    def fail(_: int) -> None:
+        raise ModelFailure("load raised")
+
+    bench.methods["two"].at("start", fail)
+    found = measure(harness, bench)
+    assert found.code == 1
+    assert "two: load raised" in found.out
+    assert "1 of the cells failed" in found.out
+
+
+def test_ctrl_c_keeps_what_there_is_and_names_the_way_on(harness: Harness, bench: Any) -> None:
+    """Exit code 130; resuming measures the rest and nothing twice."""
+
+    def interrupt(number: int) -> None:
+        if number == 3:
+            raise KeyboardInterrupt
+
+    bench.methods["two"].at("start", interrupt)
+    found = measure(harness, bench)
+    (run_id,) = runs.run_ids(bench.made.results)
+    assert found.code == 130
+    assert f"harness run --resume {run_id}" in found.err
+    folder = runs.folder_of(bench.made.results, run_id)
+    kept = runs.read_samples(folder)
+    assert kept
+    assert runs.read_manifest(folder).finished_at is None
+    again = harness("run", "--resume", run_id, "--json")
+    assert again.code == 0
+    assert runs.run_ids(bench.made.results) == [run_id]
+    samples = runs.read_samples(folder)
+    assert samples[: len(kept)] == kept
+    assert len({(s.cell, s.metric, s.round, s.state) for s in samples}) == len(samples)
+    assert len([s for s in samples if s.metric == "cold_start_s"]) == 12
+
+
+def test_a_run_of_another_machine_is_not_resumed(harness: Harness, bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of two hosts are never pooled."""
+    measure(harness, bench)
+    (run_id,) = runs.run_ids(bench.made.results)
+    facts = host.facts()
+    monkeypatch.setattr(host, "facts", lambda: {**facts, "processor": "another"})
+    found = harness("run", "--resume", run_id)
+    assert found.code == 2
+    assert "another machine" in found.err
+
+
+def test_progress_is_told_on_standard_error(harness: Harness, bench: Any) -> None:
+    """Plain lines where there is no terminal, ending with the last step."""
+    lines = [line for line in measure(harness, bench).err.splitlines() if line.startswith("[")]
+    assert lines
+    done, total = lines[-1][1:].partition("]")[0].split("/")
+    assert done == total
+
+
+def test_the_manifest_is_whole_json(harness: Harness, bench: Any) -> None:
+    """Host, tools and plan are there before the first sample."""
+    table = measure(harness, bench, "--json").json
+    manifest = json.loads((runs.folder_of(bench.made.results, table["run"]) / "run.json").read_text())
+    assert manifest["tools"]["uv"]
+    assert manifest["host"]["python"]
+    assert manifest["plan"]["folders"] == {"tiny": str(bench.folder.path)}

@@ -1,0 +1,303 @@
+"""Asking an instance: right answers, errors, rubbish, silence and death, over lines and over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import cgroup
+from harness.errors import DiskFull, ModelFailure
+from harness.methods import serving
+from harness.methods.contract import Limits
+from harness.methods.serving import SOCKET_NAME, Served
+
+FACTS = {"facts": {"python": "3.11.2", "pid": 7}, "stamps": {"interpreter": 2e9, "imports": 3e9, "weights": 4e9}}
+RIGHT = {"outputs": [2, 4]}
+RAISED = {"error": {"stage": "predict", "type": "ValueError", "message": "no such word", "where": "predictor.py:9"}}
+Reply = Callable[[socket.socket], None]
+
+
+class Running:
+    """A process that serves, as far as it is asked about."""
+
+    def __init__(self) -> None:
+        self.spawned_s = time.monotonic()
+        self.sandbox_s = self.spawned_s + 0.001
+        self.pid = 2**22 + 1
+        self.code: int | None = None
+        self.oom, self.said = False, ""
+
+    def exit_code(self) -> int | None:
+        """As told."""
+        return self.code
+
+    def output(self) -> str:
+        """As told."""
+        return self.said
+
+    def oom_killed(self) -> bool:
+        """As told."""
+        return self.oom
+
+    def group_usage(self) -> tuple[cgroup.GroupUsage, str]:
+        """Made up."""
+        return cgroup.GroupUsage(peak_memory_bytes=9, anonymous_bytes=5, cpu_s=0.5), "cgroup-v1"
+
+
+class Server:
+    """A server on a Unix socket that answers each request with the next reply, then closes."""
+
+    def __init__(self, path: Path, replies: list[Reply], *, http: bool) -> None:
+        self.requests: list[Any] = []
+        self._replies, self._http = replies, http
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(path))
+        self._listener.listen(1)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # whoever asked has gone
+            connection, _ = self._listener.accept()
+            with connection, connection.makefile("rb") as lines:
+                for reply in self._replies:
+                    self.requests.append(self._read(lines))
+                    reply(connection)
+
+    def _read(self, lines: Any) -> Any:
+        if not self._http:
+            return json.loads(lines.readline())
+        head, length = lines.readline().decode().strip(), 0
+        while line := lines.readline().decode().strip():
+            if line.lower().startswith("content-length:"):
+                length = int(line.split(":")[1])
+        return head, json.loads(lines.read(length) or b"null")
+
+    def close(self) -> None:
+        """End it."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(timeout=5)
+
+
+class Talk:
+    """Makes a server and the one who asks it."""
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        self.path, self._stack, self.running = folder / SOCKET_NAME, stack, Running()
+        self.server: Server | None = None
+
+    def served(self, *replies: Reply, http: bool = False, **limits: Any) -> Served:
+        """An instance whose server gives these replies; without any, none listens."""
+        known = {"memory_bytes": 2**26, "processes": 1, "disk_bytes": 2**40, "start_timeout_s": 5.0}
+        found = Served(
+            self.running, self.path, Limits(**{**known, "predict_timeout_s": 5.0, **limits}), http_api=http
+        )
+        if replies:
+            self.server = Server(self.path, list(replies), http=http)
+            self._stack.callback(self.server.close)
+        self._stack.callback(found.close)
+        return found
+
+
+@pytest.fixture
+def talk() -> Iterator[Talk]:
+    """In a folder whose path is short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="h") as folder, contextlib.ExitStack() as stack:
+        yield Talk(Path(folder), stack)
+
+
+def line(value: Any) -> Reply:
+    """Answers with a line; bytes as they are."""
+    data = value if isinstance(value, bytes) else json.dumps(value).encode() + b"\n"
+    return lambda connection: connection.sendall(data)
+
+
+def page(value: Any, status: str = "200 OK") -> Reply:
+    """Answers over HTTP; bytes are the whole answer as they are."""
+    if isinstance(value, bytes):
+        return line(value)
+    body = json.dumps(value).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return line(head.encode() + body)
+
+
+def silence(connection: socket.socket) -> None:
+    """Waits for the other to give up."""
+    with contextlib.suppress(OSError):
+        connection.settimeout(5)
+        connection.recv(1)
+
+
+@pytest.mark.parametrize(("http", "reply"), [(False, line), (True, page)])
+def test_right_answers_come_through(talk: Talk, http: bool, reply: Callable[[Any], Reply]) -> None:
+    """Answers, stamps, facts and usage, each asked for as the protocol has it."""
+    served = talk.served(reply(RIGHT), reply(FACTS), reply(RIGHT), http=http)
+    assert served.predict([1, 2]) == [2, 4]
+    stamps = served.stamps()
+    assert (stamps.interpreter_s, stamps.imports_s, stamps.weights_s) == (2e9, 3e9, 4e9)
+    assert (stamps.spawned_s, stamps.sandbox_s) == (talk.running.spawned_s, talk.running.sandbox_s)
+    assert served.facts() == {"python": "3.11.2", "pid": "7"}
+    assert served.predict((1, 2)) == [2, 4]
+    usage = served.usage()
+    assert (usage.peak_memory_bytes, usage.peak_resident_bytes, usage.cpu_s) == (9, None, 0.5)
+    assert usage.source == "cgroup-v1"
+    assert talk.server is not None
+    if http:
+        assert talk.server.requests[0] == ("POST /predict HTTP/1.1", {"inputs": [1, 2]})
+        assert talk.server.requests[1] == ("GET /runtime HTTP/1.1", None)
+    else:
+        assert talk.server.requests == [{"predict": [1, 2]}, {"facts": True}, {"predict": [1, 2]}]
+
+
+def test_the_runners_first_line_is_not_before_its_process(talk: Talk) -> None:
+    """An engine may learn of the process later than it runs; phases are never negative for that."""
+    talk.running.sandbox_s = 5e9
+    served = talk.served(line(RIGHT), line(FACTS))
+    served.predict([1, 2])
+    assert served.stamps().sandbox_s == served.stamps().interpreter_s == 2e9
+
+
+@pytest.mark.parametrize(("http", "reply"), [(False, line), (True, lambda value: page(value, "500 Oops"))])
+def test_what_the_model_raised_is_told(talk: Talk, http: bool, reply: Callable[[Any], Reply]) -> None:
+    """Stage, kind, message and place."""
+    with pytest.raises(ModelFailure, match=r"predicting raised ValueError: no such word \(predictor\.py:9\)"):
+        talk.served(reply(RAISED), http=http).predict([1])
+
+
+def test_an_answer_in_pieces_is_one_answer(talk: Talk) -> None:
+    """However the bytes arrive; also a long one."""
+    long = json.dumps({"outputs": ["x" * 300_000]}).encode() + b"\n"
+
+    def slowly(connection: socket.socket) -> None:
+        for part in (long[:1], long[1:70_000], long[70_000:]):
+            connection.sendall(part)
+            time.sleep(0.005)
+
+    assert talk.served(slowly).predict([1]) == ["x" * 300_000]
+
+
+RUBBISH = {
+    "text": b"loading...\n",
+    "two lines": b'{"outputs": [1]}\n{"outputs": [2]}\n',
+    "a list": b"[1]\n",
+    "another object": b'{"out": [1]}\n',
+    "no list": b'{"outputs": 5}\n',
+    "not UTF-8": b'{"outputs": ["\xff"]}\n',
+    "an error of another form": b'{"error": "boom"}\n',
+    "closes early": b'{"outputs": [1',
+    "says nothing": b"",
+    "deep": b"[" * 100_000 + b"\n",
+}
+
+
+@pytest.mark.parametrize("what", RUBBISH)
+def test_rubbish_is_the_models_failure(talk: Talk, what: str) -> None:
+    """Whatever comes instead of an answer is told, never stumbled over."""
+    with pytest.raises(ModelFailure):
+        talk.served(line(RUBBISH[what])).predict([1])
+
+
+PAGES = {
+    "text": b"loading...\r\n\r\n",
+    "not JSON": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "closes early": b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{",
+    "no length": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "says nothing": b"",
+    "not found": b"HTTP/1.1 404 Not Found\r\nContent-Length: 22\r\n\r\n" + b'{"detail":"Not Found"}',
+}
+
+
+@pytest.mark.parametrize("what", PAGES)
+def test_rubbish_over_http_is_the_models_failure(talk: Talk, what: str) -> None:
+    """The same for answers that are no HTTP, or no answer."""
+    with pytest.raises(ModelFailure):
+        talk.served(page(PAGES[what]), http=True).predict([1])
+
+
+@pytest.mark.parametrize("answer", [{"outputs": []}, {"outputs": [1, 2, 3]}])
+def test_as_many_answers_as_questions(talk: Talk, answer: Any) -> None:
+    """A list of another length is no answer."""
+    with pytest.raises(ModelFailure):
+        talk.served(line(answer)).predict([1])
+
+
+@pytest.mark.parametrize("facts", [{"outputs": [1]}, {"facts": {}}, {"facts": {}, "stamps": {}}, {"stamps": 5, "facts": 5}])
+def test_facts_that_are_none_are_the_models_failure(talk: Talk, facts: Any) -> None:
+    """A runner that was tampered with does not bring the run down."""
+    served = talk.served(line(RIGHT), line(facts))
+    served.predict([1, 2])
+    with pytest.raises(ModelFailure):
+        served.stamps()
+
+
+def test_facts_are_known_after_a_prediction(talk: Talk) -> None:
+    """Before, there is nobody to ask."""
+    with pytest.raises(ModelFailure, match="not asked for a prediction yet"):
+        talk.served().facts()
+
+
+def test_silence_ends(talk: Talk) -> None:
+    """After its time the question is given up, with what to raise in model.toml."""
+    talk.running.said = "step 1\nstep 2\n"
+    served = talk.served(line(RIGHT), silence, predict_timeout_s=0.05)
+    served.predict([1, 2])
+    with pytest.raises(ModelFailure, match=r"(?s)did not answer within 0\.05 s; it printed:.*step 2") as raised:
+        served.predict([1])
+    assert "predict_timeout_s" in raised.value.remedy
+
+
+def test_the_first_answer_has_the_time_of_the_start(talk: Talk) -> None:
+    """Listening is not yet answering: loading counts to the start's own time limit."""
+    served = talk.served(silence, start_timeout_s=0.08)
+    with pytest.raises(ModelFailure, match="did not answer within 0"):
+        served.predict([1])
+
+
+def test_who_never_listens_is_given_up(talk: Talk) -> None:
+    """With the time that it had."""
+    with pytest.raises(ModelFailure, match=r"did not listen within 0\.05 s of its start") as raised:
+        talk.served(start_timeout_s=0.05).predict([1])
+    assert "start_timeout_s" in raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("code", "said"), [(3, "exited with code 3"), (0, "exited with code 0"), (-11, "was killed by signal 11")]
+)
+def test_who_has_gone_is_asked_for_the_reason(talk: Talk, code: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code or signal, and the end of what it printed; whether it never listened or closed before it answered."""
+    monkeypatch.setattr(serving, "_GLANCE_S", 0.01)
+    talk.running.code, talk.running.said = code, "Traceback\nImportError: libgomp.so.1"
+    for served in (talk.served(), talk.served(line(b""))):
+        with pytest.raises(ModelFailure, match=rf"(?s){said} before it answered.*libgomp\.so\.1"):
+            served.predict([1])
+
+
+def test_who_ran_out_of_memory_is_told_how_much_there_was(talk: Talk) -> None:
+    """With the key to raise."""
+    talk.running.code, talk.running.oom = -9, True
+    with pytest.raises(ModelFailure, match="ran out of memory: it may use 64 MiB") as raised:
+        talk.served(line(b"")).predict([1])
+    assert "memory_mb" in raised.value.remedy
+
+
+@pytest.mark.parametrize(("free", "kind", "said"), [(2**20, DiskFull, "is full"), (2**30, ModelFailure, "64 MiB")])
+def test_who_fills_the_disk_is_stopped(
+    talk: Talk, free: int, kind: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within its bounds the disk may fill up; beyond them it is the model's failure."""
+    monkeypatch.setattr(serving, "_GLANCE_S", 0.01)
+    room = iter([2**31])
+    monkeypatch.setattr(serving, "_free_bytes", lambda _: next(room, free))
+    with pytest.raises(kind, match=said):
+        talk.served(silence, disk_bytes=2**26).predict([1])

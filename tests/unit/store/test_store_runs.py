@@ -1,0 +1,258 @@
+"""A run on disk: what is written is read back, and being killed at any point damages nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import BadInput, CheckFailure, DiskFull, HarnessError
+from harness.store import query, runs
+
+
+def lines(folder: Path) -> list[bytes]:
+    """The lines of the samples."""
+    return (folder / "samples.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def test_what_is_recorded_is_read_back(made: Any) -> None:
+    """Samples in the order taken, with every field; the manifest as it was."""
+    samples = [
+        made.sample(),
+        made.sample("parity", None, flags=("failed",), note="it broke:\n  \u2028 'quoted' \U0001f600"),
+        made.sample("cold_start_s", 0.1 + 0.2, state="disk-cold", round=3, flags=("dropped:x", "outlier")),
+    ]
+    folder = made.write(samples)
+    assert runs.read_samples(folder) == samples
+    assert dataclasses.asdict(runs.read_manifest(folder)) == json.loads((folder / "run.json").read_text())
+    assert runs.read_manifest(folder).run_id == made.RUN
+    assert runs.run_ids(made.results) == [made.RUN]
+    assert runs.folder_of(made.results, made.RUN) == folder
+
+
+@settings(max_examples=20)
+@given(value=st.floats(allow_nan=False, allow_infinity=False), note=st.text(st.characters(exclude_categories=["Cs"])))
+def test_every_value_survives(made: Any, tmp_path_factory: pytest.TempPathFactory, value: float, note: str) -> None:
+    """Any finite number and any text come back bit by bit."""
+    made.results = tmp_path_factory.mktemp("r")
+    sample = made.sample(value=value, note=note)
+    assert runs.read_samples(made.write([sample], compact=False)) == [sample]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_not_recorded(made: Any, value: float) -> None:
+    """NaN and infinity are refused, and so is a metric that is not declared; the step stays out as a whole."""
+    with runs.create(made.results, made.manifest()) as writer:
+        writer.record([made.sample()])
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            writer.record([made.sample(), made.sample(value=value)])
+        with pytest.raises(ValueError, match="speed is not declared"):
+            writer.record([made.sample(), dataclasses.replace(made.sample(), metric="speed")])
+    assert len(runs.read_samples(writer.folder)) == 1
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk with room for ``left`` bytes more."""
+
+    left = 0
+
+    def write(self, data: Any) -> int:
+        """As far as there is room."""
+        if self.left <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device", self.name)
+        written = super().write(bytes(data)[: self.left])
+        self.left -= written
+        return written
+
+
+def on_full_disk(writer: runs.RunWriter, left: int) -> FullDisk:
+    """Have the writer's file be on a disk with so much room."""
+    writer._samples.close()
+    raw = FullDisk(writer.folder / "samples.jsonl", "ab")
+    raw.left = left
+    writer._samples = io.BufferedWriter(raw)
+    return raw
+
+
+@pytest.mark.parametrize("count", [2, 200])
+@pytest.mark.parametrize("room_again", [True, False])
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_step_is_on_disk_whole_or_not_at_all(made: Any, left: int, room_again: bool, count: int) -> None:
+    """When the disk fills up in the middle of a step nothing of it stays, not even once there is room again."""
+    step = [made.sample(round=number) for number in range(count)]
+    folder = made.write([made.sample("parity", 1.0)], compact=False)
+    before = lines(folder)
+    with pytest.raises(DiskFull, match="is full"), runs.resume(made.results, made.RUN) as writer:
+        disk = on_full_disk(writer, left)
+        try:
+            writer.record(step)
+        finally:
+            disk.left = 10**9 if room_again else 0
+    assert lines(folder) == before
+    with runs.resume(made.results, made.RUN) as writer:
+        writer.record(step)
+    assert len(runs.read_samples(folder)) == 1 + count
+
+
+def test_a_manifest_is_replaced_whole(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk fills up, the old one is still there."""
+    with runs.create(made.results, made.manifest()) as writer:
+        before = (writer.folder / "run.json").read_bytes()
+        writer.update(finished_at="later")
+        assert writer.noted("host") == made.manifest().host
+        assert runs.read_manifest(writer.folder).finished_at == "later"
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        before = (writer.folder / "run.json").read_bytes()
+        with pytest.raises(DiskFull):
+            writer.update(finished_at="much later")
+        assert (writer.folder / "run.json").read_bytes() == before
+
+
+def torn(folder: Path, *, keep: int) -> None:
+    """Cut the last line after ``keep`` bytes, as a kill does."""
+    whole = lines(folder)
+    (folder / "samples.jsonl").write_bytes(b"".join(whole[:-1]) + whole[-1][:keep])
+
+
+@pytest.mark.parametrize("keep", [1, 40, -2])
+def test_a_torn_last_line_counts_for_nothing(made: Any, keep: int) -> None:
+    """Readers leave it out, queries too; whoever resumes cuts it off."""
+    folder = made.write([made.sample("parity", 1.0), made.sample(value=2.0), made.sample(value=99.0)], compact=False)
+    torn(folder, keep=keep)
+    assert [sample.value for sample in runs.read_samples(folder)] == [1.0, 2.0]
+    assert [value.interval.median for value in query.values(folder)] == [2.0, 1.0]
+    with runs.resume(made.results, made.RUN) as writer:
+        writer.record([made.sample(value=3.0)])
+    assert [sample.value for sample in runs.read_samples(folder)] == [1.0, 2.0, 3.0]
+
+
+def test_a_last_line_that_only_lacks_its_end_counts_for_nothing(made: Any) -> None:
+    """Readers and queries agree on it, whatever was cut off."""
+    folder = made.write([made.sample(value=2.0), made.sample("parity", 99.0)], compact=False)
+    torn(folder, keep=-1)
+    assert [sample.value for sample in runs.read_samples(folder)] == [2.0]
+    assert [value.metric for value in query.values(folder)] == ["install_s"]
+
+
+DAMAGED = {
+    "not JSON": b"{rubbish\n",
+    "zeros": b"\0" * 50 + b"\n",
+    "not UTF-8": b'{"note": "\xff"}\n',
+    "empty": b"\n",
+    "a list": b"[1, 2]\n",
+    "a number": b"12\n",
+    "a text": b'"text"\n',
+    "nothing": b"null\n",
+    "another object": b'{"a": 1}\n',
+    "another cell": b'{"cell": 5}\n',
+}
+
+
+@pytest.mark.parametrize("what", DAMAGED)
+def test_damage_in_the_middle_is_named_by_its_line(made: Any, what: str) -> None:
+    """A line that is not a sample is a check that fails, with the line's number."""
+    folder = made.write([made.sample(round=number) for number in range(4)], compact=False)
+    whole = lines(folder)
+    (folder / "samples.jsonl").write_bytes(b"".join([*whole[:2], DAMAGED[what], *whole[3:]]))
+    with pytest.raises(CheckFailure, match=r"samples\.jsonl, line 3 is not a sample") as raised:
+        runs.read_samples(folder)
+    assert "backup" in raised.value.remedy
+
+
+@pytest.mark.parametrize("what", ["not JSON", "zeros"])
+@pytest.mark.parametrize("also_torn", [False, True])
+def test_queries_do_not_pass_over_damage(made: Any, what: str, also_torn: bool) -> None:
+    """A damaged line is an error, also where the last line was cut off besides."""
+    folder = made.write([made.sample(round=number) for number in range(4)], compact=False)
+    whole = lines(folder)
+    last = whole[-1][:20] if also_torn else whole[-1]
+    (folder / "samples.jsonl").write_bytes(b"".join([whole[0], DAMAGED[what], whole[2], last]))
+    with pytest.raises(CheckFailure, match="cannot be read") as raised:
+        query.values(folder)
+    assert "harness verify" in raised.value.remedy
+
+
+def test_a_newer_run_is_refused(made: Any) -> None:
+    """What a later harness wrote may mean something else."""
+    folder = made.write()
+    table = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**table, "schema_version": runs.SCHEMA_VERSION + 1}))
+    with pytest.raises(BadInput) as raised:
+        runs.read_manifest(folder)
+    text = str(raised.value)
+    for part in ("run.json", f"key 'schema_version' = {runs.SCHEMA_VERSION + 1}", "newer", "upgrade the harness"):
+        assert part in text
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"schema_version": "1"}', '{"schema_version": 1}', "\xff"])
+def test_a_damaged_manifest_is_bad_input(made: Any, text: str) -> None:
+    """Whatever is wrong with run.json, it is named."""
+    folder = made.write()
+    (folder / "run.json").write_text(text, encoding="latin-1")
+    with pytest.raises(BadInput, match=r"run\.json"):
+        runs.read_manifest(folder)
+
+
+def test_a_plan_that_lacks_its_models_is_bad_input(made: Any) -> None:
+    """A manifest without what every query needs is named, not stumbled over."""
+    made.write(plan={})
+    with pytest.raises(HarnessError):
+        query.evidences(made.results, made.RUN)
+
+
+def test_fields_of_a_later_harness_are_passed_over(made: Any) -> None:
+    """A field more, at the same schema version, does no harm."""
+    folder = made.write()
+    table = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**table, "colour": "blue"}))
+    assert runs.read_manifest(folder).run_id == made.RUN
+
+
+@pytest.mark.parametrize("run_id", ["none", "", ".", "..", "../runs", "a/b"])
+def test_an_unknown_run_names_those_there_are(made: Any, run_id: str) -> None:
+    """No name leads out of the folder of runs."""
+    made.write()
+    with pytest.raises(BadInput) as raised:
+        runs.folder_of(made.results, run_id)
+    assert raised.value.exit_code == 2
+    assert made.RUN in raised.value.remedy or "harness runs" in raised.value.remedy
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_run_has_one_writer(made: Any) -> None:
+    """The second is refused while the first is there, and let in afterwards."""
+    with runs.create(made.results, made.manifest()):
+        with pytest.raises(BadInput, match="is being written by another harness") as raised:
+            with runs.resume(made.results, made.RUN):
+                pass
+        assert raised.value.remedy
+    with runs.resume(made.results, made.RUN) as writer:
+        writer.record([made.sample()])
+
+
+def test_a_refused_writer_lets_go_of_its_file(made: Any) -> None:
+    """Nothing is left open by a writer that did not come to be."""
+    before = len(os.listdir("/proc/self/fd"))
+    with runs.create(made.results, made.manifest()):
+        errors = []
+        for _ in range(3):
+            try:
+                with runs.resume(made.results, made.RUN):
+                    pass
+            except BadInput as error:
+                errors.append(error)
+        assert len(errors) == 3
+        opened = len(os.listdir("/proc/self/fd"))
+    assert opened == before + 1
