@@ -40,7 +40,7 @@ class Interval:
 
     @property
     def exact(self) -> bool:
-        """Whether every replicate gave the same value: then any change is a change. Of one replicate this says nothing."""
+        """Whether every replicate gave the same value: then any change is a change."""
         return self.low == self.high
 
     @property

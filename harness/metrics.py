@@ -46,7 +46,11 @@ _DECLARED = (
         meaning="what lies on disk once it has been started, apparent bytes, hard links counted once",
     ),
     Metric(
-        name="files", title="files", unit="n", direction="lower", meaning="how many files lie on disk once it has been started"
+        name="files",
+        title="files",
+        unit="n",
+        direction="lower",
+        meaning="how many files lie on disk once it has been started",
     ),
     Metric(
         name="build_clean_s",
@@ -96,7 +100,7 @@ _DECLARED = (
         title="peak memory",
         unit="bytes",
         direction="lower",
-        meaning="peak of the instance's fresh control group until the first prediction; includes page cache charged to it",
+        meaning="peak of the instance's fresh control group until the first prediction, page cache included",
         states=START_STATES,
     ),
     Metric(

@@ -53,7 +53,7 @@ def data(kind: str) -> Path:
 
 
 def results(given: Path | None = None) -> Path:
-    """Where runs land: ``--results``, else ``HARNESS_RESULTS``, else the checkout's ``results/``, else ``./results``."""
+    """Where runs land: ``given``, else ``HARNESS_RESULTS``, else the checkout's ``results/``, else ``./results``."""
     if given is not None:
         return given.absolute()
     if os.environ.get("HARNESS_RESULTS"):

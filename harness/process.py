@@ -262,9 +262,7 @@ def run(
                 _end_group(process)
     wall_s = time.monotonic() - begin
     log.debug("ended with %d after %.2f s: %s", process.returncode, wall_s, argv[0])
-    return Completed(
-        argv=tuple(argv), returncode=process.returncode, stdout=stdout, stderr=stderr, wall_s=wall_s
-    )
+    return Completed(argv=tuple(argv), returncode=process.returncode, stdout=stdout, stderr=stderr, wall_s=wall_s)
 
 
 def _popen(
@@ -284,7 +282,7 @@ def _popen(
             preexec_fn=policy.entry() if policy else die_with_parent,  # noqa: PLW1509 -- see Child
         )
     except FileNotFoundError as error:
-        raise MissingComponent(f"there is no program {argv[0]}", remedy="'harness doctor' says what is missing") from error
+        raise MissingComponent(f"there is no program {argv[0]}", remedy="'harness doctor' says more") from error
 
 
 def _end_group(process: subprocess.Popen[Any]) -> None:

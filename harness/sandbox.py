@@ -74,7 +74,8 @@ class Policy:
         root = os.geteuid() == 0
         able = abilities()
         uid, gid = os.getuid(), os.getgid()
-        visible = tuple(str(path) for path in self.visible if str(path.resolve()).startswith(tuple(f"{c}/" for c in _COVERED)))
+        below = tuple(f"{folder}/" for folder in _COVERED)
+        visible = tuple(str(path) for path in self.visible if str(path.resolve()).startswith(below))
         covered = tuple(folder for folder in _COVERED if os.path.isdir(folder))
 
         def enter() -> None:

@@ -22,7 +22,7 @@ _LOCKS = paths.PACKAGE / "resources" / "tools"
 
 @lru_cache(maxsize=1)
 def uv() -> Path:
-    """uv's executable, from the package that the harness depends on."""
+    """The executable of uv, from the package that the harness depends on."""
     import uv as package
 
     try:
@@ -80,9 +80,10 @@ def uv_environment(cache: Path | None = None) -> dict[str, str]:
 def _make(tool: str, lock: Path, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     env = uv_environment()
+    python = str(folder / "bin" / "python")
     steps = (
         [str(uv()), "venv", "--quiet", "--python", str(interpreter.default().path), str(folder)],
-        [str(uv()), "pip", "sync", "--quiet", "--require-hashes", "--python", str(folder / "bin" / "python"), str(lock)],
+        [str(uv()), "pip", "sync", "--quiet", "--require-hashes", "--python", python, str(lock)],
     )
     try:
         for step in steps:

@@ -51,7 +51,8 @@ def _print_ranking(found: Recommendation, scenario: Scenario) -> None:
     total = sum(objective.weight for objective in scenario.objectives)
     columns = ["", "method", "value", "95 %", "best with"]
     columns += [
-        f"{title} ({objective.weight / total:.0%})" for title, objective in zip(criteria, scenario.objectives, strict=True)
+        f"{title} ({objective.weight / total:.0%})"
+        for title, objective in zip(criteria, scenario.objectives, strict=True)
     ]
     rows = []
     for option in found.ranked:
@@ -62,9 +63,10 @@ def _print_ranking(found: Recommendation, scenario: Scenario) -> None:
             else "not measured +0.000"
             for part in option.contributions
         ]
-        rows.append((str(option.rank), option.method, numbers.score(option.value), span, numbers.share(option.p_best), *parts))
+        sure = numbers.share(option.p_best)
+        rows.append((str(option.rank), option.method, numbers.score(option.value), span, sure, *parts))
     console.table("", columns, rows, right=range(2, len(columns)))
-    console.say("Value is between 0 and 1 on the scenario's fixed scales; beside each measured value stands what it adds.")
+    console.say("Value lies between 0 and 1 on the scenario's fixed scales; beside each number stands what it adds.")
 
 
 def _say(text: str, indent: str = "") -> None:

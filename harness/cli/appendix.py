@@ -21,7 +21,7 @@ from harness.cli.decide import _run_option, features_of
 @_run_option
 @console.results_option
 @console.json_option
-def appendix(  # noqa: PLR0917  (click passes them by name)
+def appendix(
     model: str, scenario: str, kind: str, out: Path | None, run_id: str | None, results: str | None, as_json: bool
 ) -> int:
     """Write a decision record on MODEL in a scenario: options, outcome, consequences, each number with a footnote.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -15,6 +15,7 @@ from harness.errors import BadInput
 if TYPE_CHECKING:
     from harness.recommend.article import Features
     from harness.recommend.engine import Recommendation
+    from harness.report import Format
     from harness.store.query import Evidence
 
 _run_option = click.option("--run", "run_id", help="The run to use. [default: the newest with this model]")
@@ -50,7 +51,7 @@ def recommend(model: str, scenario: str, run_id: str | None, results: str | None
 @click.argument("model", required=False)
 @click.option("--format", "kind", type=click.Choice(("html", "md")), default="html", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it. [default: results/]")
-@click.option("--scenario", "scenario_names", multiple=True, help="Recommend for this one; several times. [default: all]")
+@click.option("--scenario", "scenario_names", multiple=True, help="Recommend for this one. [default: all]")
 @_run_option
 @console.results_option
 @console.json_option
@@ -87,7 +88,7 @@ def report(
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         harness_version=__version__,
     )
-    write(made, kind, target)  # type: ignore[arg-type] -- click has checked it
+    write(made, cast("Format", kind), target)
     if as_json:
         console.as_json({"path": str(target.absolute()), "runs": sorted({one.run_id for one in found})})
     else:
@@ -118,7 +119,7 @@ def verify(path: Path, results: str | None, as_json: bool) -> int:
 @click.command()
 @click.argument("run_id")
 @click.option("--format", "kind", type=click.Choice(("pytest-benchmark", "csv", "parquet")), required=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: RUN_ID with the format's ending]")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: RUN_ID.FORMAT]")
 @console.results_option
 @console.json_option
 def export(run_id: str, kind: str, out: Path | None, results: str | None, as_json: bool) -> None:
@@ -133,7 +134,7 @@ def export(run_id: str, kind: str, out: Path | None, results: str | None, as_jso
         else:
             query.export(folder, target, kind)
     except OSError as error:
-        raise BadInput(f"cannot be written: {error.strerror}", file=target, remedy="--out names another file") from error
+        raise BadInput(f"cannot be written: {error.strerror}", file=target, remedy="--out names another") from error
     if as_json:
         console.as_json({"path": str(target.absolute())})
     else:

@@ -117,7 +117,7 @@ def _cell(value: Value | None) -> str:
     shown = numbers.shown(interval.median, unit)
     if not interval.exact:
         shown += f" [{scale.number(interval.low)}{numbers.DASH}{scale.number(interval.high)}]"
-    marks = [value.fidelity] if value.fidelity != "measured" else []
+    marks: list[str] = [value.fidelity] if value.fidelity != "measured" else []
     if interval.n == 1 and unit == "s":
         marks.append("n = 1")
     return " ".join([shown, *(f"({mark})" for mark in marks)])
@@ -135,6 +135,7 @@ def _gaps(evidence: Evidence) -> list[str]:
     lines += [
         f"{value.method}: no {value.declared.title}: {value.why_absent}"
         for value in evidence.values
-        if value.interval is None and value.why_absent and value.metric != "parity" and not evidence.failure(value.method)
+        if value.interval is None and value.why_absent and value.metric != "parity"
+        if not evidence.failure(value.method)
     ]
     return lines

@@ -17,7 +17,7 @@ from harness.cli import console
 from harness.errors import BadInput, Interrupted
 
 if TYPE_CHECKING:
-    from harness.measure.plan import Plan
+    from harness.measure.plan import Plan, ProfileName
     from harness.measure.trial import Outcome
     from harness.store.records import Manifest
     from harness.store.runs import RunWriter
@@ -44,7 +44,7 @@ _PROFILES = ("quick", "standard", "nightly")
 def run(
     models: tuple[str, ...],
     methods: tuple[str, ...],
-    profile: str,
+    profile: ProfileName,
     rounds: int | None,
     builds: int | None,
     resume: str | None,
@@ -109,7 +109,7 @@ def _writer(results: Path, plan: Plan | None, resume: str | None) -> Iterator[tu
 def _new_plan(
     models: tuple[str, ...],
     methods: tuple[str, ...],
-    profile: str,
+    profile: ProfileName,
     *,
     rounds: int | None,
     builds: int | None,
@@ -127,7 +127,7 @@ def _new_plan(
     for name in names:
         if names.count(name) > 1:
             raise BadInput("is given twice", key="MODEL", value=name, remedy="results tell models apart by their names")
-    chosen = PROFILES[profile]  # type: ignore[index] -- click has checked it
+    chosen = PROFILES[profile]
     return Plan(
         models=tuple(names),
         methods=tuple(method for method in METHODS if not methods or method in methods),
@@ -206,7 +206,7 @@ def _tell_outcome(run_id: str, folder: Path, outcome: Outcome, results: Path, *,
     if outcome.failed:
         console.say(f"{len(outcome.failed)} of the cells failed; see above.")
     first = found[0].model
-    console.say(f"Next: harness recommend {first} --scenario edge-device; harness report --run {run_id} --out report.html")
+    console.say(f"Next: harness recommend {first} --scenario edge-device; harness report --run {run_id}")
 
 
 def _now() -> str:

@@ -10,6 +10,9 @@ import click
 from harness.cli import console
 from harness.errors import BadInput, HarnessError
 
+#: Room for the wheels, images and artifacts of the sample models, in GB.
+_ENOUGH_GB = 5
+
 
 @click.command()
 @console.json_option
@@ -39,7 +42,8 @@ def doctor(as_json: bool) -> int:
     add("isolation of models", not missing, "; ".join(missing) or "network, user, memory, processes, disk", remedy)
     cache = paths.cache()
     free_gb = shutil.disk_usage(cache).free / 1e9
-    add("cache folder", free_gb > 5, f"{cache}, {free_gb:.0f} GB free", "" if free_gb > 5 else "free some space")
+    enough = free_gb > _ENOUGH_GB
+    add("cache folder", enough, f"{cache}, {free_gb:.0f} GB free", "" if enough else "free some space")
     if os.geteuid() == 0 and not paths.walkable_by_others(cache):
         add(
             "cache folder's path",
@@ -55,9 +59,7 @@ def doctor(as_json: bool) -> int:
     if as_json:
         console.as_json({"ready": all(item["ready"] for item in found), "checks": found, "host": host.facts()})
     else:
-        rows = [
-            ("ok" if item["ready"] else "MISSING", item["what"], item["detail"], item["remedy"]) for item in found
-        ]
+        rows = [("ok" if item["ready"] else "MISSING", item["what"], item["detail"], item["remedy"]) for item in found]
         console.table("", ("", "what", "found", "remedy"), rows)
     return 0 if all(item["ready"] for item in found if item["what"].startswith("method ")) else 3
 
@@ -101,7 +103,7 @@ def models(as_json: bool) -> None:
         console.as_json(listed)
         return
     rows = [
-        (one.name, one.file.framework, one.file.family, ", ".join(one.file.requirements) or "none", one.file.description)
+        (one.name, one.file.framework, one.file.family, _plain(one.file.requirements), one.file.description)
         for one in found
     ]
     console.table("", ("model", "framework", "family", "requirements", "description"), rows)
@@ -124,8 +126,8 @@ def methods(method: str | None, as_json: bool) -> None:
         return
     if method:
         console.say(described[method]["about"] + "\n")
-        rows = [(key, _plain(value)) for key, value in described[method].items() if key != "about"]
-        console.table("", (method, ""), rows)
+        facts = [(key, _plain(value)) for key, value in described[method].items() if key != "about"]
+        console.table("", (method, ""), facts)
         return
     rows = [
         (name, one["family"], one["layers"]["environment"], one["layers"]["interface"], one["ready"], one["summary"])
@@ -212,7 +214,8 @@ def _show_scenario(one: Any) -> None:
         limit = shown(objective.limit, unit) if objective.limit is not None else "-"
         ends = (shown(objective.best, unit), shown(objective.worst, unit))
         rows.append((title, f"{objective.weight / total:.0%}", *ends, objective.scale, limit))
-    console.table("", ("what matters", "weight", "worth 1 at", "worth 0 at", "scale", "limit"), rows, right=(1, 2, 3, 5))
+    columns = ("what matters", "weight", "worth 1 at", "worth 0 at", "scale", "limit")
+    console.table("", columns, rows, right=(1, 2, 3, 5))
 
 
 @click.command()
@@ -240,7 +243,8 @@ def runs(results: str | None, as_json: bool) -> None:
         console.as_json(found)
         return
     rows = [
-        (one["run"], one["finished"], one["profile"], " ".join(one["models"]), " ".join(one["methods"])) for one in found
+        (one["run"], one["finished"], one["profile"], " ".join(one["models"]), " ".join(one["methods"]))
+        for one in found
     ]
     console.table("", ("run", "finished", "profile", "models", "methods"), rows)
     if not found:

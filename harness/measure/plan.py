@@ -58,9 +58,16 @@ class Plan:
     @staticmethod
     def from_dict(table: Mapping[str, Any]) -> Plan:
         """Back from ``run.json``."""
-        listed = {key: tuple(table[key]) for key in ("models", "methods", "states")}
-        plain = {key: table[key] for key in ("profile", "rounds", "builds", "seed", "folders")}
-        return Plan(**listed, **plain)
+        return Plan(
+            models=tuple(table["models"]),
+            methods=tuple(table["methods"]),
+            profile=table["profile"],
+            rounds=table["rounds"],
+            builds=table["builds"],
+            seed=table["seed"],
+            states=tuple(table["states"]),
+            folders=table["folders"],
+        )
 
     def builds_of(self, model: str) -> Iterator[tuple[int, str]]:
         """(replicate, method) of every clean build, interleaved, the order drawn anew for each replicate."""

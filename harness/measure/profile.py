@@ -37,8 +37,10 @@ from harness.spec.weights import LockedModel
 #: The version of the format that this code reads and writes.
 SCHEMA_VERSION = 1
 
-#: How many starts count in each state. One more, which is asked for every example, comes first and warms up.
-STARTS: Mapping[State, int] = {"page-warm": 3, "disk-cold": 3}
+#: How many starts count in each state. One more, which is asked for every example, comes first and warms up. Cold ones
+#: come before warm ones: in the rounds of a run, too, most warm starts find in memory what a start reads and no more.
+#: Where all that was installed is still there, the kernel maps more around each page, and more is resident.
+STARTS: Mapping[State, int] = {"disk-cold": 3, "page-warm": 3}
 _SENTINELS = 3
 
 #: How much of each file of the payload is compressed to learn how well it compresses.

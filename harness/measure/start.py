@@ -51,7 +51,8 @@ def right_answers(method: Method, installed: Installed, limits: Limits, model: M
     if wrong:
         number, want, got = wrong[0]
         raise ModelFailure(
-            f"{len(wrong)} of {len(outputs)} answers are wrong; to inputs[{number}]: {_short(got)} instead of {_short(want)}",
+            f"{len(wrong)} of {len(outputs)} answers are wrong; "
+            f"to inputs[{number}]: {_short(got)} instead of {_short(want)}",
             remedy="mend the model, or the outputs in its examples",
         )
     return facts
@@ -65,7 +66,8 @@ def make_cold(installed: Installed) -> str:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
-    fixed = tuple(path for path in installed.cold_paths if path not in (*installed.own_paths, *installed.extraction_caches))
+    apart = {*installed.own_paths, *installed.extraction_caches}
+    fixed = tuple(path for path in installed.cold_paths if path not in apart)
     pages.evict(_files_of(fixed))
     left = pages.evict(_files_of(installed.own_paths))
     if left.share > pages.TOLERATED:

@@ -285,7 +285,7 @@ class Trial:
         return self._outcome.failed.get((cell.model, cell.method), "")
 
     def _note_model(self, locked: LockedModel) -> None:
-        """Put what is known of the model into the manifest; ModelChanged where an earlier part of the run knew another."""
+        """Put what is known of the model into the manifest; ModelChanged where the run began with another."""
         file, lock = locked.model.file, locked.lock
         noted = dict(self._writer.noted("models"))
         entry = dict(noted.get(locked.model.name, {}))
@@ -320,7 +320,8 @@ class Trial:
         before = self._writer.noted("timings")
         now = {"wall_s": self._outcome.wall_s, "own_s": self._outcome.own_s, **self._outcome.spent_s}
         total = {key: round(before.get(key, 0.0) + value, 3) for key, value in now.items()}
-        self._writer.update(timings={**before, **total}, host={**self._writer.noted("host"), "load_at_end": host.load()})
+        noted = {**self._writer.noted("host"), "load_at_end": host.load()}
+        self._writer.update(timings={**before, **total}, host=noted)
 
     def total_steps(self) -> int:
         """How many steps the plan has: locks, builds, installations, starts."""

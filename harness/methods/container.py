@@ -90,9 +90,7 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     )
 
 
-def dockerfile(
-    locked: LockedModel, base: images.BaseImage, build_base: images.BaseImage, options: BuildOptions
-) -> str:
+def dockerfile(locked: LockedModel, base: images.BaseImage, build_base: images.BaseImage, options: BuildOptions) -> str:
     """The Dockerfile's text."""
     install = ["uv", "pip", "install", "--quiet", "--offline", "--no-cache", "--no-index", "--no-deps"]
     install += ["--require-hashes", "--find-links", "/build/wheels", "--python", build_base.python]
@@ -126,9 +124,7 @@ def sizes(artifact: Artifact) -> Sizes:
             packed = registry.push(store, running, artifact.image).packed_bytes
     except MissingComponent as error:
         absent = str(error)
-    return Sizes(
-        packed_bytes=packed, unpacked_bytes=unpacked.total_bytes, files=unpacked.files, packed_absent=absent
-    )
+    return Sizes(packed_bytes=packed, unpacked_bytes=unpacked.total_bytes, files=unpacked.files, packed_absent=absent)
 
 
 def install(artifact: Artifact, target: Path) -> Installed:

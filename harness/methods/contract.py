@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from harness.metrics import Fidelity
-from harness.spec.weights import LockedModel
 from harness.spec.model import Json, Model
 from harness.spec.scenario import Facility, Quality
+from harness.spec.weights import LockedModel
 
 Family = Literal["container", "virtual-environment", "serverless", "executable", "cloud-platform", "api"]
 

@@ -124,5 +124,5 @@ def copy_file(source: Path, target: Path) -> None:
     """Copy a single-file artifact to the target, readable and executable by all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
-    os.chmod(target, 0o755)  # noqa: S103 -- it is meant to be run by anyone
-    os.chmod(target.parent, 0o755)  # noqa: S103
+    os.chmod(target, 0o755)
+    os.chmod(target.parent, 0o755)

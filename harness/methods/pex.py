@@ -93,7 +93,8 @@ def install(artifact: Artifact, target: Path) -> Installed:
 
 def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
     """``python MODEL.pex serve``, in bounds."""
-    assert installed.root is not None and installed.artifact.path is not None
+    assert installed.root is not None
+    assert installed.artifact.path is not None
     argv = [str(interpreter.default().path), str(installed.root / installed.artifact.path.name), "serve"]
     extraction = installed.extraction_caches[0]
     return hosted.serving(

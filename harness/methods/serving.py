@@ -6,13 +6,14 @@ It waits on the artifact's Unix socket; between the artifact and the clock there
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from harness import cgroup
 from harness.errors import DiskFull, ModelFailure
@@ -30,9 +31,17 @@ SOCKET_NAME = "s"
 class Running(Protocol):
     """A process or container that serves."""
 
-    spawned_s: float
-    sandbox_s: float
-    pid: int
+    @property
+    def spawned_s(self) -> float:
+        """When it was asked for."""
+
+    @property
+    def sandbox_s(self) -> float:
+        """When its isolated process existed."""
+
+    @property
+    def pid(self) -> int:
+        """Its number on this host."""
 
     def exit_code(self) -> int | None:
         """None while it runs."""
@@ -52,7 +61,7 @@ class Served:
 
     def __init__(self, running: Running, socket_path: Path, limits: Limits, *, http_api: bool = False) -> None:
         self._running, self._path, self._limits = running, socket_path, limits
-        self._exchange: Callable[[socket.socket, Mapping[str, Any]], Any] = _over_http if http_api else _over_lines
+        self._exchange: Callable[[_Patient, Mapping[str, Any]], Any] = _over_http if http_api else _over_lines
         self._connection: socket.socket | None = None
         self._facts: dict[str, Any] | None = None
         self._free_at_start = _free_bytes(socket_path.parent)
@@ -162,7 +171,9 @@ class Served:
             raise ModelFailure(f"{how} before it answered{self._said()}")
         free = _free_bytes(self._path.parent)
         if free < 32 * 2**20:
-            raise DiskFull(f"the disk that holds {self._path.parent} is full", remedy="free some space and go on with --resume")
+            raise DiskFull(
+                f"the disk that holds {self._path.parent} is full", remedy="free some space and go on with --resume"
+            )
         if self._free_at_start - free > self._limits.disk_bytes:
             raise ModelFailure(
                 f"wrote more than the {self._limits.disk_bytes / 2**20:.0f} MiB that it may write",
@@ -196,8 +207,11 @@ class _Patient:
             except TimeoutError:
                 self._look_after()
 
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Reader(self))
 
-def _over_lines(connection: Any, request: Mapping[str, Any]) -> Any:
+
+def _over_lines(connection: _Patient, request: Mapping[str, Any]) -> Any:
     connection.sendall(json.dumps(request).encode() + b"\n")
     received = bytearray()
     while not received.endswith(b"\n"):
@@ -208,40 +222,33 @@ def _over_lines(connection: Any, request: Mapping[str, Any]) -> Any:
     return json.loads(received)
 
 
-def _over_http(connection: Any, request: Mapping[str, Any]) -> Any:
+def _over_http(connection: _Patient, request: Mapping[str, Any]) -> Any:
     if "facts" in request:
         head, body = "GET /runtime HTTP/1.1", b""
     else:
         head, body = "POST /predict HTTP/1.1", json.dumps({"inputs": request["predict"]}).encode()
     lines = [head, "Host: localhost", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
-    response = http.client.HTTPResponse(_Readable(connection))  # type: ignore[arg-type] -- it only calls makefile()
+    response = http.client.HTTPResponse(cast("socket.socket", connection))  # it calls makefile() and nothing else
     response.begin()
     text = response.read()
     return json.loads(text)
 
 
-class _Readable:
-    """What ``HTTPResponse`` needs of a socket, over one with patience."""
+class _Reader(io.RawIOBase):
+    """The reading half of a connection, for ``http.client``."""
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: _Patient) -> None:
+        super().__init__()
         self._connection = connection
 
-    def makefile(self, mode: str) -> Any:
-        import io
+    def readable(self) -> bool:
+        return True
 
-        connection = self._connection
-
-        class Raw(io.RawIOBase):
-            def readable(self) -> bool:
-                return True
-
-            def readinto(self, buffer: Any) -> int:
-                chunk = connection.recv(len(buffer))
-                buffer[: len(chunk)] = chunk
-                return len(chunk)
-
-        return io.BufferedReader(Raw())
+    def readinto(self, buffer: Any) -> int:
+        chunk = self._connection.recv(len(buffer))
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
 
 def _worded(error: Any) -> str:

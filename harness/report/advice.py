@@ -171,7 +171,7 @@ class _Where:
         """Words that the recommendation says; where a tool's log is among them, only their beginning is shown."""
         return text(numbers.line(said), *self._path, kind, *more, shown=numbers.brief(said, _LONG))
 
-    def number(  # noqa: PLR0917 -- they are an id's parts, in its order
+    def number(
         self, value: float, shown: str, method: str, kind: str, metric: str = "", state: str = ""
     ) -> Fact:
         """A number that the recommendation computed."""

@@ -240,7 +240,7 @@ def _tags(minor: str) -> tuple[Tag, ...]:
 def _download(lacking: list[Pin], house: Path, model: Model, indexes: Sequence[str]) -> float:
     """Have pip fetch the wheels and check their hashes; then give each its place in the wheelhouse."""
     with process.temporary_folder("download") as scratch:
-        lines = [f"{pin.line} " + " ".join(f"--hash=sha256:{digest}" for digest in sorted(pin.hashes)) for pin in lacking]
+        lines = [" ".join([pin.line, *(f"--hash=sha256:{d}" for d in sorted(pin.hashes))]) for pin in lacking]
         (scratch / "wanted.txt").write_text("\n".join(lines))
         argv = [str(tools.executable("pip")), "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
         argv += ["--no-cache-dir", "--quiet", "--dest", str(scratch / "wheels"), "-r", str(scratch / "wanted.txt")]
@@ -254,7 +254,7 @@ def _download(lacking: list[Pin], house: Path, model: Model, indexes: Sequence[s
             raise BuildFailure(
                 f"the wheels of {model.name} could not be downloaded",
                 log=done.output,
-                remedy="check that a package index is in reach; a package without a wheel must be given one by find-links",
+                remedy="check that a package index is in reach; give a package without a wheel one by find-links",
             )
         for wheel in (scratch / "wheels").glob("*.whl"):
             place = house / tree.sha256(wheel) / wheel.name

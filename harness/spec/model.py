@@ -288,7 +288,7 @@ def _check_files(folder: Path, contents: ModelFile, file: Path) -> None:
 
 def _examples(folder: Path, contents: ModelFile, file: Path) -> Examples:
     path = reading.inside(folder, contents.examples.path, file=file, key="examples.path")
-    remedy = "give a file with {\"inputs\": [...], \"outputs\": [...]}: what the model is asked, and what it must answer"
+    remedy = 'give a file with {"inputs": [...], "outputs": [...]}: what the model is asked, and what it must answer'
     value = reading.json_value(path, remedy=remedy)
     if not isinstance(value, dict):
         raise BadInput("is not an object", file=path, value=type(value).__name__, remedy=remedy)

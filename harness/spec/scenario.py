@@ -150,7 +150,8 @@ def _check_objectives(scenario: Scenario, file: Path) -> None:
             )
         if bool(objective.state) != bool(metric.states):
             raise BadInput(
-                f"'{metric.name}' is measured {'in states ' + ', '.join(metric.states) if metric.states else 'in no cache state'}",
+                f"'{metric.name}' is measured in "
+                + (f"the states {', '.join(metric.states)}" if metric.states else "no cache state"),
                 file=file,
                 key=f"{key}.state",
                 value=objective.state,
@@ -167,5 +168,9 @@ def _check_objectives(scenario: Scenario, file: Path) -> None:
             )
         if objective.scale == "log" and min(objective.best, objective.worst) <= 0:
             raise BadInput(
-                "a log scale needs ends above 0", file=file, key=f"{key}.best", value=objective.best, remedy="scale = \"linear\""
+                "a log scale needs ends above 0",
+                file=file,
+                key=f"{key}.best",
+                value=objective.best,
+                remedy='scale = "linear"',
             )

@@ -1,7 +1,7 @@
 """Weights and payloads: what is not committed is trained on first use, checked, and kept by its inputs.
 
-    <cache>/weights/<key>/      what train.py wrote, under the digest of script, data and requirements
-    <cache>/payloads/<digest>/  what travels in an artifact: the predictor and its weights, nothing else
+<cache>/weights/<key>/      what train.py wrote, under the digest of script, data and requirements
+<cache>/payloads/<digest>/  what travels in an artifact: the predictor and its weights, nothing else
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ def _check_trained(model: Model, out: Path, python: Path, scratch: Path) -> None
             )
         if artifact.verify == "sha256" and tree.sha256(file) != artifact.sha256:
             raise ModelFailure(
-                f"{model.name}: trained {artifact.path} has sha256 {tree.sha256(file)}, model.toml says {artifact.sha256}",
+                f"{model.name}: trained {artifact.path} has sha256 {tree.sha256(file)}, "
+                f"model.toml says {artifact.sha256}",
                 remedy='correct the sha256; where training is not bit-reproducible across machines, verify = "outputs"',
             )
     if any(artifact.verify == "outputs" for artifact in model.file.artifacts):
@@ -169,8 +170,9 @@ def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None
     shutil.copytree(payload(model, out), candidate)
     shutil.copytree(RUNNER, scratch / "harness_runner")
     with environments.bounds(model, *environments.needed_paths(scratch, python.parent.parent)) as policy:
+        argv = [str(python), "-m", "harness_runner", "once", "--model", str(candidate)]
         done = process.run(
-            [str(python), "-m", "harness_runner", "once", "--model", str(candidate), "--entrypoint", model.file.entrypoint],
+            [*argv, "--entrypoint", model.file.entrypoint],
             env=process.environment(scratch / "home", PYTHONDONTWRITEBYTECODE="1", **model.file.env),
             cwd=scratch,
             stdin=json.dumps({"inputs": list(model.examples.inputs)}),
@@ -184,7 +186,8 @@ def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None
         answer = {}
     if not answers_match(list(model.examples.outputs), answer.get("outputs"), model.file.examples.tolerance):
         raise ModelFailure(
-            f"{model.name}: the trained model does not answer the examples as expected: {answer.get('error') or 'other values'}",
+            f"{model.name}: the trained model does not answer the examples as expected: "
+            f"{answer.get('error') or 'other values'}",
             remedy="mend train.py, or the outputs in the examples",
         )
 

@@ -64,7 +64,8 @@ def _phase_faults(samples: list[Sample]) -> list[str]:
         elif sample.metric.removeprefix("phase_").removesuffix("_s") in PHASES:
             sums[key].append(sample.value)
     return [
-        f"{key[0]}/{key[1]} round {key[2]} {key[3]}: phases add up to {sum(sums[key]):.6f} s, cold_start_s is {total:.6f} s"
+        f"{key[0]}/{key[1]} round {key[2]} {key[3]}: phases add up to {sum(sums[key]):.6f} s, "
+        f"cold_start_s is {total:.6f} s"
         for key, total in totals.items()
         if sums[key] and abs(sum(sums[key]) - total) > _ROUNDING_S
     ]
@@ -80,5 +81,6 @@ def _summary_faults(folder: Path, samples: list[Sample]) -> list[str]:
         rounds = latest[value.model, value.method, value.metric, value.state]
         counting = [sample.value for _, sample in sorted(rounds.items()) if sample.counts and sample.value is not None]
         if (interval(counting) if counting else None) != value.interval:
-            found.append(f"{value.model}/{value.method} {value.metric} {value.state}: the summary differs from the samples")
+            where = f"{value.model}/{value.method} {value.metric} {value.state}".strip()
+            found.append(f"{where}: the summary differs from the samples")
     return found

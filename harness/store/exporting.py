@@ -18,7 +18,7 @@ def pytest_benchmark(folder: Path, target: Path) -> None:
     timed = [value for value in query.values(folder) if METRICS[value.metric].unit == "s" and value.by_round]
     host = dict(manifest.host)
     table = {
-        "machine_info": {"node": "", "processor": host.get("processor", ""), "machine": host.get("machine", ""), **host},
+        "machine_info": {"node": "", "processor": "", "machine": "", **host},
         "commit_info": {"id": manifest.harness_version, "dirty": False},
         "benchmarks": [_benchmark(value) for value in timed],
         "datetime": manifest.created_at,
@@ -39,7 +39,14 @@ def _benchmark(value: Value) -> dict[str, Any]:
         "params": {"model": value.model, "method": value.method, "state": value.state},
         "param": value.method,
         "extra_info": {"fidelity": value.fidelity},
-        "options": {"disable_gc": False, "timer": "monotonic", "min_rounds": 1, "max_time": 0, "min_time": 0, "warmup": False},
+        "options": {
+            "disable_gc": False,
+            "timer": "monotonic",
+            "min_rounds": 1,
+            "max_time": 0,
+            "min_time": 0,
+            "warmup": False,
+        },
         "stats": _stats(list(value.by_round.values())),
     }
 

@@ -177,7 +177,7 @@ def parquet_differs(folder: Path) -> list[str]:
             ).fetchall()
         except duckdb.Error as error:
             return [f"cannot be read: {str(error).splitlines()[0]}"]
-    named = sorted({f"{model}/{method} {metric} round {number} {state}".strip() for model, method, metric, number, state in differing})
+    named = sorted({f"{row[0]}/{row[1]} {row[2]} round {row[3]} {row[4]}".strip() for row in differing})
     return [f"{name} is not as in samples.jsonl" for name in named]
 
 
@@ -256,4 +256,5 @@ def _connection() -> Any:
     import duckdb
 
     # One thread keeps the order of lines, which decides which of two samples is the later one.
-    return duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False})
+    config: dict[str, Any] = {"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
+    return duckdb.connect(config=config)

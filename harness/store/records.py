@@ -9,6 +9,7 @@ from typing import Any
 #: The version of the results on disk that this code writes. Older ones are migrated, newer ones refused.
 SCHEMA_VERSION = 1
 
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """``run.json``: everything that the samples alone don't say.

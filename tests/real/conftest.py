@@ -213,7 +213,7 @@ class CommandLine:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
-                preexec_fn=_like_a_terminal,
+                preexec_fn=_like_a_terminal,  # noqa: PLW1509 -- no other thread is at work here
             )
         try:
             yield Launched(process, place / "out", place / "err")

@@ -48,7 +48,13 @@ for number in range(100):
 """
 FILL_ONE = "with open('one', 'wb') as file:\n    for _ in range(64):\n        file.write(bytes(2**20))"
 # Linear, and each child only sleeps: what a bound must stop, but this machine would survive.
-FORK = "import os, time\nfor _ in range(300):\n    if os.fork() == 0:\n        time.sleep(600)\nraise RuntimeError('unbounded')"
+FORK = """
+import os, time
+for _ in range(300):
+    if os.fork() == 0:
+        time.sleep(600)
+raise RuntimeError("unbounded")
+"""
 
 BAD = {
     "load-raises": Bad(
@@ -74,7 +80,8 @@ BAD = {
     ),
     "exits": Bad(says="exited with code 3 before it answered", source=doing("import os\nos._exit(3)")),
     "exits-in-load": Bad(
-        says="exited with code 4 before it answered", source="import os\ndef load(model_dir):\n    os._exit(4)\n" + PREDICT
+        says="exited with code 4 before it answered",
+        source="import os\ndef load(model_dir):\n    os._exit(4)\n" + PREDICT,
     ),
     "kills-itself": Bad(
         says="was killed by signal 11 before it answered", source=doing("import os\nos.kill(os.getpid(), 11)")
@@ -98,10 +105,13 @@ BAD = {
         says="predicting raised OSError: .*File too large", source=doing(FILL_ONE), keys={"resources": {"disk_mb": 16}}
     ),
     "prints-endlessly": Bad(
-        says="did not answer within(.|\n)*on and on", source=doing("while True: print('on and on')"), keys={"resources": QUICK}
+        says="did not answer within(.|\n)*on and on",
+        source=doing("while True: print('on and on')"),
+        keys={"resources": QUICK},
     ),
     "wrong-answer": Bad(
-        says=r"1 of 3 answers are wrong; to inputs\[1\]: 4 instead of 5(.|\n)*mend the model", keys={"outputs": [2, 5, 6]}
+        says=r"1 of 3 answers are wrong; to inputs\[1\]: 4 instead of 5(.|\n)*mend the model",
+        keys={"outputs": [2, 5, 6]},
     ),
     "wrong-length": Bad(
         says=r"predict\(\) was given 3 inputs and returned 2 outputs",
@@ -118,7 +128,9 @@ BAD = {
         says="predicting raised TypeError: Object of type object is not JSON serializable",
         source=LOAD + "def predict(model, inputs):\n    return [object() for _ in inputs]\n",
     ),
-    "training-raises": training("raise RuntimeError('bad data')", "train.py ended with exit code 1(.|\n)*bad data(.|\n)*mend"),
+    "training-raises": training(
+        "raise RuntimeError('bad data')", "train.py ended with exit code 1(.|\n)*bad data(.|\n)*mend"
+    ),
     "training-hangs": training(
         "time.sleep(600)", "training did not end within 2 s(.|\n)*raise train.timeout_s", timeout_s=2.0
     ),
@@ -142,7 +154,9 @@ BAD = {
 GOOD = {
     "good": LOAD + PREDICT,
     "prints-rubbish": "import sys, os\nprint('{\"outputs\": [0]}')\n"
-    + doing("print('{\"outputs\": [0, 0, 0]}')\nos.write(1, b'\\xff\\x00\\n')\nos.write(2, b'\\x1b[2J')", first="import os"),
+    + doing(
+        "print('{\"outputs\": [0, 0, 0]}')\nos.write(1, b'\\xff\\x00\\n')\nos.write(2, b'\\x1b[2J')", first="import os"
+    ),
     "prints-all-the-time": doing(
         "pass",
         first="import threading\ndef shout():\n    while True: print('x' * 4096)\n"
@@ -304,7 +318,11 @@ REFUSED = {
         'spec_version = 1\nname = "x"\nversion = "1"\ndescription = ""\nframework = ""\nrequirement = []\n',
         ("model.toml", "'requirement'", "is not a known key", "did you mean 'requirements'?"),
     ),
-    "no entry point": ("predictor.py", None, ("model.toml", "'entrypoint' = 'predictor.py'", "name the file that has load")),
+    "no entry point": (
+        "predictor.py",
+        None,
+        ("model.toml", "'entrypoint' = 'predictor.py'", "name the file that has load"),
+    ),
     "no examples": ("examples.json", None, ("examples.json", "there is no such file", "give a file with")),
     "examples of other lengths": (
         "examples.json",

@@ -52,9 +52,7 @@ def built(method: Method, folder: Path) -> Iterator[Case]:
         try:
             target = place / "target"
             target.mkdir(mode=0o755)
-            yield Case(
-                method=method, locked=locked, artifact=artifact, installed=method.install(artifact, target)
-            )
+            yield Case(method=method, locked=locked, artifact=artifact, installed=method.install(artifact, target))
         finally:
             method.remove(artifact)
 
@@ -114,7 +112,15 @@ def test_stamps_are_in_order_and_usage_has_a_source(case: Case) -> None:
         instance.predict(model.examples.inputs[:1])
         answered = time.monotonic()
         stamps, usage = instance.stamps(), instance.usage()
-    order = [before, stamps.spawned_s, stamps.sandbox_s, stamps.interpreter_s, stamps.imports_s, stamps.weights_s, answered]
+    order = [
+        before,
+        stamps.spawned_s,
+        stamps.sandbox_s,
+        stamps.interpreter_s,
+        stamps.imports_s,
+        stamps.weights_s,
+        answered,
+    ]
     assert order == sorted(order)
     assert usage.source in {"cgroup-v1", "cgroup-v2", "psutil", "docker-stats"}
     assert usage.cpu_s is not None
@@ -168,7 +174,9 @@ def test_bytecode_in_the_artifact_needs_no_check(case: Case) -> None:
     assert flags == {b"\x01\0\0\0"}
 
 
-def test_a_build_and_its_removal_leave_nothing(method: Method, traces_of: Callable[[str], Any], make_model: Any) -> None:
+def test_a_build_and_its_removal_leave_nothing(
+    method: Method, traces_of: Callable[[str], Any], make_model: Any
+) -> None:
     """While it is there, an artifact is a folder, a file or a tag; afterwards nothing of it or its build is left."""
     folder = make_model("traceless")
     traces = traces_of(method.ID)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from harness.errors import BadInput, MissingComponent
 
 
 @pytest.fixture(autouse=True)
-def found_anew(request: pytest.FixtureRequest) -> None:
+def found_anew() -> Iterator[None]:
     """What an earlier test found does not count."""
-    interpreter.default.cache_clear()
-    request.addfinalizer(interpreter.default.cache_clear)
+    default = interpreter.default
+    default.cache_clear()
+    yield
+    default.cache_clear()
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[list[str]]:

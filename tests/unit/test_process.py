@@ -18,7 +18,7 @@ import pytest
 from harness import paths, process
 from harness.errors import DiskFull, MissingComponent
 
-SECRETS = ("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "LD_PRELOAD", "MY_PASSWORD")
+SECRETS = ("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "LD_PRELOAD", "PASSWORD")
 
 
 @pytest.fixture
@@ -146,10 +146,12 @@ def test_a_program_that_cannot_be_run_is_a_missing_component(
 
 @pytest.mark.spawns
 def test_a_process_runs_to_its_end(tmp_path: Path, watchdog: Any) -> None:
-    """Its streams, exit code, input, folder and environment are what was asked for; it is struck off afterwards."""
-    code = "import os,sys; print(sys.stdin.read(), os.getcwd(), sorted(os.environ)); print('e', file=sys.stderr); sys.exit(3)"
+    """Streams, exit code, input, folder and environment are what was asked for; it is struck off afterwards."""
+    code = "import os, sys; print(sys.stdin.read(), os.getcwd(), sorted(os.environ)); print('e', file=sys.stderr)"
     env = {"HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
-    done = process.run([sys.executable, "-c", code], env=env, timeout_s=30, cwd=tmp_path, stdin="hello")
+    done = process.run(
+        [sys.executable, "-c", f"{code}; sys.exit(3)"], env=env, timeout_s=30, cwd=tmp_path, stdin="hello"
+    )
     assert done.returncode == 3
     assert done.stdout == f"hello {tmp_path} {sorted(env)}\n"
     assert done.stderr == "e\n"

@@ -1,7 +1,8 @@
 """``once``: JSON inputs on standard input, JSON outputs on standard output. ``serve``: a Unix socket.
 
-The socket speaks one JSON object a line: ``{"predict": [...]}`` is answered with ``{"outputs": [...]}`` or ``{"error": {...}}``, ``{"facts": true}`` with ``{"facts": {...}, "stamps": {...}}``. It
-listens before the model is loaded, so that whoever waits need not poll; it answers after.
+The socket speaks one JSON object a line. ``{"predict": [...]}`` is answered with ``{"outputs": [...]}`` or
+``{"error": {...}}``, ``{"facts": true}`` with ``{"facts": {...}, "stamps": {...}}``. It listens before the
+model is loaded, so that whoever waits need not poll; it answers after.
 """
 
 import json
@@ -9,14 +10,17 @@ import os
 import sys
 
 from harness_runner import model as runner
+from harness_runner.packaged import ENTRYPOINT
 
-USAGE = """usage: once [--model DIR] [--entrypoint FILE]   JSON {"inputs": [...]} on standard input, answers on standard output
-       serve --socket PATH [--model DIR] [--entrypoint FILE]   one JSON object a line on a Unix socket"""
+USAGE = """usage: once [--model DIR] [--entrypoint FILE]
+           JSON {"inputs": [...]} on standard input, answers on standard output
+       serve --socket PATH [--model DIR] [--entrypoint FILE]
+           one JSON object a line on a Unix socket"""
 
 
 def main(argv):
     """Run the command; the exit code."""
-    options = {"--model": runner.PACKAGED, "--entrypoint": runner.ENTRYPOINT, "--socket": None}
+    options = {"--model": runner.PACKAGED, "--entrypoint": ENTRYPOINT, "--socket": None}
     if not argv or argv[0] not in ("once", "serve") or len(argv) % 2 == 0 or not set(argv[1::2]) <= set(options):
         print(USAGE, file=sys.stderr)
         return 2
@@ -56,7 +60,7 @@ def serve(model_dir, entrypoint, path):
 
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
-    os.chmod(path, 0o666)  # noqa: S103 -- the folder around it decides who can reach it
+    os.chmod(path, 0o666)
     listener.listen(8)
     try:
         predict = runner.load(model_dir, entrypoint)

@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
-from harness_runner.packaged import ENTRYPOINT, ENVIRONMENT
+from harness_runner import STARTED_S
+from harness_runner.packaged import ENVIRONMENT
 
 #: Where an artifact has the model: beside this package.
 PACKAGED = Path(__file__).resolve().parent.parent / "harness_model"
 
-stamps = {"interpreter": time.monotonic()}
+stamps = {"interpreter": STARTED_S}
 
 
 class PredictorError(Exception):

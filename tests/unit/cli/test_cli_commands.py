@@ -275,9 +275,8 @@ def test_help_answers_at_once() -> None:
 @pytest.mark.spawns
 def test_it_runs_as_a_module() -> None:
     """``python -m harness`` is the same command, with its exit codes, and without a traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "compare", "/no/such/model"], capture_output=True, text=True, timeout=60, check=False
-    )
+    argv = [sys.executable, "-m", "harness", "compare", "/no/such/model"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert "remedy:" in done.stderr
     assert "Traceback" not in done.stderr

@@ -91,17 +91,18 @@ class FakeMethod:
         """As told."""
         return self.availability
 
-    def prepare(self, model: Model) -> None:
+    def prepare(self, model: Model) -> None:  # noqa: ARG002
         """Nothing."""
         self._called("prepare")
 
-    def build(self, locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
+    def build(self, locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:  # noqa: ARG002
         """One file."""
         self._called("build")
         (workdir / "built").write_text(self.ID)
-        return Artifact(method=self.ID, model=locked.model.name, digest="d" * 64, path=workdir / "built", facts={"t": "1"})
+        name, place = locked.model.name, workdir / "built"
+        return Artifact(method=self.ID, model=name, digest="d" * 64, path=place, facts={"t": "1"})
 
-    def sizes(self, artifact: Artifact) -> Sizes:
+    def sizes(self, artifact: Artifact) -> Sizes:  # noqa: ARG002
         """Made up."""
         packed = None if self.packed_absent else 5
         return Sizes(packed_bytes=packed, unpacked_bytes=10, files=1, packed_absent=self.packed_absent)
@@ -114,7 +115,7 @@ class FakeMethod:
         )
 
     @contextlib.contextmanager
-    def start(self, installed: Installed, limits: Limits) -> Iterator[FakeInstance]:
+    def start(self, installed: Installed, limits: Limits) -> Iterator[FakeInstance]:  # noqa: ARG002
         """An instance that doubles."""
         self._called("start")
         yield FakeInstance(time.monotonic() - 0.01)

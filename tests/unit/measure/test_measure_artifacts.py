@@ -43,7 +43,9 @@ def test_the_same_inputs_are_built_once(one: Any, locked: LockedModel) -> None:
     assert first.path.is_file()
 
 
-def test_other_inputs_are_built_anew(bench: Any, one: Any, locked: LockedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_inputs_are_built_anew(
+    bench: Any, one: Any, locked: LockedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another payload, another bytecode, another method, another interpreter: each has its own artifact."""
     artifacts.up_to_date(one, locked)
     artifacts.up_to_date(one, locked, bytecode="none")

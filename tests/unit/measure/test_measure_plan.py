@@ -13,8 +13,6 @@ from harness.measure.plan import PROFILES, Plan, Start
 from harness.metrics import START_STATES
 
 
-
-
 def make(seed: int = 1, rounds: int = 6, builds: int = 3, methods: tuple[str, ...] = ("a", "b", "c")) -> Plan:
     """A plan of two models."""
     return Plan(

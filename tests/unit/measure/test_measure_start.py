@@ -15,7 +15,6 @@ from harness import process
 from harness.errors import CheckFailure, ModelFailure
 from harness.measure import host, pages, sentinel, start
 from harness.measure.pages import Residency
-from harness.measure.sample import Cell, Sample
 from harness.methods.contract import Artifact, Installed, Stamps, Usage
 from harness.metrics import PHASES
 
@@ -28,7 +27,7 @@ class Instance:
     def __init__(self, outputs: list[Any], usage: Usage) -> None:
         self._outputs, self._usage = outputs, usage
 
-    def predict(self, inputs: Any) -> list[Any]:
+    def predict(self, inputs: Any) -> list[Any]:  # noqa: ARG002
         """The outputs, whatever the inputs."""
         return self._outputs
 
@@ -56,7 +55,7 @@ class Method:
         self.outputs, self.inside = outputs, 0
 
     @contextlib.contextmanager
-    def start(self, installed: Any, limits: Any) -> Iterator[Instance]:
+    def start(self, installed: Any, limits: Any) -> Iterator[Instance]:  # noqa: ARG002
         """Start one."""
         self.inside += 1
         try:
@@ -141,15 +140,17 @@ def test_pages_that_stay_are_a_reason(monkeypatch: pytest.MonkeyPatch, folder: A
 
 @pytest.mark.parametrize(
     ("value", "flags", "counts"),
-    [(1.0, (), True), (0.0, (), True), (1.0, ("outlier",), True), (1.0, ("dropped:x",), False), (None, ("failed",), False)],
+    [
+        (1.0, (), True),
+        (0.0, (), True),
+        (1.0, ("outlier",), True),
+        (1.0, ("dropped:x",), False),
+        (None, ("failed",), False),
+    ],
 )
-def test_which_samples_count(value: float | None, flags: tuple[str, ...], counts: bool) -> None:
+def test_which_samples_count(made: Any, value: float | None, flags: tuple[str, ...], counts: bool) -> None:
     """A value that was dropped, and no value, are not in the statistics; an outlier is."""
-    cell = Cell(model="m", method="f")
-    sample = Sample(
-        run="r", cell=cell, metric="install_s", value=value, unit="s", round=0, state="", fidelity="measured", at="", flags=flags
-    )
-    assert sample.counts is counts
+    assert made.sample(value=value, flags=flags).counts is counts
 
 
 @pytest.mark.usefixtures("here")

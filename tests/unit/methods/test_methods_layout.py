@@ -68,6 +68,11 @@ def test_a_form_page_gets_name_description_and_example(locked: LockedModel, tmp_
     assert (tmp_path / "about.json").stat().st_mtime == tree.FIXED_DATE
 
 
+def compile_bytecode(folder: Path) -> None:
+    """As a method does."""
+    layout.compile_bytecode(folder, bytecode="checked-hash")
+
+
 def test_bytecode_that_cannot_be_made_is_a_build_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the compiler said is in the message."""
 
@@ -78,7 +83,7 @@ def test_bytecode_that_cannot_be_made_is_a_build_failure(tmp_path: Path, monkeyp
     monkeypatch.setattr(process, "run", run)
     layout.compile_bytecode(tmp_path, bytecode="none")
     with pytest.raises(BuildFailure, match=r"SyntaxError: x\.py"):
-        layout.compile_bytecode(tmp_path, bytecode="checked-hash")
+        compile_bytecode(tmp_path)
 
 
 @pytest.mark.parametrize("method", ["venv", "pex", "layout"])
@@ -94,11 +99,9 @@ def test_a_tool_that_hangs_is_a_build_failure(
     monkeypatch.setattr(pex.tools, "executable", lambda tool: Path("/tools") / tool)
     monkeypatch.setattr(layout, "write_sources", lambda *_, **__: None)
     options = BuildOptions(tool_cache=tmp_path / "cache")
+    build: Any = METHODS[method].build if method in METHODS else lambda *_: compile_bytecode(tmp_path)
     with pytest.raises(BuildFailure, match=r"(?s)did not end within 900 s.*resolving"):
-        if method == "layout":
-            layout.compile_bytecode(tmp_path, bytecode="checked-hash")
-        else:
-            METHODS[method].build(locked, tmp_path, options)
+        build(locked, tmp_path, options)
 
 
 def test_a_fresh_folder_is_empty(tmp_path: Path) -> None:

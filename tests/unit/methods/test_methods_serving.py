@@ -100,9 +100,7 @@ class Talk:
     def served(self, *replies: Reply, http: bool = False, **limits: Any) -> Served:
         """An instance whose server gives these replies; without any, none listens."""
         known = {"memory_bytes": 2**26, "processes": 1, "disk_bytes": 2**40, "start_timeout_s": 5.0}
-        found = Served(
-            self.running, self.path, Limits(**{**known, "predict_timeout_s": 5.0, **limits}), http_api=http
-        )
+        found = Served(self.running, self.path, Limits(**{**known, "predict_timeout_s": 5.0, **limits}), http_api=http)
         if replies:
             self.server = Server(self.path, list(replies), http=http)
             self._stack.callback(self.server.close)
@@ -232,7 +230,9 @@ def test_as_many_answers_as_questions(talk: Talk, answer: Any) -> None:
         talk.served(line(answer)).predict([1])
 
 
-@pytest.mark.parametrize("facts", [{"outputs": [1]}, {"facts": {}}, {"facts": {}, "stamps": {}}, {"stamps": 5, "facts": 5}])
+@pytest.mark.parametrize(
+    "facts", [{"outputs": [1]}, {"facts": {}}, {"facts": {}, "stamps": {}}, {"stamps": 5, "facts": 5}]
+)
 def test_facts_that_are_none_are_the_models_failure(talk: Talk, facts: Any) -> None:
     """A runner that was tampered with does not bring the run down."""
     served = talk.served(line(RIGHT), line(facts))
@@ -274,7 +274,9 @@ def test_who_never_listens_is_given_up(talk: Talk) -> None:
 @pytest.mark.parametrize(
     ("code", "said"), [(3, "exited with code 3"), (0, "exited with code 0"), (-11, "was killed by signal 11")]
 )
-def test_who_has_gone_is_asked_for_the_reason(talk: Talk, code: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_has_gone_is_asked_for_the_reason(
+    talk: Talk, code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exit code or signal, and the end of what it printed; whether it never listened or closed before it answered."""
     monkeypatch.setattr(serving, "_GLANCE_S", 0.01)
     talk.running.code, talk.running.said = code, "Traceback\nImportError: libgomp.so.1"

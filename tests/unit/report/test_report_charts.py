@@ -111,3 +111,16 @@ def test_a_hostile_name_is_words_in_a_picture(evidences: tuple[Evidence, ...]) -
         assert "<script" not in svg
         texts = [element.text or "" for element in ET.fromstring(svg).iter("text")]  # noqa: S314
         assert any(text.startswith("<script>alert(9)") for text in texts)
+
+
+def test_a_narrow_chart_is_the_same_chart(report: ReportContents) -> None:
+    """The same numbers, marks and letters on a plot that fits a phone; long names leave a plot all the same."""
+    for chart in _charts(report).values():
+        small = charts.narrow(chart)
+        assert small.spec["data"] == chart.spec["data"]
+        assert small.spec["config"] == chart.spec["config"]
+        room = small.spec["padding"]
+        assert small.spec["width"] + room["left"] + room["right"] <= 350
+        assert '"tickCount": 5' not in json.dumps(small.spec)
+    wide = {"left": 200, "right": 200, "top": 0, "bottom": 0}
+    assert charts.narrow(dataclasses.replace(chart, spec={**chart.spec, "padding": wide})).spec["width"] > 100

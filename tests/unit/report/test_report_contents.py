@@ -79,6 +79,18 @@ def test_absent_and_dropped_values_are_listed(report: ReportContents) -> None:
     assert cell.fidelity == "emulated"
 
 
+def test_one_dropped_start_is_one_gap(report: ReportContents, evidences: tuple[Evidence, ...]) -> None:
+    """Nine values are lost with it; a reader is told once, with all their names."""
+    values = tuple(
+        dataclasses.replace(value, dropped=int(value.state == "disk-cold" and value.method == "pex"))
+        for value in evidences[0].values
+    )
+    made = contents([dataclasses.replace(evidences[0], values=values)], made_at="", harness_version="")
+    found = [gap for gap in made.models[0].gaps if gap.method == "pex"]
+    assert [gap.title for gap in found] == ["cold start, its phases, peak memory, peak resident, CPU to first answer"]
+    assert [gap.metric for gap in found] == ["cold_start_s"]
+
+
 def test_the_order_in_which_a_store_gives_values_does_not_matter(
     report: ReportContents, evidences: tuple[Evidence, ...]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dataclasses
 import itertools
 import re
 from html.parser import HTMLParser
@@ -11,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BadInput, MissingComponent
-from harness.report import charts, facts, html, pages, write
+from harness.report import charts, facts, html, markdown, pages, write
 from harness.report.contents import ReportContents, contents
+from harness.store.query import Evidence
+
+from .conftest import made_up_recommendation
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -95,7 +99,7 @@ def test_it_is_accessible(page: str) -> None:
     assert names.count("caption") == names.count("table")
     assert all("scope" in given for tag, given in tags if tag == "th")
     drawn = [given for tag, given in tags if tag == "svg"]
-    assert len(drawn) == 8
+    assert len(drawn) == 2 * 8
     ids = {given["id"] for _, given in tags if "id" in given}
     for given in drawn:
         assert given["role"] == "img"
@@ -164,3 +168,48 @@ def test_charts_come_out_the_same_with_any_font(report: ReportContents) -> None:
         config = {**chart.spec["config"], "font": "monospace"}
         other = charts.Chart(**{**vars(chart), "spec": {**chart.spec, "config": config}})
         assert charts.render(other, "x").replace('"monospace"', '"system-ui, sans-serif"') == drawn
+
+
+def test_each_chart_is_there_for_a_screen_and_for_a_phone(page: str) -> None:
+    """The style sheet shows one of the two; a picture that is scaled down would have letters of 10 pixels."""
+    assert page.count('<div class="wide"><svg') == page.count('<div class="narrow"><svg') == 8
+    widths = re.findall(r'<div class="narrow"><svg [^>]*width="(\d+)', page)
+    assert all(int(width) <= 350 for width in widths)
+
+
+def test_nothing_is_said_twice(report: ReportContents, evidences: tuple[Evidence, ...]) -> None:
+    """One recommendation is the answer at the top, and not repeated below; the same for a summary without one."""
+    alone = contents(evidences[:1], made_at="now", harness_version="0")
+    for shown in (html.render(alone, _no_picture), markdown.render(alone)):
+        assert shown.count("smallest to ship") == 1
+    for shown in (html.render(report, _no_picture), markdown.render(report).split(markdown.OPENING)[0]):
+        assert shown.count("cannot be told apart") == 1
+
+
+def _no_picture(chart: charts.Chart, prefix: str) -> str:
+    return ""
+
+
+def test_several_recommendations_begin_with_an_overview(evidences: tuple[Evidence, ...]) -> None:
+    """A row for each model, a column for each scenario, each verdict with its value and a link to its reasons."""
+    first = made_up_recommendation()
+    advised = [first, dataclasses.replace(first, scenario="other", tie=(), ranked=first.ranked[:1])]
+    other = dataclasses.replace(first, model="spam-bayes", tie=(), ranked=(), winner=None)
+    made = contents(evidences, [*advised, other], made_at="now", harness_version="0")
+    page = html.render(made, _no_picture)
+    assert re.search(r'<a href="#advice-1">pex = venv</a>.*?a tie; value', page)
+    assert re.search(r'<a href="#advice-2">pex</a>.*?best in', page)
+    assert '<a href="#advice-3">none is left</a>' in page
+    assert '<ul class="answer">' not in page
+    lines = markdown.render(made).splitlines()
+    assert "| model | made-up | other |" in lines
+    assert "| spam-bayes | none is left | – |" in lines
+
+
+def test_a_tools_log_is_folded_away(page: str) -> None:
+    """Everywhere its first line is shown; all of it stands once, where a reader asks for it."""
+    assert page.count("second line") == 2  # in the fold, and in the data ...
+    fold = re.search(r"<details><summary>(.*?)</summary>(.*?)</details>", page, re.DOTALL)
+    assert fold is not None
+    assert "…" in fold.group(1)
+    assert "second line" in fold.group(2)

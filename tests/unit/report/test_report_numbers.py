@@ -28,7 +28,7 @@ from harness.report import numbers
         (2.5, "n", "2.5"),
         (1, "bool", "yes"),
         (0, "bool", "no"),
-        (0.5, "bool", "50% of the time"),
+        (0.5, "bool", "50 % of the time"),
     ],
 )
 def test_three_significant_digits_with_a_unit(value: float, unit: Unit, expected: str) -> None:
@@ -68,6 +68,20 @@ def test_a_share_is_certain_only_when_it_is(value: float, expected: str) -> None
 def test_a_line_has_no_control_characters() -> None:
     """A tool's colours and line ends do not reach a report."""
     assert numbers.line("\x1b[31mred\x1b[0m\n\tnext\x00 line") == "red next line"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", ""),
+        ("one line", "one line"),
+        ("\x1b[31mmmdebstrap failed\x1b[0m\n   I: a log\n   I: that goes on", "mmdebstrap failed …"),
+        ("a long " + "word " * 50, "a long word word …"),
+    ],
+)
+def test_only_the_first_line_of_a_tools_message_is_shown(text: str, expected: str) -> None:
+    """Its log follows it; a long line is cut at a word."""
+    assert numbers.brief(text, 17) == expected
 
 
 def test_a_manifest_value_has_the_unit_of_its_key() -> None:

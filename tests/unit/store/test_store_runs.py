@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import gc
 import io
 import json
 import os
@@ -90,12 +91,17 @@ def test_a_step_is_on_disk_whole_or_not_at_all(made: Any, left: int, room_again:
     step = [made.sample(round=number) for number in range(count)]
     folder = made.write([made.sample("parity", 1.0)], compact=False)
     before = lines(folder)
-    with pytest.raises(DiskFull, match="is full"), runs.resume(made.results, made.RUN) as writer:
-        disk = on_full_disk(writer, left)
-        try:
-            writer.record(step)
-        finally:
-            disk.left = 10**9 if room_again else 0
+
+    def record() -> None:
+        with runs.resume(made.results, made.RUN) as writer:
+            disk = on_full_disk(writer, left)
+            try:
+                writer.record(step)
+            finally:
+                disk.left = 10**9 if room_again else 0
+
+    with pytest.raises(DiskFull, match="is full"):
+        record()
     assert lines(folder) == before
     with runs.resume(made.results, made.RUN) as writer:
         writer.record(step)
@@ -238,10 +244,13 @@ def test_a_run_has_one_writer(made: Any) -> None:
             with runs.resume(made.results, made.RUN):
                 pass
         assert raised.value.remedy
+        del raised
+    gc.collect()
     with runs.resume(made.results, made.RUN) as writer:
         writer.record([made.sample()])
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_refused_writer_lets_go_of_its_file(made: Any) -> None:
     """Nothing is left open by a writer that did not come to be."""
     before = len(os.listdir("/proc/self/fd"))
@@ -255,4 +264,6 @@ def test_a_refused_writer_lets_go_of_its_file(made: Any) -> None:
                 errors.append(error)
         assert len(errors) == 3
         opened = len(os.listdir("/proc/self/fd"))
+    errors.clear()
+    gc.collect()
     assert opened == before + 1

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse
+from harness_runner.packaged import ENTRYPOINT
 from pydantic import BaseModel
 
 FOLDER = Path(__file__).parent
@@ -30,9 +31,11 @@ def create(runner: Any) -> FastAPI:
     A model that cannot be loaded answers every prediction with the reason, so that whoever waits learns it.
     """
     about = json.loads((FOLDER / "about.json").read_text(encoding="utf-8"))
-    app = FastAPI(title=about["name"], version=about["version"], description=about["description"], docs_url=None, redoc_url=None)
+    # No /docs: FastAPI's page loads its scripts from another host. The form page and /openapi.json need none.
+    shown = {"title": about["name"], "version": about["version"], "description": about["description"]}
+    app = FastAPI(**shown, docs_url=None, redoc_url=None)
     try:
-        predict, broken = runner.load(runner.PACKAGED, runner.ENTRYPOINT), None
+        predict, broken = runner.load(runner.PACKAGED, ENTRYPOINT), None
     except Exception as error:
         predict, broken = None, runner.described(error, "load")
 
