@@ -15,7 +15,7 @@ import click
 
 from harness import __version__
 from harness.cli import console, decide, make, measure, show
-from harness.errors import HarnessError, Interrupted
+from harness.errors import BadInput, HarnessError, Interrupted
 
 _EPILOG = """\b
 First steps:
@@ -67,9 +67,15 @@ def _run() -> int:
         return console.failure(Interrupted("interrupted; what was measured is kept"), as_json=as_json)
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        console.say(error.format_message())
+        return 0
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "harness"
+        refused = BadInput(error.format_message(), remedy=f"'{command} --help' explains")
+        return console.failure(refused, as_json=as_json)
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return console.failure(BadInput(error.format_message()), as_json=as_json)
     except KeyboardInterrupt:
         return console.failure(Interrupted("interrupted; what was measured is kept"), as_json=as_json)
     except HarnessError as error:

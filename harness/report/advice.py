@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.metrics import METRICS
 from harness.recommend import words
+from harness.recommend.value import normalised
 from harness.report import numbers
 from harness.report.facts import Fact, Prose, identity, text
 
@@ -171,9 +172,7 @@ class _Where:
         """Words that the recommendation says; where a tool's log is among them, only their beginning is shown."""
         return text(numbers.line(said), *self._path, kind, *more, shown=numbers.brief(said, _LONG))
 
-    def number(
-        self, value: float, shown: str, method: str, kind: str, metric: str = "", state: str = ""
-    ) -> Fact:
+    def number(self, value: float, shown: str, method: str, kind: str, metric: str = "", state: str = "") -> Fact:
         """A number that the recommendation computed."""
         return Fact(
             id=identity(*self._path, method, metric, state, kind),
@@ -217,17 +216,23 @@ def _answer(where: _Where, recommendation: Recommendation, ranked: tuple[Ranked,
 
 
 def _criteria(where: _Where, recommendation: Recommendation, scenario: Scenario | None) -> tuple[Criterion, ...]:
+    """The scenario's objectives, also where no option is left; without the scenario, those of the first option."""
     parts = recommendation.ranked[0].contributions if recommendation.ranked else ()
-    objectives: tuple[Objective | None, ...] = scenario.objectives if scenario else (None,) * len(parts)
+    found: list[tuple[str, str, float, Fact | None]]
+    if scenario:
+        pairs = zip(scenario.objectives, normalised(scenario.objectives), strict=True)
+        found = [(item.metric, item.state, weight, _scale(where, item)) for item, weight in pairs]
+    else:
+        found = [(part.metric, part.state, part.weight, None) for part in parts]
     return tuple(
         Criterion(
-            metric=part.metric,
-            state=part.state,
-            title=_title(part.metric, ""),
-            weight=where.number(part.weight, numbers.share(part.weight), "", "weight", part.metric, part.state),
-            scale=_scale(where, objective) if objective else None,
+            metric=metric,
+            state=state,
+            title=_title(metric, ""),
+            weight=where.number(weight, numbers.share(weight), "", "weight", metric, state),
+            scale=scale,
         )
-        for part, objective in zip(parts, objectives, strict=True)
+        for metric, state, weight, scale in found
     )
 
 

@@ -262,8 +262,8 @@ class _Record:
             return (f"Bad, because {_named(criterion)} is ", part.missing, *self._notes.thought("missing", "no sample"))
         worth = _number(part.worth)
         word = "Good" if worth >= _GOOD else "Bad" if worth <= _BAD else "Neutral"
-        refs = joined((self._notes.measured(option.method, criterion.metric, criterion.state), self._notes.given()), "")
         measured = self._measured(option, criterion)
+        refs = joined((self._notes.measured(option.method, criterion.metric, criterion.state), self._notes.given()), "")
         points: Text = (", which adds ", part.points, *refs)
         return (f"{word}, because {_named(criterion)} is ", *measured, ": worth ", part.worth, *refs, *points)
 

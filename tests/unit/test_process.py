@@ -168,6 +168,25 @@ def test_a_process_that_takes_too_long_is_killed() -> None:
     assert "begun" in raised.value.output
 
 
+LEAVING = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    time.sleep(0.8)
+    open("left", "w").close()
+    os._exit(0)
+time.sleep(60)
+"""
+
+
+@pytest.mark.spawns
+def test_a_descendant_that_left_its_group_is_not_waited_for(tmp_path: Path) -> None:
+    """The time limit holds, whoever has the streams open still."""
+    with pytest.raises(process.TimedOut):
+        process.run([sys.executable, "-I", "-S", "-c", LEAVING], env={}, timeout_s=0.3, cwd=tmp_path)
+    assert not (tmp_path / "left").exists()
+
+
 @pytest.mark.spawns
 def test_a_child_keeps_the_end_of_what_it_prints() -> None:
     """Both streams, the last part of them; ending it twice is harmless."""

@@ -126,10 +126,11 @@ BAD_USAGE = (
 
 @pytest.mark.parametrize("argv", BAD_USAGE, ids=" ".join)
 def test_bad_usage_ends_with_2(harness: Harness, argv: tuple[str, ...]) -> None:
-    """With what is wrong on standard error."""
+    """With what is wrong and what to do on standard error."""
     found = harness(*argv)
     assert (found.code, found.out) == (2, "")
-    assert "Error:" in found.err
+    assert found.err.startswith("harness: ")
+    assert "remedy:" in found.err
 
 
 def test_bad_usage_is_an_object_for_machines(harness: Harness) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 
 from harness import bootstrap
-from harness.report import facts
+from harness.recommend.engine import recommend
+from harness.report import facts, html
 from harness.report.contents import ReportContents, contents
 from harness.report.facts import Fact
+from harness.spec import scenario
 from harness.store.query import Evidence
 
 
@@ -137,6 +140,18 @@ def test_embedded_json_comes_back_the_same(report: ReportContents) -> None:
     text = facts.embedded(facts.as_dict(report))
     assert json.loads(text) == facts.as_dict(report)
     assert not set("<>&\n") & set(text)
+
+
+def test_a_report_on_methods_that_are_all_excluded(
+    evidences: tuple[Evidence, ...], methods: Mapping[str, object]
+) -> None:
+    """The criteria are the scenario's, also where no method is left that they could rank."""
+    strict = dataclasses.replace(scenario.find("edge-device"), needs=("form-page",), name="strict")
+    recommendation = recommend(evidences[0], strict, methods)  # type: ignore[arg-type]
+    made = contents(evidences[:1], [recommendation], scenarios={"strict": strict}, made_at="", harness_version="")
+    assert facts.sentence(made.answer[0]) == "digits-forest: no method can be recommended for strict; excluded: 4."
+    assert [criterion.metric for criterion in made.advice[0].criteria] == [one.metric for one in strict.objectives]
+    assert "excluded: 4" in html.render(made, lambda _chart, _prefix: "")
 
 
 def test_without_evidence_there_is_an_empty_report() -> None:
