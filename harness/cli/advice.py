@@ -51,7 +51,7 @@ def _print_ranking(found: Recommendation, scenario: Scenario) -> None:
     total = sum(objective.weight for objective in scenario.objectives)
     columns = ["", "method", "value", "95 %", "best with"]
     columns += [
-        f"{title} ({objective.weight / total:.0%})"
+        f"{title} ({numbers.share(objective.weight / total)})"
         for title, objective in zip(criteria, scenario.objectives, strict=True)
     ]
     rows = []

@@ -10,7 +10,7 @@ import click
 
 from harness import __version__, paths
 from harness.cli import console
-from harness.cli.decide import _run_option, features_of
+from harness.cli.decide import run_option, features_of
 
 
 @click.command()
@@ -18,7 +18,7 @@ from harness.cli.decide import _run_option, features_of
 @click.option("--scenario", required=True, help="A name that 'harness scenarios' lists, or a scenario.toml of yours.")
 @click.option("--format", "kind", type=click.Choice(("md", "html")), default="md", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it. [default: results/]")
-@_run_option
+@run_option
 @console.results_option
 @console.json_option
 def appendix(

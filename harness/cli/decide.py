@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from harness.report import Format
     from harness.store.query import Evidence
 
-_run_option = click.option("--run", "run_id", help="The run to use. [default: the newest with this model]")
+run_option = click.option("--run", "run_id", help="The run to use. [default: the newest with this model]")
 
 
 @click.command()
 @click.argument("model")
 @click.option("--scenario", required=True, help="A name that 'harness scenarios' lists, or a scenario.toml of yours.")
-@_run_option
+@run_option
 @console.results_option
 @console.json_option
 def recommend(model: str, scenario: str, run_id: str | None, results: str | None, as_json: bool) -> int:
@@ -52,7 +52,7 @@ def recommend(model: str, scenario: str, run_id: str | None, results: str | None
 @click.option("--format", "kind", type=click.Choice(("html", "md")), default="html", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it. [default: results/]")
 @click.option("--scenario", "scenario_names", multiple=True, help="Recommend for this one. [default: all]")
-@_run_option
+@run_option
 @console.results_option
 @console.json_option
 def report(

@@ -198,7 +198,7 @@ def scenarios(scenario: str | None, as_json: bool) -> None:
 
 def _show_scenario(one: Any) -> None:
     from harness.metrics import METRICS
-    from harness.report.numbers import shown
+    from harness.report.numbers import share, shown
 
     console.say(f"{one.title}\n\n{one.description.strip()}\n")
     target = one.target
@@ -213,7 +213,7 @@ def _show_scenario(one: Any) -> None:
         title = METRICS[objective.metric].title + (f", {objective.state}" if objective.state else "")
         limit = shown(objective.limit, unit) if objective.limit is not None else "-"
         ends = (shown(objective.best, unit), shown(objective.worst, unit))
-        rows.append((title, f"{objective.weight / total:.0%}", *ends, objective.scale, limit))
+        rows.append((title, share(objective.weight / total), *ends, objective.scale, limit))
     columns = ("what matters", "weight", "worth 1 at", "worth 0 at", "scale", "limit")
     console.table("", columns, rows, right=(1, 2, 3, 5))
 

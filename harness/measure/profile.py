@@ -46,6 +46,9 @@ _SENTINELS = 3
 #: How much of each file of the payload is compressed to learn how well it compresses.
 _COMPRESSED_BYTES = 16 * 2**20
 
+#: From here on a file of the model counts with its size alone when it is asked whether the model is still the same.
+_LARGE_BYTES = 2**20
+
 Tell = Callable[[str, int, int], None]
 
 
@@ -206,15 +209,15 @@ def find(model: Model, *folders: Path) -> Profile | None:
 
 
 def sources_digest(model: Model) -> str:
-    """A digest of the model's own small files, and the names and sizes of its weights: cheap to compute again."""
+    """A digest of the model's own files: cheap to compute again, since of large ones only the size is looked at."""
     total = hashlib.sha256()
     for file in tree.files(model.folder):
         relative = file.relative_to(model.folder)
-        if file.suffix in {".py", ".toml", ".lock"} and "__pycache__" not in relative.parts:
-            total.update(f"{relative}\0{tree.sha256(file)}\n".encode())
-    for artifact in model.file.artifacts:
-        place = model.folder / artifact.path
-        total.update(f"{artifact.path}\0{place.stat().st_size if place.is_file() else 'trained'}\n".encode())
+        if file.suffix in {".md", ".rst"} or any(part.startswith((".", "__pycache__")) for part in relative.parts):
+            continue
+        size = file.lstat().st_size
+        seen = size if size > _LARGE_BYTES or file.is_symlink() else tree.sha256(file)  # a link is refused elsewhere
+        total.update(f"{relative}\0{seen}\n".encode())
     return total.hexdigest()
 
 

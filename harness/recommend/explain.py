@@ -145,11 +145,12 @@ def summary(
         count = "the only method is" if excluded == 1 else f"all {excluded} methods are"
         return f"No method can be recommended for {scenario.name}: {count} excluded."
     first = ranked[0]
-    chance = f"{confidences[first.method].p_best:.0%}"
+    chance = words.share(confidences[first.method].p_best)
     if tie:
         return (
             f"A tie for {scenario.name}: {words.listing(tie)} cannot be told apart. {first.method} has the highest "
-            f"value, {first.value:.2f}, but is best in only {chance} of the resamples ({SURE:.0%} are asked for)."
+            f"value, {first.value:.2f}, but is best in only {chance} of the resamples "
+            f"({words.share(SURE)} are asked for)."
         )
     if len(ranked) == 1:
         return f"{first.method} for {scenario.name}: the only method that is not excluded (value {first.value:.2f})."

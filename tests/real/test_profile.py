@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -93,9 +94,11 @@ def test_the_table_explains_itself() -> None:
 def test_a_model_that_was_never_packaged_is_predicted(harness: Any, make_model: Any, tmp_path: Path) -> None:
     """Run, profile, calibrate; then a model of another size is predicted within its interval."""
 
+    salt = os.urandom(8).hex()  # the cache may outlive the session, and must not know these models
+
     def sized(name: str, repeats: int) -> Path:
         table = "".join(f"{number * number:x}\n" for number in range(repeats))
-        folder: Path = make_model(name, files={"data/table.txt": table}, family=name)
+        folder: Path = make_model(name, files={"data/table.txt": table, "data/salt.txt": salt}, family=name)
         return folder
 
     reference = [sized("small", 1_000), sized("middle", 300_000), sized("large", 1_000_000)]

@@ -80,13 +80,18 @@ def test_the_profile_of_the_model_as_it_is_now_is_found(lab: Any, folder: Any, t
 
 
 def test_sources_change_with_code_and_not_with_caches(folder: Any) -> None:
-    """Everything that would change the profile changes the digest."""
+    """Everything that would change the profile changes the digest; prose does not, and large files count by size."""
     before = profiles.sources_digest(folder.read())
     (folder.path / "__pycache__").mkdir()
     (folder.path / "__pycache__" / "predictor.py").write_text("")
+    (folder.path / "README.md").write_text("Read me.")
     assert profiles.sources_digest(folder.read()) == before
+    seen = {before}
+    for name, content in (("data.txt", b"1"), ("data.txt", b"2"), ("large", b"0" * 2**21), ("large", b"1" * 2**22)):
+        (folder.path / name).write_bytes(content)
+        seen.add(profiles.sources_digest(folder.read()))
     (folder.path / "predictor.py").write_text((folder.path / "predictor.py").read_text() + "\n# changed\n")
-    assert profiles.sources_digest(folder.read()) != before
+    assert len({*seen, profiles.sources_digest(folder.read())}) == 6
 
 
 def test_compressed_size_is_extrapolated_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def test_it_has_a_place_of_its_own_and_speaks_json(run: str, made: Any) -> None:
 
 def test_no_method_left_is_exit_code_1(made: Any, tmp_path: Path) -> None:
     """The record is written all the same: it says why."""
-    samples = [one for one in made.samples(methods=("container",))]
+    samples = list(made.samples(methods=("container",)))
     made.write(samples)
     out = tmp_path / "record.md"
     done = _run(COMMANDS[0], "tiny", "--scenario", "edge-device", "--run", made.RUN, "--out", str(out))
