@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from harness import __version__
-from harness.cli import appendix, console, decide, make, measure, show
+from harness.cli import appendix, calibrate, console, decide, make, measure, show
 from harness.errors import BadInput, HarnessError, Interrupted
 
 _EPILOG = """\b
@@ -47,7 +47,7 @@ def cli(verbose: bool) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-for _command in (*show.COMMANDS, *make.COMMANDS, *measure.COMMANDS, *decide.COMMANDS, *appendix.COMMANDS):
+for _command in (*show.COMMANDS, *make.COMMANDS, *measure.COMMANDS, *decide.COMMANDS, *calibrate.COMMANDS, *appendix.COMMANDS):
     cli.add_command(_command)
 
 

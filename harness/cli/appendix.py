@@ -10,7 +10,7 @@ import click
 
 from harness import __version__, paths
 from harness.cli import console
-from harness.cli.decide import run_option, features_of
+from harness.cli.decide import features_of, run_option
 
 
 @click.command()

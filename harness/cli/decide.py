@@ -38,7 +38,7 @@ def recommend(model: str, scenario: str, run_id: str | None, results: str | None
     from harness.spec import scenario as scenarios
 
     wanted = scenarios.find(scenario)
-    found = evidence.of(model, run_id, results)
+    found = evidence.of(model, run_id, results, predicted=True)
     recommendation = engine.recommend(found, wanted, METHODS, features=features_of(found))
     if as_json:
         console.as_json(engine.as_dict(recommendation))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,17 @@ from harness.errors import BadInput
 from harness.metrics import METRICS, PHASES
 from harness.report import numbers
 from harness.spec import model as models
+from harness.spec.model import Model
 from harness.store import query, runs
 from harness.store.query import Evidence, Value
 
 
-def of(model: str, run_id: str | None, results: str | None) -> Evidence:
+def of(model: str, run_id: str | None, results: str | None, *, predicted: bool = False) -> Evidence:
     """The evidence on ``model`` (a name or a folder) in that run, else in the newest run that has it.
 
     Where the user's results have none, the reference results that travel with the harness are used, and it is said.
+    ``predicted`` allows values that a calibration predicts from a profile, where the model was never measured; a
+    document that has to be checked against samples can't be made from those.
     """
     folder, name = paths.results(Path(results) if results else None), name_of(model)
     if run_id is not None:
@@ -30,10 +34,13 @@ def of(model: str, run_id: str | None, results: str | None) -> Evidence:
     reference = paths.data("results") / "reference"
     shipped = query.latest_run(reference, name)
     if shipped is None or results is not None:
-        models.find(model)  # where there is no such model, this says so
+        known = models.find(model)  # where there is no such model, this says so
+        if predicted and (made := _predicted(known, (folder, reference) if results is None else (folder,))):
+            return made
         raise BadInput(
             f"'{name}' has not been measured: no run in {folder} has it",
-            remedy=f"'harness run {model}' measures it; --results names another folder",
+            remedy=f"'harness run {model}' measures it, 'harness profile {model}' lets 'recommend' predict it; "
+            "--results names another folder",
         )
     host = runs.read_manifest(runs.folder_of(reference, shipped)).host
     console.note(
@@ -41,6 +48,18 @@ def of(model: str, run_id: str | None, results: str | None) -> Evidence:
         f"{host['cores']} cores), not from this machine; 'harness run {model}' measures here."
     )
     return query.evidence(reference, shipped, name)
+
+
+def _predicted(model: Model, homes: Sequence[Path]) -> Evidence | None:
+    """What a calibration predicts from the model's stored profile; None where either is not there."""
+    from harness.calibrate import predicting
+    from harness.methods import METHODS
+
+    found = predicting.known(model, homes, METHODS)
+    if found is None:
+        return None
+    console.note(found[1])
+    return found[0]
 
 
 def name_of(model: str) -> str:
@@ -94,8 +113,11 @@ def print_comparison(evidence: Evidence) -> None:
     rows = [_row(evidence, metric, state) for metric, state in _ROWS]
     title = f"{evidence.model}: median [95 % interval], run {evidence.run_id}"
     console.table(title, ("", *methods), [row for row in rows if any(row[1:])], right=range(1, len(methods) + 1))
+    modelled = any(value.fidelity == "modelled" for value in evidence.values)
     counts = {value.interval.n for value in evidence.values if value.interval and value.metric == "cold_start_s"}
-    if counts:
+    if modelled:
+        console.say("Nothing here was measured: every value is predicted from the model's profile.")
+    elif counts:
         span = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         console.say(f"Cold starts: {span} per cell. All values are measured here unless marked otherwise.")
     for line in _gaps(evidence):

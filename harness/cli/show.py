@@ -260,7 +260,7 @@ def compare(model: str, run_id: str | None, results: str | None, as_json: bool) 
     """The methods side by side for MODEL, each number with its interval."""
     from harness.cli import evidence
 
-    found = evidence.of(model, run_id, results)
+    found = evidence.of(model, run_id, results, predicted=True)
     if as_json:
         console.as_json(evidence.as_dict(found))
         return
