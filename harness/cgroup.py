@@ -75,14 +75,19 @@ class Group:
         memory = self.folders.get("memory")
         return bool(memory and _keyed(memory / "memory.oom_control", "oom_kill"))
 
+    def kill(self) -> None:
+        """End every process of the group."""
+        for folder in self.folders.values():
+            for pid in _pids(folder):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
     def kill_and_remove(self, *, patience_s: float = 5.0) -> None:
         """End every process of the group, then remove the group."""
         deadline = time.monotonic() + patience_s
         for folder in self.folders.values():
             while folder.is_dir():
-                for pid in _pids(folder):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+                self.kill()
                 try:
                     folder.rmdir()
                 except OSError:
@@ -110,10 +115,14 @@ def create(name: str) -> Group | None:
         folders = {"v2": ROOT / name}
     else:
         folders = {c: ROOT / c / name for c in _V1_CONTROLLERS if os.access(ROOT / c, os.W_OK)}
+    made: list[Path] = []
     try:
         for folder in folders.values():
-            folder.mkdir(exist_ok=True)
+            folder.mkdir()
+            made.append(folder)
     except OSError:
+        for folder in made:
+            folder.rmdir()
         return None
     return Group(version=found, folders=folders)
 

@@ -44,6 +44,8 @@ class BadInput(HarnessError):
         where = [str(file)] if file is not None else []
         if key:
             where.append(f"key '{key}'" + (f" = {_short(value)}" if value is not None else ""))
+        elif value is not None:
+            where.append(_short(value))
         super().__init__(": ".join([*where, problem]), remedy=remedy)
 
 

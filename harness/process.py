@@ -29,12 +29,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import cgroup, paths, watchdog
-from harness.errors import DiskFull, MissingComponent
+from harness.errors import DiskFull, HarnessError, MissingComponent
 from harness.sandbox import Policy, die_with_parent, user_for
 
 log = logging.getLogger(__name__)
 
 _TAIL_BYTES = 64 * 1024
+_PATIENCE_S = 0.2  # for the output of a process that was killed
 
 #: What a tool that downloads may inherit: where to fetch from, through what, and whom to trust.
 _NETWORK_VARIABLES = (
@@ -61,11 +62,11 @@ class Completed:
         return "\n".join(part for part in (self.stdout.strip(), self.stderr.strip()) if part)
 
 
-class TimedOut(Exception):
+class TimedOut(HarnessError):
     """A process did not end in time and was killed; ``output`` is what it had printed."""
 
     def __init__(self, argv: Sequence[str], timeout_s: float, output: str) -> None:
-        super().__init__(f"{Path(argv[0]).name} did not end within {timeout_s:g} s")
+        super().__init__(f"{Path(argv[0]).name} did not end within {timeout_s:g} s", remedy="see -v for its command")
         self.output = output
 
 
@@ -144,12 +145,20 @@ def disk_full_named(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(
-                f"the disk that holds {error.filename or where} is full",
-                remedy=f"free some space (the cache, {paths.cache()}, can be deleted) and go on with --resume",
-            ) from error
+        full = disk_full(error, where)
+        if full is not None:
+            raise full from error
         raise
+
+
+def disk_full(error: OSError, where: Path) -> DiskFull | None:
+    """``error`` as DiskFull where it says that there is no space left; None where it says something else."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return DiskFull(
+        f"the disk that holds {error.filename or where} is full",
+        remedy=f"free some space (the cache, {paths.cache()}, can be deleted) and go on with --resume",
+    )
 
 
 # --- the watchdog --------------------------------------------------------------------------------
@@ -255,11 +264,13 @@ def run(
             try:
                 stdout, stderr = process.communicate(stdin, timeout=timeout_s)
             except subprocess.TimeoutExpired:
-                _end_group(process)
-                stdout, stderr = process.communicate()
-                raise TimedOut(argv, timeout_s, f"{stdout}\n{stderr}") from None
+                ended = process.poll() is not None  # it has ended, and left something behind that holds its pipes
+                _end_tree(process, policy)
+                stdout, stderr = _rest_of_output(process)
+                if not ended:
+                    raise TimedOut(argv, timeout_s, f"{stdout}\n{stderr}") from None
             finally:
-                _end_group(process)
+                _end_tree(process, policy)
     wall_s = time.monotonic() - begin
     log.debug("ended with %d after %.2f s: %s", process.returncode, wall_s, argv[0])
     return Completed(argv=tuple(argv), returncode=process.returncode, stdout=stdout, stderr=stderr, wall_s=wall_s)
@@ -281,8 +292,39 @@ def _popen(
             start_new_session=True,
             preexec_fn=policy.entry() if policy else die_with_parent,  # noqa: PLW1509 -- see Child
         )
-    except FileNotFoundError as error:
-        raise MissingComponent(f"there is no program {argv[0]}", remedy="'harness doctor' says more") from error
+    except OSError as error:
+        raise _not_startable(argv[0], error) from error
+
+
+def _not_startable(program: str, error: OSError) -> HarnessError:
+    """What to raise for a program that could not be started."""
+    full = disk_full(error, Path(program))
+    if full is not None:
+        return full
+    said = "there is no such program" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+    return MissingComponent(f"{program} cannot be started: {said}", remedy="'harness doctor' says what is missing")
+
+
+def _end_tree(process: subprocess.Popen[Any], policy: Policy | None) -> None:
+    """End the process with all it started: its control group where it has one, since a session can be left."""
+    if policy is not None and policy.group is not None:
+        policy.group.kill()
+    _end_group(process)
+
+
+def _rest_of_output(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What an ended process had printed; what somebody else still holds open is not waited for."""
+    try:
+        return process.communicate(timeout=_PATIENCE_S)
+    except subprocess.TimeoutExpired as error:
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        process.wait()
+        said = [
+            part.decode(errors="replace") if isinstance(part, bytes) else "" for part in (error.stdout, error.stderr)
+        ]
+        return said[0], said[1]
 
 
 def _end_group(process: subprocess.Popen[Any]) -> None:
@@ -320,8 +362,8 @@ class Child:
                 preexec_fn=entry,  # noqa: PLW1509 -- see above
             )
             self.exec_done_s = time.monotonic()
-        except FileNotFoundError as error:
-            raise MissingComponent(f"there is no program {argv[0]}", remedy="'harness doctor' says more") from error
+        except OSError as error:
+            raise _not_startable(argv[0], error) from error
         self.pid = self._process.pid
         self._reader = threading.Thread(target=self._drain, daemon=True)
         self._reader.start()

@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -86,6 +87,8 @@ def pack(folder: Path, archive: Path, *, compression: int = 6) -> None:
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for file in files(folder):
+            # Two names of one file are two files, wherever it is packed (the attribute is not in the type stubs).
+            tar.inodes.clear()  # type: ignore[attr-defined]
             entry = tar.gettarinfo(file, arcname=file.relative_to(folder).as_posix())
             entry.uid = entry.gid = 0
             entry.uname = entry.gname = ""
@@ -102,11 +105,21 @@ def pack(folder: Path, archive: Path, *, compression: int = 6) -> None:
 def unpack(archive: Path, target: Path) -> None:
     """Unpack what :func:`pack` wrote; no member is written outside ``target``, not even through a link.
 
-    Links themselves may point outside: a virtual environment's do, to its interpreter.
+    Links themselves may point outside: a virtual environment's do, to its interpreter. CheckFailure where the
+    archive is damaged, or holds anything but files, folders and symbolic links.
     """
+
+    def allowed(entry: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        if not (entry.isreg() or entry.isdir() or entry.issym()):
+            raise tarfile.SpecialFileError(entry)  # a hard link's target would be written through
+        return tarfile.tar_filter(entry, path)
+
     target.mkdir(parents=True, exist_ok=True)
     target.chmod(0o755)
-    with tarfile.open(archive, mode="r:gz") as tar:
-        tar.extractall(target, filter="tar")
+    try:
+        with tarfile.open(archive, mode="r:gz") as tar:
+            tar.extractall(target, filter=allowed)  # noqa: S202 -- filtered
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CheckFailure(f"{archive} is damaged: {error}", remedy="delete it; it is made again") from error
     for parent, _, _ in os.walk(target):
         os.chmod(parent, 0o755)

@@ -47,7 +47,14 @@ def cli(verbose: bool) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-for _command in (*show.COMMANDS, *make.COMMANDS, *measure.COMMANDS, *decide.COMMANDS, *calibrate.COMMANDS, *appendix.COMMANDS):
+for _command in (
+    *show.COMMANDS,
+    *make.COMMANDS,
+    *measure.COMMANDS,
+    *decide.COMMANDS,
+    *calibrate.COMMANDS,
+    *appendix.COMMANDS,
+):
     cli.add_command(_command)
 
 

@@ -22,7 +22,9 @@ def init(folder: Path, as_json: bool) -> None:
     """Make a model folder in DIR that runs as it is; fill in your own model then."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadInput("is there already and not empty", file=folder, remedy="name a folder that is not there yet")
-    name = "".join(sign if sign.isalnum() else "-" for sign in folder.absolute().name.lower()).strip("-")[:64]
+    name = "".join(sign if sign.isalnum() and sign.isascii() else "-" for sign in folder.absolute().name.lower()).strip(
+        "-"
+    )[:64]
     try:
         shutil.copytree(_TEMPLATE, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         spec = folder / "model.toml"

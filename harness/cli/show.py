@@ -229,7 +229,11 @@ def runs(results: str | None, as_json: bool) -> None:
     folder = paths.results(Path(results) if results else None)
     found = []
     for run_id in stored.run_ids(folder):
-        manifest = stored.read_manifest(stored.folder_of(folder, run_id))
+        try:
+            manifest = stored.read_manifest(stored.folder_of(folder, run_id))
+        except BadInput as error:
+            console.note(f"left out: {error.args[0]}")
+            continue
         found.append(
             {
                 "run": run_id,

@@ -13,6 +13,8 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,20 +28,23 @@ _SOURCES = ("methods", "runtime", "resources", "platforms")
 def up_to_date(method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash") -> Artifact:
     """The artifact of these inputs, built where it is not there yet."""
     found = cached(method, locked, bytecode=bytecode)
-    return found if found is not None else _build_kept(method, locked, bytecode)[0]
+    if found is not None:
+        return found
+    with _alone(method, locked, bytecode) as folder:
+        # Another harness may have built it while this one waited.
+        return cached(method, locked, bytecode=bytecode) or _build_kept(method, locked, folder, bytecode)[0]
 
 
-def clean_build(
-    method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash"
-) -> tuple[Artifact | None, float]:
+def clean_build(method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash") -> float:
     """Build with empty tool caches; wall seconds. What is built is kept only where it was not there yet."""
-    if cached(method, locked, bytecode=bytecode) is None:
-        return _build_kept(method, locked, bytecode)
+    with _alone(method, locked, bytecode) as folder:
+        if cached(method, locked, bytecode=bytecode) is None:
+            return _build_kept(method, locked, folder, bytecode)[1]
     with process.temporary_folder("build", readable=True) as workdir:
         artifact, wall_s = _timed(method, locked, workdir, bytecode)
         if artifact.image is not None:
             method.remove(artifact)
-    return None, wall_s
+    return wall_s
 
 
 def sizes(method: Method, locked: LockedModel, artifact: Artifact, *, bytecode: Bytecode = "unchecked-hash") -> Sizes:
@@ -63,25 +68,31 @@ def cached(method: Method, locked: LockedModel, *, bytecode: Bytecode = "uncheck
     record = _folder(method, locked, bytecode) / "artifact.json"
     try:
         table = json.loads(record.read_text())
-    except (OSError, ValueError):
+        artifact = Artifact(**{**table, "path": Path(table["path"]) if table["path"] else None})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    artifact = Artifact(**{**table, "path": Path(table["path"]) if table["path"] else None})
     return artifact if method.present(artifact) else None
 
 
-def _build_kept(method: Method, locked: LockedModel, bytecode: Bytecode) -> tuple[Artifact, float]:
+@contextmanager
+def _alone(method: Method, locked: LockedModel, bytecode: Bytecode) -> Iterator[Path]:
+    """The artifact's folder, held against other harnesses."""
     folder = _folder(method, locked, bytecode)
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, mode=0o755)
-        with process.guarded(folder=str(folder)):  # half an artifact must not be taken for one
-            try:
-                artifact, wall_s = _timed(method, locked, folder, bytecode)
-                table = dataclasses.asdict(artifact) | {"path": str(artifact.path) if artifact.path else None}
-                (folder / "artifact.json").write_text(json.dumps(table))
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
+        yield folder
+
+
+def _build_kept(method: Method, locked: LockedModel, folder: Path, bytecode: Bytecode) -> tuple[Artifact, float]:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o755)
+    with process.guarded(folder=str(folder)):  # half an artifact must not be taken for one
+        try:
+            artifact, wall_s = _timed(method, locked, folder, bytecode)
+            table = dataclasses.asdict(artifact) | {"path": str(artifact.path) if artifact.path else None}
+            (folder / "artifact.json").write_text(json.dumps(table))
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     return artifact, wall_s
 
 
@@ -96,7 +107,16 @@ def _timed(method: Method, locked: LockedModel, workdir: Path, bytecode: Bytecod
 
 def _folder(method: Method, locked: LockedModel, bytecode: Bytecode) -> Path:
     python = interpreter.default()
-    parts = [method.ID, locked.digest, locked.lock.digest, str(python.path), python.version, bytecode, _own_sources()]
+    parts = [
+        method.ID,
+        locked.digest,
+        locked.model.digest,
+        locked.lock.digest,
+        str(python.path),
+        python.version,
+        bytecode,
+        _own_sources(),
+    ]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
     return paths.cache() / "artifacts" / f"{locked.model.name}-{method.ID}-{key}"
 

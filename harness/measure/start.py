@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +12,9 @@ from pathlib import Path
 from harness import process
 from harness.errors import ModelFailure
 from harness.measure import pages
-from harness.methods.contract import Installed, Limits, Method, Stamps, Usage
+from harness.methods.contract import Installed, Instance, Limits, Method, Stamps, Usage
 from harness.metrics import PHASES, State
-from harness.spec.model import Model, answers_match
+from harness.spec.model import Json, Model, answers_match
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ def take(method: Method, installed: Installed, limits: Limits, model: Model, sta
     dropped = make_cold(installed) if state == "disk-cold" else ""
     expected = [model.examples.outputs[0]]
     with process.ledger.waiting_for("instances"), method.start(installed, limits) as instance:
-        outputs = instance.predict(model.examples.inputs[:1])
+        outputs = _answers(instance, model.examples.inputs[:1])
         answered_s = time.monotonic()
         usage = instance.usage()
         stamps = instance.stamps()
@@ -43,7 +43,7 @@ def take(method: Method, installed: Installed, limits: Limits, model: Model, sta
 def right_answers(method: Method, installed: Installed, limits: Limits, model: Model) -> Mapping[str, str]:
     """Ask for every example; the instance's facts. ModelFailure where an answer is wrong."""
     with process.ledger.waiting_for("instances"), method.start(installed, limits) as instance:
-        outputs = instance.predict(model.examples.inputs)
+        outputs = _answers(instance, model.examples.inputs)
         facts = instance.facts()
     tolerance = model.file.examples.tolerance
     pairs = zip(model.examples.outputs, outputs, strict=True)
@@ -56,6 +56,13 @@ def right_answers(method: Method, installed: Installed, limits: Limits, model: M
             remedy="mend the model, or the outputs in its examples",
         )
     return facts
+
+
+def _answers(instance: Instance, inputs: Sequence[Json]) -> list[Json]:
+    outputs = instance.predict(inputs)
+    if len(outputs) != len(inputs):
+        raise ModelFailure(f"answers wrongly: {len(outputs)} answers to {len(inputs)} inputs")
+    return outputs
 
 
 def make_cold(installed: Installed) -> str:

@@ -105,8 +105,16 @@ class Trial:
             model = models.read(Path(self._plan.folders[name]))
         except BadInput as error:
             for method in self._plan.methods:
-                self._fail(Cell(model=name, method=method), "parity", error)
+                cell = Cell(model=name, method=method)
+                self._outcome.failed[name, method] = str(error)
+                if not self._has(cell, "parity"):
+                    self._fail(cell, "parity", error)
             return
+        if model.name != name:
+            raise ModelChanged(
+                f"the model in {model.folder} was called {name} when run {self._writer.run_id} began, now {model.name}",
+                remedy="start a new run, or bring the model back to what it was",
+            )
         usable = {cell.method: locked for cell, locked in self._lock_cells(model)}
         with process.temporary_folder("run", readable=True) as folder:
             self._build(model, usable)
@@ -140,7 +148,7 @@ class Trial:
                 continue
             broken = True
             with self._step(cell, "build_clean_s", f"build {model.name} as {method_id}", replicate):
-                _, wall_s = artifacts.clean_build(self._methods[method_id], usable[method_id])
+                wall_s = artifacts.clean_build(self._methods[method_id], usable[method_id])
                 self._record(cell, {"build_clean_s": wall_s}, number=replicate)
                 broken = False
             if broken:
@@ -224,8 +232,9 @@ class Trial:
         except HarnessError as error:
             self._fail(cell, closing, error, number, state)
         except OSError as error:
-            with process.disk_full_named(self._writer.folder):
-                raise
+            full = process.disk_full(error, self._writer.folder)
+            if full is not None:
+                raise full from error
             self._fail(cell, closing, HarnessError(str(error)), number, state)
         self._steps += 1
         self._tell(doing, self._steps, self.total_steps())
@@ -289,7 +298,8 @@ class Trial:
         file, lock = locked.model.file, locked.lock
         noted = dict(self._writer.noted("models"))
         entry = dict(noted.get(locked.model.name, {}))
-        if entry.get("payload", locked.digest) != locked.digest:
+        described = locked.model.digest
+        if (entry.get("payload", locked.digest), entry.get("described", described)) != (locked.digest, described):
             raise ModelChanged(
                 f"{locked.model.name} has changed since run {self._writer.run_id} began",
                 remedy="start a new run, or bring the model back to what it was",
@@ -302,7 +312,13 @@ class Trial:
             "pinned": sum("==" in text for text in file.requirements),
             "system_packages": len(file.system_packages),
         }
-        known = {"payload": locked.digest, "version": file.version, "family": file.family, "framework": file.framework}
+        known = {
+            "payload": locked.digest,
+            "described": described,
+            "version": file.version,
+            "family": file.family,
+            "framework": file.framework,
+        }
         noted[locked.model.name] = {**known, "features": features, "locks": locks}
         if noted != self._writer.noted("models"):
             self._writer.update(models=noted)

@@ -50,7 +50,10 @@ def compile_bytecode(*folders: Path, bytecode: Bytecode, python: Path | None = N
         return
     argv = [str(python or interpreter.default().path), "-I", "-m", "compileall", "-q"]
     argv += ["--invalidation-mode", bytecode, *map(str, folders)]
-    done = process.run(argv, env=process.environment(folders[0]), timeout_s=300)
+    try:
+        done = process.run(argv, env=process.environment(folders[0]), timeout_s=300)
+    except process.TimedOut as error:
+        raise BuildFailure(f"compiling the model's files: {error.problem}", log=error.output) from error
     if done.returncode != 0:
         raise BuildFailure("a Python file of the model cannot be compiled", log=done.output, remedy="mend it")
 

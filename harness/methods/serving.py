@@ -75,13 +75,15 @@ class Served:
             timeout_s = max(deadline - time.monotonic(), 0.0)
         answer = self._ask({"predict": list(inputs)}, timeout_s)
         outputs = answer.get("outputs")
-        if not isinstance(outputs, list):
+        if not isinstance(outputs, list) or len(outputs) != len(inputs):
             raise ModelFailure(f"the model answered rubbish: {str(answer)[:200]}")
         return outputs
 
     def stamps(self) -> Stamps:
         """The phase stamps of the start."""
         inside = self._asked_facts()["stamps"]
+        if not all(isinstance(inside.get(phase), float) for phase in ("interpreter", "imports", "weights")):
+            raise ModelFailure(f"the runner's stamps are rubbish: {str(inside)[:200]}")
         return Stamps(
             spawned_s=self._running.spawned_s,
             # An engine learns of the process a little after it runs; its first line can come before.
@@ -113,7 +115,10 @@ class Served:
 
     def _asked_facts(self) -> dict[str, Any]:
         if self._facts is None:
-            self._facts = self._ask({"facts": True}, self._limits.predict_timeout_s)
+            answer = self._ask({"facts": True}, self._limits.predict_timeout_s)
+            if not isinstance(answer.get("facts"), dict) or not isinstance(answer.get("stamps"), dict):
+                raise ModelFailure(f"the runner told rubbish about itself: {str(answer)[:200]}")
+            self._facts = answer
         return self._facts
 
     def _connect(self, deadline: float) -> socket.socket:
@@ -148,7 +153,7 @@ class Served:
                 f"did not answer within {timeout_s:.3g} s{self._said()}",
                 remedy="make it quicker, or raise resources.start_timeout_s or predict_timeout_s in model.toml",
             ) from None
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
             time.sleep(0.05)  # give a process that is on its way out the time to be gone
             self._look_after()
             raise ModelFailure(f"the connection broke: {error}{self._said()}") from error

@@ -22,7 +22,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from packaging.markers import default_environment
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
@@ -162,7 +162,7 @@ def _shipped(model: Model) -> str | None:
     file = model.folder / LOCK_NAME
     if not file.is_file():
         return None
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8", errors="replace")
     if not text.startswith(_header(model.file.requirements)):
         raise BadInput(
             "was made for other requirements than model.toml has now",
@@ -170,6 +170,13 @@ def _shipped(model: Model) -> str | None:
             key=_FOR.strip("# :"),
             remedy=f"'harness lock {model.folder}' makes it anew, or delete it",
         )
+    try:
+        for pin in pins(text):
+            _ = pin.requirement
+    except InvalidRequirement as error:
+        raise BadInput(
+            f"is damaged: {error}".splitlines()[0], file=file, remedy=f"'harness lock {model.folder}' makes it anew"
+        ) from error
     return text
 
 

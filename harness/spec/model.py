@@ -7,8 +7,10 @@ outputs. The predictor has ``load(model_dir: Path) -> Model`` and
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -175,6 +177,12 @@ class Model:
         """The model's name, as it stands in results."""
         return self.file.name
 
+    @property
+    def digest(self) -> str:
+        """A digest of what ``model.toml`` and the examples say; the files that travel have one of their own."""
+        said = json.dumps([asdict(self.file), asdict(self.examples)], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:24]
+
 
 def read(folder: Path) -> Model:
     """The model in ``folder``; BadInput for the first thing wrong with it."""
@@ -215,7 +223,7 @@ def answers_match(expected: Json, got: Json, tolerance: float) -> bool:
     if isinstance(expected, bool) or isinstance(got, bool) or expected is None:
         return expected is got
     if isinstance(expected, int | float):
-        return isinstance(got, int | float) and abs(got - expected) <= tolerance * max(1.0, abs(expected))
+        return isinstance(got, int | float) and _close(expected, got, tolerance)
     if isinstance(expected, list | tuple):
         return (
             isinstance(got, list | tuple)
@@ -229,6 +237,13 @@ def answers_match(expected: Json, got: Json, tolerance: float) -> bool:
             and all(answers_match(value, got[key], tolerance) for key, value in expected.items())
         )
     return bool(expected == got)
+
+
+def _close(expected: float, got: float, tolerance: float) -> bool:
+    try:
+        return abs(got - expected) <= tolerance * max(1.0, abs(expected))
+    except OverflowError:  # an integer beyond what a float can hold
+        return got == expected
 
 
 def _check_version(table: dict[str, Any], file: Path, ours: int) -> None:

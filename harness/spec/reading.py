@@ -27,6 +27,8 @@ def toml_table(file: Path, *, remedy: str) -> dict[str, Any]:
     """The table in ``file``; BadInput where it is missing, unreadable or not TOML."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise BadInput("is nested too deeply", file=file, remedy="flatten it") from None
     except FileNotFoundError:
         raise BadInput("there is no such file", file=file, remedy=remedy) from None
     except OSError as error:
@@ -40,7 +42,11 @@ def toml_table(file: Path, *, remedy: str) -> dict[str, Any]:
 def json_value(file: Path, *, remedy: str) -> Any:
     """The value in ``file``; BadInput where it is missing, unreadable or not JSON."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except RecursionError:
+        raise BadInput("is nested too deeply", file=file, remedy="flatten it") from None
+    except _NotJson as error:
+        raise BadInput(f"{error} is not a JSON value", file=file, remedy="give a number") from None
     except FileNotFoundError:
         raise BadInput("there is no such file", file=file, remedy=remedy) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -53,11 +59,35 @@ def record(kind: type[T], table: dict[str, Any], *, file: Path) -> T:
     """``table`` as a ``kind``; the first thing wrong with it as BadInput."""
     try:
         # JSON's rules inside strict mode: an array may become a tuple, nothing else is converted.
-        return TypeAdapter(kind).validate_json(json.dumps(table, default=str), strict=True)
+        return TypeAdapter(kind).validate_json(json.dumps(table), strict=True)
+    except TypeError as error:  # a date, which TOML has and no key takes
+        key, value = _first_date(table)
+        raise BadInput("is a date", file=file, key=key, value=value, remedy="put it in quotes") from error
+    except RecursionError:
+        raise BadInput("is nested too deeply", file=file, remedy="flatten it") from None
     except ValidationError as error:
         # A misspelt key is also a missing one; the misspelling says more.
         found = sorted(error.errors(include_url=False), key=lambda one: one["type"] not in _UNKNOWN)
         raise _as_bad_input(found[0], kind, file) from None
+
+
+class _NotJson(Exception):
+    """NaN or an infinity, which Python's reader takes and JSON does not have."""
+
+
+def _no_constant(name: str) -> float:
+    raise _NotJson(name)
+
+
+def _first_date(value: Any, key: str = "") -> tuple[str, Any]:
+    """The key and value of the first thing that JSON cannot hold."""
+    if isinstance(value, dict | list):
+        for name, part in value.items() if isinstance(value, dict) else enumerate(value):
+            found = _first_date(part, f"{key}.{name}" if key else str(name))
+            if found[0]:
+                return found
+        return "", None
+    return ("", None) if isinstance(value, str | int | float | bool) else (key, value)
 
 
 def inside(folder: Path, relative: str, *, file: Path, key: str) -> Path:

@@ -148,7 +148,10 @@ def _check_objectives(scenario: Scenario, file: Path) -> None:
                 value=objective.metric,
                 remedy=f"one of {', '.join(METRICS)}",
             )
-        if bool(objective.state) != bool(metric.states):
+        same = [other for other in scenario.objectives if (other.metric, other.state) == (metric.name, objective.state)]
+        if len(same) > 1:
+            raise BadInput("stands twice", file=file, key=f"{key}.metric", value=metric.name, remedy="weigh it once")
+        if objective.state not in (metric.states or ("",)):
             raise BadInput(
                 f"'{metric.name}' is measured in "
                 + (f"the states {', '.join(metric.states)}" if metric.states else "no cache state"),

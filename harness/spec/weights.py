@@ -72,6 +72,15 @@ def _weights(model: Model) -> Path:
     lacking = [artifact for artifact in model.file.artifacts if not (model.folder / artifact.path).is_file()]
     if not lacking:
         for index, artifact in enumerate(model.file.artifacts):
+            size = (model.folder / artifact.path).stat().st_size
+            if artifact.bytes is not None and size != artifact.bytes:
+                raise BadInput(
+                    f"the file has {size} bytes, not as many as given",
+                    file=model.folder / "model.toml",
+                    key=f"artifacts.{index}.bytes",
+                    value=artifact.bytes,
+                    remedy=f"restore {artifact.path}, or correct the number",
+                )
             found = tree.sha256(model.folder / artifact.path)
             if artifact.sha256 is not None and found != artifact.sha256:
                 raise BadInput(
@@ -171,18 +180,26 @@ def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None
     shutil.copytree(RUNNER, scratch / "harness_runner")
     with environments.bounds(model, *environments.needed_paths(scratch, python.parent.parent)) as policy:
         argv = [str(python), "-m", "harness_runner", "once", "--model", str(candidate)]
-        done = process.run(
-            [*argv, "--entrypoint", model.file.entrypoint],
-            env=process.environment(scratch / "home", PYTHONDONTWRITEBYTECODE="1", **model.file.env),
-            cwd=scratch,
-            stdin=json.dumps({"inputs": list(model.examples.inputs)}),
-            timeout_s=model.file.resources.start_timeout_s,
-            policy=policy,
-            kind="instances",
-        )
+        try:
+            done = process.run(
+                [*argv, "--entrypoint", model.file.entrypoint],
+                env=process.environment(scratch / "home", PYTHONDONTWRITEBYTECODE="1", **model.file.env),
+                cwd=scratch,
+                stdin=json.dumps({"inputs": list(model.examples.inputs)}),
+                timeout_s=model.file.resources.start_timeout_s,
+                policy=policy,
+                kind="instances",
+            )
+        except process.TimedOut as error:
+            raise ModelFailure(
+                f"{model.name}: the trained model did not answer within {model.file.resources.start_timeout_s:g} s",
+                remedy="make it quicker, or raise resources.start_timeout_s in model.toml",
+            ) from error
     try:
         answer = json.loads(done.stdout)
     except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
         answer = {}
     if not answers_match(list(model.examples.outputs), answer.get("outputs"), model.file.examples.tolerance):
         raise ModelFailure(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import bootstrap
+from harness import bootstrap, process
 from harness.bootstrap import Interval
 from harness.errors import BadInput, CheckFailure
 from harness.metrics import METRICS, Fidelity, Metric, State
@@ -140,11 +140,23 @@ def evidences(results: Path, run_id: str) -> list[Evidence]:
 
 
 def latest_run(results: Path, model: str) -> str | None:
-    """The newest run below ``results`` that has a start of the model; None where no run has."""
+    """The newest run below ``results`` that has a start of the model; None where no run has.
+
+    CheckFailure where the only runs that may have one are damaged.
+    """
+    damaged: CheckFailure | None = None
     for run_id in reversed(runs.run_ids(results)):
         folder = runs.folder_of(results, run_id)
-        if model in runs.read_manifest(folder).plan.get("models", ()) and _has_start(folder, model):
-            return run_id
+        # A run that is damaged, or of a newer harness, must not keep the others from being used.
+        try:
+            if model in runs.read_manifest(folder).plan["models"] and _has_start(folder, model):
+                return run_id
+        except CheckFailure as error:
+            damaged = damaged or error
+        except BadInput:
+            continue
+    if damaged is not None:
+        raise damaged
     return None
 
 
@@ -157,10 +169,7 @@ def _has_start(folder: Path, model: str) -> bool:
 def compact(folder: Path) -> Path:
     """Write ``samples.parquet`` beside the lines: the same samples, an index for queries over many runs."""
     target = folder / "samples.parquet"
-    part = folder / "samples.parquet.part"
-    with _connection() as connection:
-        connection.execute(f"COPY ({_latest(folder)}) TO '{_quoted(part)}' (FORMAT parquet, COMPRESSION zstd)")
-    part.replace(target)
+    _copy(folder, "SELECT * FROM samples", target, "(FORMAT parquet, COMPRESSION zstd)")
     return target
 
 
@@ -169,11 +178,11 @@ def parquet_differs(folder: Path) -> list[str]:
     import duckdb
 
     parquet = f"SELECT * FROM read_parquet('{_quoted(folder / 'samples.parquet')}')"
-    with _connection() as connection:
+    with _reading(folder) as connection:
         try:
             differing = connection.execute(
                 f"SELECT cell.model, cell.method, metric, round, state FROM "
-                f"(({_latest(folder)}) EXCEPT ({parquet}) UNION ALL (({parquet}) EXCEPT ({_latest(folder)})))"
+                f"((FROM samples EXCEPT ({parquet})) UNION ALL (({parquet}) EXCEPT FROM samples))"
             ).fetchall()
         except duckdb.Error as error:
             return [f"cannot be read: {str(error).splitlines()[0]}"]
@@ -182,13 +191,27 @@ def parquet_differs(folder: Path) -> list[str]:
 
 
 def export(folder: Path, target: Path, kind: str) -> None:
-    """Write the samples that count to ``target`` as ``csv`` or ``parquet``, one row each, the cell in columns."""
-    form = "(FORMAT csv, HEADER)" if kind == "csv" else "(FORMAT parquet)"
-    with _connection() as connection:
-        connection.execute(
-            "COPY (SELECT run, cell.model, cell.method, cell.limits, * EXCLUDE (run, cell, flags), "
-            f"array_to_string(flags, ' ') AS flags FROM ({_latest(folder)})) TO '{_quoted(target)}' {form}"
-        )
+    """Write the run's samples to ``target`` as ``csv`` or ``parquet``, one row each, the cell in columns."""
+    rows = (
+        "SELECT run, cell.model, cell.method, cell.limits, * EXCLUDE (run, cell, flags), "
+        "array_to_string(flags, ' ') AS flags FROM samples"
+    )
+    _copy(folder, rows, target, "(FORMAT csv, HEADER)" if kind == "csv" else "(FORMAT parquet)")
+
+
+def _copy(folder: Path, rows: str, target: Path, form: str) -> None:
+    """Write ``rows`` of the run's samples to ``target``, whole or not at all. BadInput where it can't be written."""
+    import duckdb
+
+    part = target.with_name(target.name + ".part")
+    with _reading(folder) as connection:
+        try:
+            connection.execute(f"COPY ({rows}) TO '{_quoted(part)}' {form}")
+            part.replace(target)
+        except (duckdb.IOException, OSError) as error:
+            part.unlink(missing_ok=True)
+            reason = str(error).splitlines()[0]
+            raise BadInput(f"cannot be written: {reason}", file=target, remedy="name another file") from error
 
 
 def values(folder: Path) -> list[Value]:
@@ -205,9 +228,9 @@ def _reading(folder: Path) -> Iterator[Any]:
     """A connection with the run's samples as the table ``samples``; CheckFailure where they are damaged."""
     import duckdb
 
-    with _connection() as connection:
+    with _whole_lines(folder) as source, _connection() as connection:
         try:
-            connection.execute(f"CREATE TEMP TABLE samples AS {_latest(folder)}")
+            connection.execute(f"CREATE TEMP TABLE samples AS {_LATEST.format(source=source)}")
             yield connection
         except duckdb.Error as error:
             raise CheckFailure(
@@ -234,18 +257,28 @@ def _value(row: tuple[Any, ...]) -> Value:
     )
 
 
-def _latest(folder: Path) -> str:
-    lines = folder / "samples.jsonl"
-    if lines.is_file():
-        # A last line that a kill cut off is left out; any other damage is an error.
-        torn = "true" if runs.ends_torn(lines) else "false"
-        options = f"format='newline_delimited', columns={_COLUMNS}, ignore_errors={torn}"
-        source = f"read_json('{_quoted(lines)}', {options}) WHERE run IS NOT NULL"
-    elif (folder / "samples.parquet").is_file():
-        source = f"read_parquet('{_quoted(folder / 'samples.parquet')}')"
+@contextmanager
+def _whole_lines(folder: Path) -> Iterator[str]:
+    """What DuckDB reads the run's samples from: the lines, else the Parquet made from them.
+
+    A last line that a kill cut off is not there, for DuckDB as for :func:`harness.store.runs.read_samples`.
+    """
+    lines, parquet = folder / "samples.jsonl", folder / "samples.parquet"
+    if lines.is_file() and runs.ends_torn(lines):
+        with process.temporary_folder("query") as scratch:
+            whole = scratch / lines.name
+            whole.write_bytes(lines.read_bytes().rpartition(b"\n")[0] + b"\n")
+            yield _json_source(whole)
+    elif lines.is_file():
+        yield _json_source(lines)
+    elif parquet.is_file():
+        yield f"read_parquet('{_quoted(parquet)}')"
     else:
         raise CheckFailure(f"{folder} has no samples", remedy="restore samples.jsonl or samples.parquet")
-    return _LATEST.format(source=source)
+
+
+def _json_source(file: Path) -> str:
+    return f"read_json('{_quoted(file)}', format='newline_delimited', columns={_COLUMNS}) WHERE run IS NOT NULL"
 
 
 def _quoted(path: Path) -> str:

@@ -66,9 +66,13 @@ def read_manifest(folder: Path) -> Manifest:
         )
     known = {field.name for field in dataclasses.fields(Manifest)}
     try:
-        return Manifest(**{key: value for key, value in table.items() if key in known})
+        manifest = Manifest(**{key: value for key, value in table.items() if key in known})
     except TypeError as error:
         raise BadInput(f"lacks something: {error}", file=file, remedy="this is not a run of the harness") from error
+    for key in ("models", "methods"):
+        if not isinstance(manifest.plan, dict) or not isinstance(manifest.plan.get(key), list):
+            raise BadInput("is missing", file=file, key=f"plan.{key}", remedy="this is not a run of the harness")
+    return manifest
 
 
 def read_samples(folder: Path) -> list[Sample]:
@@ -82,7 +86,7 @@ def read_samples(folder: Path) -> list[Sample]:
     for number, line in enumerate(lines[:-1], start=1):
         try:
             samples.append(_sample(json.loads(line)))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise CheckFailure(
                 f"{file}, line {number} is not a sample: {error}", remedy="restore the file from a backup"
             ) from error
@@ -94,11 +98,13 @@ class RunWriter:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
-        self._samples = (folder / "samples.jsonl").open("ab")
+        # Unbuffered: what did not fit on a full disk must not be written later.
+        self._samples = (folder / "samples.jsonl").open("ab", buffering=0)
         self._synced_s = time.monotonic()
         try:
             fcntl.flock(self._samples, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._samples.close()
             raise BadInput(
                 f"run {manifest.run_id} is being written by another harness",
                 remedy="wait until it has ended, or end it",
@@ -119,8 +125,9 @@ class RunWriter:
         begin = self._samples.seek(0, os.SEEK_END)
         with disk_full_named(self.folder):
             try:
-                self._samples.write("".join(f"{line}\n" for line in lines).encode())
-                self._samples.flush()
+                left = memoryview("".join(f"{line}\n" for line in lines).encode())
+                while left:
+                    left = left[self._samples.write(left) :]
                 self._force_to_disk(after_s=_SYNC_S)
             except OSError:
                 # What didn't fit must not stay half: an interrupted step is repeated as a whole.
@@ -211,4 +218,9 @@ def _cut_torn_line(file: Path) -> None:
 
 def _sample(table: dict[str, Any]) -> Sample:
     cell = Cell(**table.pop("cell"))
-    return Sample(cell=cell, **{**table, "flags": tuple(table.get("flags", ()))})
+    sample = Sample(cell=cell, **{**table, "flags": tuple(table.get("flags", ()))})
+    if sample.value is not None and (isinstance(sample.value, bool) or not isinstance(sample.value, int | float)):
+        raise TypeError(f"value {sample.value!r} is not a number")
+    if isinstance(sample.round, bool) or not isinstance(sample.round, int):
+        raise TypeError(f"round {sample.round!r} is not a whole number")
+    return sample

@@ -268,7 +268,7 @@ def test_rubbish_in_a_reason_does_no_harm(batch: Callable[..., Batch], harness: 
     bad = {"garbled": Bad(says="", source=doing(f"raise ValueError('{message}')"))}
     ran = batch("venv", bad, {"good": GOOD["good"]})
     assert "ValueError" in ran.told["failed"]["garbled/venv"]
-    said = harness("compare", "garbled", "--results", ran.results).expect(0)
+    said = harness("compare", "garbled", "--run", ran.told["run"], "--results", ran.results).expect(0)
     assert "\x1b[31m" not in said.out
     assert answered(ran.told, "good", "venv")
 

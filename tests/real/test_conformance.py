@@ -202,9 +202,7 @@ def test_the_same_inputs_are_built_once(method: Method, make_model: Any, monkeyp
         with monkeypatch.context() as patch:
             patch.setattr(method, "build", lambda *_: pytest.fail("it was built again"))
             assert artifacts.up_to_date(method, locked) == first
-        kept, wall_s = artifacts.clean_build(method, locked)
-        assert kept is None
-        assert wall_s > 0
+        assert artifacts.clean_build(method, locked) > 0
         assert artifacts.cached(method, locked) == first
         assert artifacts.cached(method, locked, bytecode="none") is None
     finally:

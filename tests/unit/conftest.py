@@ -27,17 +27,6 @@ from harness.spec.model import Model
 from harness.store import query, runs
 from harness.store.records import SCHEMA_VERSION, Manifest
 
-# --- known bugs ----------------------------------------------------------------------------------
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of known bugs are expected to fail; once they pass, the bug's lines have to go."""
-    known = set((Path(__file__).parent / "known_bugs.txt").read_text(encoding="utf-8").splitlines())
-    for item in items:
-        if f"{item.path.name}::{item.name}" in known:
-            item.add_marker(pytest.mark.xfail(strict=True, reason="a known bug, see known_bugs.txt"))
-
-
 # --- bounds --------------------------------------------------------------------------------------
 
 _STARTERS = ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system")

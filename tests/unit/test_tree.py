@@ -167,7 +167,7 @@ def test_nothing_is_unpacked_outside(tmp_path: Path, kind: str) -> None:
     with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
         for member in members:
             tar.addfile(member, io.BytesIO(b"evil") if member.size else None)
-    with contextlib.suppress(tarfile.TarError, OSError):
+    with contextlib.suppress(CheckFailure):
         tree.unpack(tmp_path / "evil.tar.gz", tmp_path / "target")
     assert (outside / "victim").read_text() == "safe"
     assert [path.name for path in outside.iterdir()] == ["victim"]

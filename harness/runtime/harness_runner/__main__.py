@@ -45,7 +45,7 @@ def once(model_dir, entrypoint):
         predict = runner.load(model_dir, entrypoint)
         stage = "predict"
         line = json.dumps({"outputs": predict(inputs)}, allow_nan=False)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a model that exits has not answered
         json.dump({"error": runner.described(error, stage)}, answers)
         answers.close()
         return 1
@@ -56,6 +56,7 @@ def once(model_dir, entrypoint):
 
 def serve(model_dir, entrypoint, path):
     """Answer requests on the Unix socket ``path`` until killed, one connection at a time."""
+    import contextlib
     import socket
 
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -73,7 +74,8 @@ def serve(model_dir, entrypoint, path):
         return 1
     while True:
         connection, _ = listener.accept()
-        with connection:
+        # Who hangs up in the middle is gone; the next one is served.
+        with contextlib.suppress(OSError), connection:
             for line in connection.makefile("rb"):
                 connection.sendall(_answer(predict, line))
 

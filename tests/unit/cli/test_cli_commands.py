@@ -155,7 +155,7 @@ def test_a_model_is_given_once(harness: Harness, folder: Any) -> None:
 def test_an_interrupt_ends_with_130(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whenever it comes, it is said what became of what was measured."""
 
-    def interrupt(*_: Any) -> Any:
+    def interrupt(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(evidence, "of", interrupt)

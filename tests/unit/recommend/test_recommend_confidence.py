@@ -86,7 +86,8 @@ def test_resampled_medians_are_medians_of_the_rounds() -> None:
     for rounds in ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0], [1.0, 5.0]):
         medians = confidence._Rounds().medians(dict(enumerate(rounds)))
         assert len(medians) == confidence.RESAMPLES
-        assert min(medians) >= min(rounds) and max(medians) <= max(rounds)
+        assert min(medians) >= min(rounds)
+        assert max(medians) <= max(rounds)
         assert sum(medians) / len(medians) == pytest.approx(sum(rounds) / len(rounds), abs=0.2)
 
 

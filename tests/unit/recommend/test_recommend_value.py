@@ -71,7 +71,8 @@ def test_worth_is_bounded_and_monotone(objective: Objective, one: float, other: 
     """Worth lies in [0, 1], is 1 and 0 at the ends, and never rises on the way from best to worst."""
     low, high = sorted((one, other))
     at_low, at_high = value.worth(low, objective), value.worth(high, objective)
-    assert 0 <= at_low <= 1 and 0 <= at_high <= 1
+    assert 0 <= at_low <= 1
+    assert 0 <= at_high <= 1
     assert (at_low >= at_high) if objective.best < objective.worst else (at_low <= at_high)
     assert value.worth(objective.best, objective) == 1.0
     assert value.worth(objective.worst, objective) == 0.0

@@ -79,7 +79,7 @@ def on_full_disk(writer: runs.RunWriter, left: int) -> FullDisk:
     writer._samples.close()
     raw = FullDisk(writer.folder / "samples.jsonl", "ab")
     raw.left = left
-    writer._samples = io.BufferedWriter(raw)
+    writer._samples = raw
     return raw
 
 
