@@ -87,7 +87,9 @@ BAD = {
         says="was killed by signal 11 before it answered", source=doing("import os\nos.kill(os.getpid(), 11)")
     ),
     "eats-memory": Bad(
-        says="ran out of memory: it may use 64 MiB(.|\n)*raise resources.memory_mb",
+        says="ran out of memory: it may use 64 MiB(.|\n)*raise resources.memory_mb"
+        if cgroup.version()
+        else "MemoryError",
         source=doing("kept = bytearray(300 * 2**20)\nkept[::4096] = b'x' * len(kept[::4096])"),
         keys={"resources": {"memory_mb": 64}},
     ),

@@ -13,14 +13,14 @@ from click.testing import CliRunner, Result
 from harness import paths
 from harness.calibrate import records
 from harness.calibrate.records import Coefficient
-from harness.cli import calibrate as commands
+from harness.cli import cli
 from harness.errors import BadInput
 from harness.measure import profile as profiles
 
 
 def invoke(*args: object) -> Result:
     """Run it in this process; errors come out as they are."""
-    return CliRunner().invoke(commands.calibrate, list(map(str, args)), catch_exceptions=False)
+    return CliRunner().invoke(cli, ["calibrate", *map(str, args)], catch_exceptions=False)
 
 
 def test_it_prints_coefficients_errors_and_a_warning(lab: Any) -> None:
