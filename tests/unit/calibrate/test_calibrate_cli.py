@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from harness import paths
 from harness.calibrate import records
 from harness.calibrate.records import Coefficient
+from harness.cli import calibrate as commands
 from harness.cli import cli
 from harness.errors import BadInput
 from harness.measure import profile as profiles
