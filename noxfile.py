@@ -34,8 +34,8 @@ def bench(session: nox.Session) -> None:
     report = Path("results", "report.html").absolute()
     with_engine = start_engine(session)
     try:
-        session.run("harness", "run", "digits-forest", "--profile", "quick", success_codes=[0, 1])
-        session.run("harness", "recommend", "digits-forest", "--scenario", "edge-device", success_codes=[0, 1])
+        session.run("harness", "run", "digits-onnx", "--profile", "quick", success_codes=[0, 1])
+        session.run("harness", "recommend", "digits-onnx", "--scenario", "edge-device", success_codes=[0, 1])
         session.run("harness", "report", "--out", str(report))
     finally:
         if with_engine:

@@ -150,6 +150,24 @@ def test_an_impatient_user(
     assert traces.since(before, but="^image") == []
 
 
+def test_interrupted_at_any_moment(harness: Any, slow: Any, traces_of: Callable[[str], Any], tmp_path: Path) -> None:
+    """One run, interrupted and resumed at random moments, also while a container is made or removed: none is left."""
+    traces = traces_of("container")
+    chance = random.Random(7)
+    before = traces.now()
+    args: tuple[object, ...] = (*run_args(slow(0.1), "container", tmp_path), "--rounds", 99)
+    for _ in range(6):
+        with harness.started(*args) as running:
+            running.wait_for(r"\[\d+/\d+\] start")
+            time.sleep(chance.uniform(0, 1))
+            running.process.send_signal(signal.SIGINT)
+            running.end().expect(130)
+        assert traces.since(before, but="^image") == []
+        args = ("run", "--resume", only_run(tmp_path).name, "--results", tmp_path, "--json")
+    keys = [key(sample) for sample in samples(tmp_path)]
+    assert len(keys) == len(set(keys))
+
+
 # --- killed --------------------------------------------------------------------------------------
 
 
