@@ -11,9 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -23,8 +21,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from harness import cgroup, paths, process, tools
-from harness.errors import BuildFailure, CheckFailure, DiskFull, HarnessError, MissingComponent
+from harness import paths, process, tools
+from harness.errors import BuildFailure, DiskFull, HarnessError, MissingComponent
+from harness.platforms import engine_processes
+from harness.platforms.engine_processes import Places
 
 Kind = Literal["reachable", "private"]
 Say = Callable[[str], None]
@@ -32,7 +32,6 @@ Say = Callable[[str], None]
 _PING_S = 3
 _ANSWER_S = 900  # a build step may be silent for as long as it takes to install a large model's packages
 _START_S = 60.0
-_STOP_S = 30.0
 _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
@@ -78,46 +77,6 @@ class Status:
     private_pid: int | None
     private_data: Path
     private_log: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Places:
-    """Where the private engine of this cache folder keeps things."""
-
-    folder: Path
-    runtime: Path
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "data"
-
-    @property
-    def settings(self) -> Path:
-        return self.folder / "daemon.json"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "dockerd.log"
-
-    @property
-    def lock(self) -> Path:
-        return self.folder / "lock"
-
-    @property
-    def execution(self) -> Path:
-        return self.runtime / "exec"
-
-    @property
-    def pid_file(self) -> Path:
-        return self.runtime / "docker.pid"
-
-    @property
-    def socket(self) -> Path:
-        return self.runtime / "docker.sock"
-
-    @property
-    def url(self) -> str:
-        return f"unix://{self.socket}"
 
 
 # --- finding one ---------------------------------------------------------------------------------
@@ -261,23 +220,23 @@ def start(say: Say = lambda _: None) -> Engine:
         lacking = _remedy_to_start()
         if lacking:
             raise MissingComponent("a private Docker engine can't be started", remedy=lacking)
-        _end_processes(places)
-        _clear_runtime(places)
+        engine_processes.end_processes(places)
+        engine_processes.clear_runtime(places)
         _prepare(places)
         pid = process.start_daemon(_command(places), env=_environment(places), log_file=places.log)
         try:
             return _awaited(places, pid, say)
         except BaseException:  # an interrupt too: an engine that nobody was told of must not stay
-            _end_processes(places)
-            _clear_runtime(places)
+            engine_processes.end_processes(places)
+            engine_processes.clear_runtime(places)
             raise
 
 
-def _awaited(places: _Places, pid: int, say: Say) -> Engine:
+def _awaited(places: Places, pid: int, say: Say) -> Engine:
     """The engine, once the daemon ``pid`` answers; MissingComponent if it ends or takes too long."""
     begin = time.monotonic()
     with process.ledger.waiting_for("engine"):
-        while _alive(pid) and time.monotonic() - begin < _START_S:
+        while engine_processes.alive(pid) and time.monotonic() - begin < _START_S:
             say(f"waiting for the private Docker engine ({time.monotonic() - begin:.0f} s)")
             found = _reach(places.url, "private")
             if isinstance(found, Engine):
@@ -296,8 +255,8 @@ def stop() -> bool:
         return False
     with tools.alone(places.lock), process.ledger.waiting_for("engine"):
         _client.cache_clear()
-        found = _end_processes(places)
-        return _clear_runtime(places) or found
+        found = engine_processes.end_processes(places)
+        return engine_processes.clear_runtime(places) or found
 
 
 def status() -> Status:
@@ -310,7 +269,7 @@ def status() -> Status:
     return Status(
         engine=engine,
         reason=reason,
-        private_pid=_daemon_pid(places),
+        private_pid=engine_processes.daemon_pid(places),
         private_data=places.data,
         private_log=places.log,
     )
@@ -327,7 +286,7 @@ def session(say: Say = lambda _: None) -> Iterator[Engine]:
         yield found
         return
     engine = start(say)
-    pid = _daemon_pid(_places())
+    pid = engine_processes.daemon_pid(_places())
     with process.guarded(process_group=os.getpgid(pid)) if pid is not None else contextlib.nullcontext():
         try:
             yield engine
@@ -335,10 +294,10 @@ def session(say: Say = lambda _: None) -> Iterator[Engine]:
             stop()
 
 
-def _places() -> _Places:
+def _places() -> Places:
     cache = paths.cache().resolve()
     key = hashlib.sha256(str(cache).encode()).hexdigest()[:12]
-    return _Places(folder=cache / "engine", runtime=Path("/run") / f"ml-packaging-harness-{key}")
+    return Places(folder=cache / "engine", runtime=Path("/run") / f"ml-packaging-harness-{key}")
 
 
 def _program(name: str) -> str | None:
@@ -360,7 +319,7 @@ def _remedy_to_start() -> str:
     return "; ".join(lacking)
 
 
-def _prepare(places: _Places) -> None:
+def _prepare(places: Places) -> None:
     with process.disk_full_named(places.folder):
         places.data.mkdir(parents=True, exist_ok=True)
         places.folder.chmod(0o711)
@@ -369,7 +328,7 @@ def _prepare(places: _Places) -> None:
     places.runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
-def _command(places: _Places) -> list[str]:
+def _command(places: Places) -> list[str]:
     return [
         _program("dockerd") or "dockerd",
         *("--config-file", str(places.settings)),
@@ -380,12 +339,12 @@ def _command(places: _Places) -> list[str]:
     ]
 
 
-def _environment(places: _Places) -> dict[str, str]:
+def _environment(places: Places) -> dict[str, str]:
     # Proxies and certificates pass through: the engine is what pulls images.
     return process.network_environment(places.runtime)
 
 
-def _did_not_start(places: _Places) -> MissingComponent:
+def _did_not_start(places: Places) -> MissingComponent:
     try:
         lines = places.log.read_text(errors="replace").strip().splitlines()
     except OSError:
@@ -396,135 +355,6 @@ def _did_not_start(places: _Places) -> MissingComponent:
         f"the private Docker engine did not start{text}",
         remedy=f"read {places.log}; in a container it needs the rights of 'docker run --privileged'",
     )
-
-
-# --- its processes and mounts --------------------------------------------------------------------
-
-
-def _daemon_pid(places: _Places) -> int | None:
-    """The process that the pid file names, if it really is our engine (the number may have been given anew)."""
-    try:
-        pid = int(places.pid_file.read_text())
-    except (OSError, ValueError):
-        return None
-    return pid if _alive(pid) and str(places.pid_file) in _arguments(pid) else None
-
-
-def _end_processes(places: _Places) -> bool:
-    """End the daemon politely, then what is left of it: containerd, its shims, and the containers' processes."""
-    pid = _daemon_pid(places)
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        _wait_for_end([pid], _STOP_S)
-    left = _family(places)
-    groups = [group for other in left for group in _container_groups(other)]
-    for other in left:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(other, signal.SIGKILL)
-    _wait_for_end(left, 5.0)
-    for group in groups:
-        with contextlib.suppress(OSError):
-            group.rmdir()
-    return pid is not None or bool(left)
-
-
-def _container_groups(pid: int) -> list[Path]:
-    """The control groups that the engine made for the container that ``pid`` runs in; empty for its own processes."""
-    try:
-        text = Path(f"/proc/{pid}/cgroup").read_text()
-    except OSError:
-        return []
-    found = set(re.findall(r"/docker/([0-9a-f]{64})$", text, re.MULTILINE))
-    places = [f"docker/{name}" for name in found] + [f"*/docker/{name}" for name in found]
-    return [folder for place in places for folder in cgroup.ROOT.glob(place)]
-
-
-def _family(places: _Places) -> list[int]:
-    """Every process that was started for this engine, those that serve it last."""
-    parents: dict[int, int] = {}
-    servers = set()
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or not _alive(int(entry.name)):
-            continue
-        pid = int(entry.name)
-        parents[pid] = _stat(pid)[1]
-        # The daemon, containerd and the shims carry a path below our own runtime folder as an argument.
-        if any(str(places.runtime) + "/" in argument for argument in _arguments(pid)) and _is_engine_program(pid):
-            servers.add(pid)
-    return [pid for pid in parents if pid not in servers and _descends(pid, servers, parents)] + sorted(servers)
-
-
-def _is_engine_program(pid: int) -> bool:
-    try:
-        name = Path(f"/proc/{pid}/exe").readlink().name
-    except OSError:
-        return False
-    return name.startswith(("dockerd", "containerd", "docker-containerd", "runc"))
-
-
-def _descends(pid: int, ancestors: set[int], parents: dict[int, int]) -> bool:
-    while pid in parents:
-        pid = parents[pid]
-        if pid in ancestors:
-            return True
-    return False
-
-
-def _alive(pid: int) -> bool:
-    return _stat(pid)[0] not in ("", "Z", "X")
-
-
-def _stat(pid: int) -> tuple[str, int]:
-    """State letter and parent of a process; ``("", 0)`` if it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return "", 0
-    return fields[0], int(fields[1])
-
-
-def _arguments(pid: int) -> list[str]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return []
-
-
-def _wait_for_end(pids: list[int], patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.02)
-
-
-def _clear_runtime(places: _Places) -> bool:
-    """Unmount what is left mounted below the engine's folders, then remove its sockets; whether there was anything."""
-    mounts = _mounts_below(places)
-    for point in mounts:
-        process.run(["umount", "--lazy", point], env=process.environment(places.folder), timeout_s=20, kind="engine")
-    left = _mounts_below(places)
-    if left:
-        raise CheckFailure(f"{left[0]} can't be unmounted", remedy=f"umount {left[0]}, then try again")
-    there = places.runtime.is_dir()
-    shutil.rmtree(places.runtime, ignore_errors=True)
-    return there or bool(mounts)
-
-
-def _mounts_below(places: _Places) -> list[str]:
-    """Mount points below the engine's folders, the innermost first."""
-    try:
-        lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        return []
-    return parse_mounts(lines, (places.data, places.execution))
-
-
-def parse_mounts(lines: list[str], folders: tuple[Path, ...]) -> list[str]:
-    """The mount points in ``/proc/self/mountinfo`` that lie in or below ``folders``, the innermost first."""
-    # The kernel writes blanks and backslashes in octal.
-    points = [re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), line.split()[4]) for line in lines]
-    found = [point for point in points if any(Path(point).is_relative_to(folder) for folder in folders)]
-    return found[::-1]
 
 
 def _first_line(error: object) -> str:

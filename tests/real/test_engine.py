@@ -21,7 +21,7 @@ import pytest
 
 from harness import cgroup, paths
 from harness.errors import BadInput, BuildFailure, MissingComponent
-from harness.platforms import builds, containers, engine, images, registry
+from harness.platforms import builds, containers, engine, engine_processes, images, registry
 from harness.platforms.engine import Engine
 from harness.platforms.images import BaseImage
 
@@ -61,7 +61,7 @@ def left_of(stopped: Engine) -> list[str]:
     left = [line for line in Path("/proc/mounts").read_text().splitlines() if any(mark in line for mark in marks)]
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            arguments = engine._arguments(int(entry.name))
+            arguments = engine_processes._arguments(int(entry.name))
             if any(mark in argument for argument in arguments for mark in marks):
                 left.append(" ".join(arguments))
     if stopped.socket.parent.exists():
@@ -106,7 +106,7 @@ def test_the_private_engine_survives_what_started_it() -> None:
     """Its parent is the system, and it has a session of its own."""
     pid = engine.status().private_pid
     assert pid is not None
-    assert engine._stat(pid)[1] != os.getpid()
+    assert engine_processes._stat(pid)[1] != os.getpid()
     assert os.getsid(pid) != os.getsid(0)
 
 
@@ -380,7 +380,7 @@ def test_an_engine_that_was_killed_is_cleaned_up_and_started_again(running: Engi
         sleeping = containers.running(running, base.tag, command=["sleep", "300"], memory_bytes=MEMORY, processes=8)
         container = stack.enter_context(sleeping)
         os.kill(pid, signal.SIGKILL)
-        engine._wait_for_end([pid], 5)
+        engine_processes._wait_for_end([pid], 5)
         leave = stack.pop_all()
     with warnings.catch_warnings():
         # docker-py leaves the socket open that was refused.
@@ -388,9 +388,9 @@ def test_an_engine_that_was_killed_is_cleaned_up_and_started_again(running: Engi
         with pytest.raises(MissingComponent, match="stopped answering"):
             leave.close()
         gc.collect()
-    assert engine._alive(container.pid)
+    assert engine_processes.alive(container.pid)
     assert engine.stop() is True
-    assert not engine._alive(container.pid)
+    assert not engine_processes.alive(container.pid)
     assert list(cgroup.ROOT.rglob(f"*{container.id}*")) == []
     assert left_of(running) == []
     again = engine.start()

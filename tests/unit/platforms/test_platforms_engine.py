@@ -12,7 +12,7 @@ import pytest
 
 from harness import process
 from harness.errors import BuildFailure, DiskFull, MissingComponent
-from harness.platforms import engine
+from harness.platforms import engine, engine_processes
 
 
 @pytest.fixture(autouse=True)
@@ -129,16 +129,16 @@ def test_the_private_engine_makes_no_bridge_and_no_packet_filter_rules() -> None
 
 
 def test_a_pid_file_that_names_another_process_is_not_believed(tmp_path: Path) -> None:
-    places = engine._Places(folder=tmp_path / "engine", runtime=tmp_path / "run")
+    places = engine_processes.Places(folder=tmp_path / "engine", runtime=tmp_path / "run")
     places.runtime.mkdir()
     places.pid_file.write_text(str(os.getpid()))
-    assert engine._daemon_pid(places) is None
+    assert engine_processes.daemon_pid(places) is None
     places.pid_file.write_text("rubbish")
-    assert engine._daemon_pid(places) is None
+    assert engine_processes.daemon_pid(places) is None
 
 
 def test_the_end_of_the_log_is_in_the_message_when_the_engine_does_not_start(tmp_path: Path) -> None:
-    places = engine._Places(folder=tmp_path, runtime=tmp_path / "run")
+    places = engine_processes.Places(folder=tmp_path, runtime=tmp_path / "run")
     places.log.write_text('level=info msg="hello"\nfailed to start daemon: devices cgroup isn\'t mounted\n')
     error = engine._did_not_start(places)
     assert "devices cgroup isn't mounted" in error.problem
@@ -154,7 +154,7 @@ def test_mounts_are_found_below_the_folders_only_and_innermost_first() -> None:
         "4 1 0:42 / /c/database rw - tmpfs x rw",
         "5 1 0:43 net:[1] /run/x/exec/netns/default rw - nsfs nsfs rw",
     ]
-    found = engine.parse_mounts(lines, (Path("/c/data"), Path("/run/x/exec")))
+    found = engine_processes.parse_mounts(lines, (Path("/c/data"), Path("/run/x/exec")))
     assert found == ["/run/x/exec/netns/default", "/c/data/overlay2/a b/merged", "/c/data/overlay2"]
 
 
