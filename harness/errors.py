@@ -18,6 +18,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def printable(text: str) -> str:
+    """``text`` with control characters and halves of characters escaped: models and tools may say anything."""
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 class HarnessError(Exception):
     """The base: ``problem`` says what happened, ``remedy`` what the reader can do."""
 
@@ -25,8 +32,8 @@ class HarnessError(Exception):
 
     def __init__(self, problem: str, *, remedy: str = "") -> None:
         super().__init__(problem)
-        self.problem = problem
-        self.remedy = remedy
+        self.problem = printable(problem)
+        self.remedy = printable(remedy)
 
     def __str__(self) -> str:
         return f"{self.problem}\n  remedy: {self.remedy}" if self.remedy else self.problem

@@ -208,8 +208,13 @@ def guarded(**what: Any) -> Iterator[None]:
     _watchdog.tell({"id": number, "do": what})
     try:
         yield
-    finally:
+    except KeyboardInterrupt:
+        # It may have come while the block was cleaning up after itself: then the watchdog does that, when we end.
+        raise
+    except BaseException:
         _watchdog.tell({"id": number})
+        raise
+    _watchdog.tell({"id": number})
 
 
 # --- bounds --------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ Commands import what they need when they run, so that ``harness --help`` answers
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from types import FrameType
@@ -16,6 +17,9 @@ import click
 from harness import __version__
 from harness.cli import appendix, calibrate, console, decide, make, measure, show
 from harness.errors import BadInput, HarnessError, Interrupted
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_PID = os.getpid()
 
 _EPILOG = """\b
 First steps:
@@ -60,8 +64,8 @@ for _command in (
 
 def main() -> None:
     """Run the command line and exit with the code that :mod:`harness.errors` gives the outcome."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    for number in _INTERRUPTS:
+        signal.signal(number, _interrupt)
     sys.exit(_run())
 
 
@@ -94,4 +98,9 @@ def _run() -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Once is enough: what comes while it is being cleaned up must not break that off."""
+    if os.getpid() != _PID:
+        os._exit(130)  # a child of ours between fork and exec, which has our handlers still
+    for one in _INTERRUPTS:
+        signal.signal(one, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -77,6 +78,9 @@ def make_cold(installed: Installed) -> str:
     fixed = tuple(path for path in installed.cold_paths if path not in apart)
     pages.evict(_files_of(fixed))
     left = pages.evict(_files_of(installed.own_paths))
+    if left.share > pages.TOLERATED:
+        os.sync()  # what was just unpacked is still being written to the disk, and such pages stay
+        left = pages.evict(_files_of(installed.own_paths))
     if left.share > pages.TOLERATED:
         return f"{left.share:.0%} of its pages stayed in memory"
     return ""

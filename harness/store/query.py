@@ -140,24 +140,27 @@ def evidences(results: Path, run_id: str) -> list[Evidence]:
 
 
 def latest_run(results: Path, model: str) -> str | None:
-    """The newest run below ``results`` that has a start of the model; None where no run has.
+    """The newest run below ``results`` that has a start of the model, else the newest that tried; None where none did.
 
     CheckFailure where the only runs that may have one are damaged.
     """
     damaged: CheckFailure | None = None
+    planned: str | None = None
     for run_id in reversed(runs.run_ids(results)):
         folder = runs.folder_of(results, run_id)
         # A run that is damaged, or of a newer harness, must not keep the others from being used.
         try:
-            if model in runs.read_manifest(folder).plan["models"] and _has_start(folder, model):
-                return run_id
+            if model in runs.read_manifest(folder).plan["models"]:
+                if _has_start(folder, model):
+                    return run_id
+                planned = planned or run_id
         except CheckFailure as error:
             damaged = damaged or error
         except BadInput:
             continue
-    if damaged is not None:
+    if planned is None and damaged is not None:
         raise damaged
-    return None
+    return planned
 
 
 def _has_start(folder: Path, model: str) -> bool:

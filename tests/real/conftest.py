@@ -64,6 +64,12 @@ def engine(cache: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
+def engine_wanted() -> None:
+    """For a test that starts an engine of its own: left out where the runner says so."""
+    _leave_out("engine")
+
+
+@pytest.fixture(scope="session")
 def root() -> None:
     """For tests that only root can do."""
     _leave_out("root")

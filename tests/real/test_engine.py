@@ -30,7 +30,7 @@ MEMORY = 128 * 2**20
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def running(engine_wanted: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A private engine of the module's own; when it is stopped, nothing of it is left."""
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:

@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,7 @@ def create(runner: Any) -> FastAPI:
             "description": about["description"],
             "example": json.dumps(about["example"]),
         }
-        for name, value in shown.items():
-            text = text.replace("{{" + name + "}}", html.escape(value))
-        return text
+        # In one go: what a description says must not be taken for a placeholder.
+        return re.sub(r"\{\{(\w+)\}\}", lambda found: html.escape(shown[found[1]]), text)
 
     return app
