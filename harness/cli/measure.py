@@ -19,6 +19,7 @@ from harness.errors import BadInput, Interrupted
 if TYPE_CHECKING:
     from harness.measure.plan import Plan, ProfileName
     from harness.measure.trial import Outcome
+    from harness.spec.model import Model
     from harness.store.records import Manifest
     from harness.store.runs import RunWriter
 
@@ -135,8 +136,12 @@ def _new_plan(
         rounds=rounds or chosen.rounds,
         builds=builds or chosen.builds,
         seed=seed if seed is not None else random.SystemRandom().randrange(2**31),
-        folders={model.name: str(model.folder) for model in found},
+        folders={model.name: _place(model) for model in found},
     )
+
+
+def _place(model: Model) -> str:
+    return model.name if model.folder.parent == paths.data("sample_models") else str(model.folder)
 
 
 def _new_manifest(plan: Plan) -> Manifest:

@@ -48,7 +48,7 @@ class Plan:
     builds: int
     seed: int
     states: tuple[State, ...] = START_STATES
-    #: Where each model was found, for ``--resume``.
+    #: Where each model is, for ``--resume``: its folder, or its name where it travels with the harness.
     folders: Mapping[str, str]
 
     def as_dict(self) -> dict[str, Any]:

@@ -29,6 +29,9 @@ from harness.spec.weights import LockedModel
 
 log = logging.getLogger(__name__)
 
+#: What an instance tells of itself that says something of its artifact, and not of where it happened to lie.
+_TOLD = ("python", "user", "modules_from_bytecode", "modules_from_source")
+
 #: Failed starts of a cell in a row after which it is not started again: a hang costs its whole timeout.
 _PATIENCE = 2
 
@@ -102,7 +105,7 @@ class Trial:
 
     def _measure_model(self, name: str) -> None:
         try:
-            model = models.read(Path(self._plan.folders[name]))
+            model = models.find(self._plan.folders[name])
         except BadInput as error:
             for method in self._plan.methods:
                 cell = Cell(model=name, method=method)
@@ -171,7 +174,8 @@ class Trial:
                 elif not self._has(cell, "install_s"):
                     self._record(cell, {"install_s": time.monotonic() - begin})
                 facts = start.right_answers(method, installed, limits_of(model), model)
-                self._note_artifact(cell, artifact.digest, {**artifact.facts, **facts})
+                told = {name: facts[name] for name in _TOLD if name in facts}
+                self._note_artifact(cell, artifact.digest, {**artifact.facts, **told})
                 if not self._has(cell, "files"):
                     self._measure_sizes(cell, locked, artifact, installed)
                 if not self._has(cell, "parity"):
