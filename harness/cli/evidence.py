@@ -119,7 +119,7 @@ def print_comparison(evidence: Evidence) -> None:
         console.say("Nothing here was measured: every value is predicted from the model's profile.")
     elif counts:
         span = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-        console.say(f"Cold starts: {span} per cell. All values are measured here unless marked otherwise.")
+        console.say(f"Cold starts: {span} per cell. All values are measured unless marked otherwise.")
     for line in _gaps(evidence):
         console.say(line)
 

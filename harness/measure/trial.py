@@ -20,7 +20,7 @@ from harness.errors import BadInput, CheckFailure, DiskFull, HarnessError, Inter
 from harness.measure import artifacts, host, sentinel, start
 from harness.measure.plan import Plan
 from harness.measure.sample import SENTINEL, Cell, Sample
-from harness.methods.contract import Artifact, Availability, Installed, Limits, Method
+from harness.methods.contract import Availability, Installed, Limits, Method, Sizes
 from harness.metrics import METRICS, Fidelity, State
 from harness.spec import model as models
 from harness.spec import weights
@@ -165,6 +165,8 @@ class Trial:
             cell, method = Cell(model=model.name, method=method_id), self._methods[method_id]
             with self._step(cell, "parity", f"install {model.name} as {method_id}"):
                 artifact = artifacts.up_to_date(method, locked)
+                # Before the installation, because this packs what is then unpacked.
+                sizes = artifacts.sizes(method, locked, artifact)
                 begin = time.monotonic()
                 target = folder / method_id
                 target.mkdir(mode=0o755)
@@ -177,14 +179,13 @@ class Trial:
                 told = {name: facts[name] for name in _TOLD if name in facts}
                 self._note_artifact(cell, artifact.digest, {**artifact.facts, **told})
                 if not self._has(cell, "files"):
-                    self._measure_sizes(cell, locked, artifact, installed)
+                    self._record_sizes(cell, sizes, installed)
                 if not self._has(cell, "parity"):
                     self._record(cell, {"parity": 1.0})
                 yield method_id, installed
 
-    def _measure_sizes(self, cell: Cell, locked: LockedModel, artifact: Artifact, installed: Installed) -> None:
+    def _record_sizes(self, cell: Cell, sizes: Sizes, installed: Installed) -> None:
         """Sizes once it has been started: what it extracted for itself then lies on the disk as well."""
-        sizes = artifacts.sizes(self._methods[cell.method], locked, artifact)
         extracted = [tree.size(folder) for folder in installed.extraction_caches]
         known = {
             "unpacked_bytes": float(sizes.unpacked_bytes + sum(size for size, _ in extracted)),
