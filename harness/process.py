@@ -82,7 +82,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def waiting_for(self, kind: str) -> Iterator[None]:
-        """Count the time inside as spent by ``kind`` (``tools``, ``instances``, ``engine``)."""
+        """Count the time inside as spent by ``kind`` (``tools``, ``instances``, ``engine``, ``disk``)."""
         self._depth += 1
         begin = time.monotonic()
         try:

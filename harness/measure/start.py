@@ -79,7 +79,8 @@ def make_cold(installed: Installed) -> str:
     pages.evict(_files_of(fixed))
     left = pages.evict(_files_of(installed.own_paths))
     if left.share > pages.TOLERATED:
-        os.sync()  # what was just unpacked is still being written to the disk, and such pages stay
+        with process.ledger.waiting_for("disk"):
+            os.sync()  # what was just unpacked is still being written to the disk, and such pages stay
         left = pages.evict(_files_of(installed.own_paths))
     if left.share > pages.TOLERATED:
         return f"{left.share:.0%} of its pages stayed in memory"
