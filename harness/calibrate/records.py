@@ -162,18 +162,7 @@ def write(calibration: Calibration, file: Path) -> None:
 
 def read(file: Path) -> Calibration:
     """The calibration in ``file``; BadInput where it is not one, or of another version of the format."""
-    table = reading.json_value(file, remedy=_REMEDY)
-    found = table.get("schema_version") if isinstance(table, dict) else None
-    if found != SCHEMA_VERSION:
-        newer = isinstance(found, int) and found > SCHEMA_VERSION
-        raise BadInput(
-            f"is not of the version {SCHEMA_VERSION} that this harness reads",
-            file=file,
-            key="schema_version",
-            value=found,
-            remedy="upgrade the harness" if newer else _REMEDY,
-        )
-    return reading.record(Calibration, table, file=file)
+    return reading.versioned(Calibration, file, version=SCHEMA_VERSION, remedy=_REMEDY)
 
 
 def of_results(folder: Path) -> Calibration | None:

@@ -23,7 +23,6 @@ from statistics import median
 from typing import Any, cast
 
 from harness import __version__, interpreter, paths, process, tree
-from harness.errors import BadInput
 from harness.measure import host, sentinel, start
 from harness.measure.trial import limits_of
 from harness.methods import hosted, layout
@@ -184,19 +183,7 @@ def write(profile: Profile, folder: Path) -> Path:
 
 def read(file: Path) -> Profile:
     """The profile in ``file``; BadInput where it is not one, or of another version of the format."""
-    remedy = "'harness profile MODEL' makes it anew"
-    table = reading.json_value(file, remedy=remedy)
-    found = table.get("schema_version") if isinstance(table, dict) else None
-    if found != SCHEMA_VERSION:
-        newer = isinstance(found, int) and found > SCHEMA_VERSION
-        raise BadInput(
-            f"is not of the version {SCHEMA_VERSION} that this harness reads",
-            file=file,
-            key="schema_version",
-            value=found,
-            remedy="upgrade the harness" if newer else remedy,
-        )
-    return reading.record(Profile, table, file=file)
+    return reading.versioned(Profile, file, version=SCHEMA_VERSION, remedy="'harness profile MODEL' makes it anew")
 
 
 def find(model: Model, *folders: Path) -> Profile | None:

@@ -71,6 +71,22 @@ def record(kind: type[T], table: dict[str, Any], *, file: Path) -> T:
         raise _as_bad_input(found[0], kind, file) from None
 
 
+def versioned(kind: type[T], file: Path, *, version: int, remedy: str) -> T:
+    """The JSON ``file`` as a ``kind``; BadInput where it is not one, or not of this version of its format."""
+    table = json_value(file, remedy=remedy)
+    found = table.get("schema_version") if isinstance(table, dict) else None
+    if found != version:
+        newer = isinstance(found, int) and found > version
+        raise BadInput(
+            f"is not of the version {version} that this harness reads",
+            file=file,
+            key="schema_version",
+            value=found,
+            remedy="upgrade the harness" if newer else remedy,
+        )
+    return record(kind, table, file=file)
+
+
 class _NotJson(Exception):
     """NaN or an infinity, which Python's reader takes and JSON does not have."""
 
