@@ -23,9 +23,10 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from harness import cgroup, paths, watchdog
@@ -202,19 +203,50 @@ _watchdog = _Watchdog()
 
 
 @contextlib.contextmanager
-def guarded(**what: Any) -> Iterator[None]:
-    """While inside, have the watchdog end ``what`` should the harness be killed (see ``watchdog.end``)."""
+def guarded(**what: Any) -> Iterator[Callable[[], None]]:
+    """While inside, have the watchdog end ``what`` should the harness be killed (see ``watchdog.end``).
+
+    What it gives is called when that is gone for certain, also in a block that is about to be left by Ctrl-C.
+    """
     number = _watchdog.number()
+
+    def gone() -> None:
+        _watchdog.tell({"id": number})
+
     _watchdog.tell({"id": number, "do": what})
     try:
-        yield
+        yield gone
     except KeyboardInterrupt:
         # It may have come while the block was cleaning up after itself: then the watchdog does that, when we end.
         raise
     except BaseException:
-        _watchdog.tell({"id": number})
+        gone()
         raise
-    _watchdog.tell({"id": number})
+    gone()
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put off Ctrl-C and its like until the block has ended: for what must be done wholly or not at all.
+
+    A request to make something that was broken off may still be carried out by whoever was asked, after we
+    have looked for what is to be removed. Signals reach the main thread only; in others nothing is put off.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    put_off = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in put_off:
+        signal.signal(number, lambda number, frame: came.append((number, frame)))
+    try:
+        yield
+    finally:
+        for number, handler in put_off.items():
+            signal.signal(number, handler)
+        if came:
+            put_off[came[0][0]](*came[0])
 
 
 # --- bounds --------------------------------------------------------------------------------------

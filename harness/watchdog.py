@@ -8,6 +8,7 @@ it does even on SIGKILL, whatever is still listed is ended, newest first.
 from __future__ import annotations
 
 import contextlib
+import http
 import http.client
 import json
 import os
@@ -16,6 +17,9 @@ import signal
 import socket
 import sys
 import time
+
+
+_BEING_MADE_S = 5.0
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -50,11 +54,21 @@ def end_control_group(folders: list[str]) -> None:
 
 
 def end_container(engine_socket: str, name: str) -> None:
-    """Remove the container from the engine that listens on ``engine_socket``."""
+    """Remove the container from the engine that listens on ``engine_socket``.
+
+    It is looked for again for a while where it is not there: the engine may still be making it.
+    """
+    deadline = time.monotonic() + _BEING_MADE_S
     with contextlib.suppress(OSError, http.client.HTTPException):
-        connection = _UnixConnection(engine_socket)
-        connection.request("DELETE", f"/containers/{name}?force=1&v=1")
-        connection.getresponse().read()
+        while time.monotonic() < deadline:
+            connection = _UnixConnection(engine_socket)
+            connection.request("DELETE", f"/containers/{name}?force=1&v=1")
+            answer = connection.getresponse()
+            answer.read()
+            connection.close()
+            if answer.status < http.HTTPStatus.BAD_REQUEST:
+                return
+            time.sleep(0.1)
 
 
 def remove_folder(path: str) -> None:

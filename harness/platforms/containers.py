@@ -131,11 +131,14 @@ def running(
     }
     # Told before it exists, by its name: a harness killed in between leaves nothing.
     guard = process.guarded(container=name, engine=str(engine.socket)) if engine.socket else contextlib.nullcontext()
-    with guard:
+    with guard as gone:
         try:
             yield _start(engine, name, settings)
         finally:
-            _remove(engine, name)
+            with process.uninterrupted():
+                _remove(engine, name)
+                if gone is not None:
+                    gone()
 
 
 def bounds(
@@ -168,7 +171,8 @@ def bounds(
 
 def _start(engine: Engine, name: str, settings: Mapping[str, Any]) -> ContainerHandle:
     try:
-        with asking(engine, f"starting a container of {settings['image']}") as asked:
+        # A request that is broken off is carried out all the same, maybe after we have removed what was there.
+        with process.uninterrupted(), asking(engine, f"starting a container of {settings['image']}") as asked:
             spawned_s = time.monotonic()
             made = asked.create_container(**settings)["Id"]
             created_s = time.monotonic()

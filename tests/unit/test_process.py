@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -117,6 +118,41 @@ def test_the_watchdog_is_told_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [json.loads(line) for line in pipe.getvalue().splitlines()] == [{"id": 0, "do": {"folder": "/x"}}, {"id": 0}]
     monkeypatch.setattr(pipe, "write", lambda _: (_ for _ in ()).throw(BrokenPipeError()))
     told.tell({"id": 1})
+
+
+def test_what_is_gone_is_struck_off_before_the_block_ends(watchdog: Any) -> None:
+    """Ctrl-C leaves what is listed to the watchdog, but not what is known to be gone."""
+    with pytest.raises(KeyboardInterrupt), process.guarded(container="c1"):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), process.guarded(container="c2") as gone:
+        gone()
+        raise KeyboardInterrupt
+    assert list(watchdog.left.values()) == [{"container": "c1"}]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_is_put_off_until_the_block_has_ended(number: signal.Signals) -> None:
+    """The block is done wholly, then whoever handles the signal is called, once, and handles the next ones itself."""
+    came: list[int] = []
+    before = signal.signal(number, lambda number, _: came.append(number))
+    try:
+        with process.uninterrupted():
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
+            assert came == []
+        assert came == [number]
+        os.kill(os.getpid(), number)
+        assert came == [number, number]
+    finally:
+        signal.signal(number, before)
+
+
+def test_an_interrupt_after_an_error_is_not_lost() -> None:
+    """What went wrong inside gives way to the interrupt, which names it as its context."""
+    with pytest.raises(KeyboardInterrupt) as caught, process.uninterrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        raise ValueError("inside")
+    assert isinstance(caught.value.__context__, ValueError)
 
 
 STARTERS: dict[str, Callable[[], Any]] = {

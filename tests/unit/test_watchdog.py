@@ -113,7 +113,7 @@ def engine() -> Iterator[tuple[str, list[str]]]:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_DELETE(self) -> None:
             asked.append(self.path)
-            self.send_response(204)
+            self.send_response(404 if self.path.startswith("/containers/late") and len(asked) < 3 else 204)
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -159,3 +159,11 @@ def test_it_cleans_up_when_the_pipe_closes(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert not (tmp_path / "x").exists()
     assert (tmp_path / "kept").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_container_that_is_still_being_made_is_waited_for(engine: tuple[str, list[str]]) -> None:
+    """A harness killed while it asked for one: the engine has none yet, and has one a moment later."""
+    socket, asked = engine
+    watching.end({"container": "late", "engine": socket})
+    assert asked == ["/containers/late?force=1&v=1"] * 3
