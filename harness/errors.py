@@ -75,6 +75,10 @@ class BuildFailure(HarnessError):
         super().__init__(f"{problem}\n{tail}" if tail else problem, remedy=remedy)
 
 
+class DoesNotFit(HarnessError):
+    """An artifact is beyond a documented limit of its platform: a result, not a failure of ours."""
+
+
 class CheckFailure(HarnessError):
     """A number, digest or answer is not what it has to be."""
 

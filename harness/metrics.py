@@ -17,7 +17,11 @@ START_STATES: tuple[State, ...] = ("page-warm", "disk-cold")
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """What a number means. ``states`` is empty where no cache state matters."""
+    """What a number means. ``states`` is empty where no cache state matters.
+
+    ``of`` says what is looked at: the ``artifact`` is the real one whatever it runs on, an ``instance`` of it may
+    run on a stand-in for its platform.
+    """
 
     name: str
     title: str
@@ -25,6 +29,7 @@ class Metric:
     direction: Literal["lower", "higher"]
     meaning: str
     states: tuple[State, ...] = ()
+    of: Literal["artifact", "instance"] = "instance"
 
 
 #: The phases of a cold start, in the order in which they pass; they add up to ``cold_start_s``.
@@ -37,6 +42,7 @@ _DECLARED = (
         unit="bytes",
         direction="lower",
         meaning="what travels: compressed layers as a registry stores them, or the archive or file itself",
+        of="artifact",
     ),
     Metric(
         name="unpacked_bytes",
@@ -44,6 +50,7 @@ _DECLARED = (
         unit="bytes",
         direction="lower",
         meaning="what lies on disk once it has been started, apparent bytes, hard links counted once",
+        of="artifact",
     ),
     Metric(
         name="files",
@@ -51,6 +58,7 @@ _DECLARED = (
         unit="n",
         direction="lower",
         meaning="how many files lie on disk once it has been started",
+        of="artifact",
     ),
     Metric(
         name="build_clean_s",
@@ -58,13 +66,14 @@ _DECLARED = (
         unit="s",
         direction="lower",
         meaning="build from empty tool caches, wheels and base image already local",
+        of="artifact",
     ),
     Metric(
         name="install_s",
         title="install",
         unit="s",
         direction="lower",
-        meaning="from the artifact on this machine to ready to start: unpack, copy, pull",
+        meaning="on a node that has nothing of it: fetch from a local bucket and unpack, or pull from a local registry",
     ),
     Metric(
         name="cold_start_s",
@@ -139,6 +148,7 @@ _DECLARED = (
         unit="s",
         direction="lower",
         meaning="fetching the model's wheels into the wheelhouse, where they were not there; in no build time",
+        of="artifact",
     ),
 )
 

@@ -236,7 +236,7 @@ def uninterrupted() -> Iterator[None]:
         yield
         return
     came: list[tuple[int, FrameType | None]] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {int(number): signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     put_off = {number: handler for number, handler in before.items() if callable(handler)}
     for number in put_off:
         signal.signal(number, lambda number, frame: came.append((number, frame)))
@@ -254,7 +254,13 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def bounds(
-    *, memory_bytes: int, processes: int, disk_bytes: int, cpus: float | None = None, needed: Sequence[Path] = ()
+    *,
+    memory_bytes: int,
+    processes: int,
+    disk_bytes: int,
+    cpus: float | None = None,
+    needed: Sequence[Path] = (),
+    loopback: bool = False,
 ) -> Iterator[Policy]:
     """A policy with a control group of its own, which is gone afterwards with every process in it.
 
@@ -273,6 +279,7 @@ def bounds(
                 group=group,
                 user_id=user_for(*needed),
                 visible=tuple(needed),
+                loopback=loopback,
             )
         finally:
             if group is not None:

@@ -12,8 +12,11 @@ A model's code runs behind a :class:`Policy`. What a policy can do depends on wh
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import resource
+import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,6 +30,9 @@ UNPRIVILEGED_ID = 65532
 _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x40000000
 _MS_NOSUID, _MS_NODEV, _MS_BIND, _MS_REC, _MS_PRIVATE = 0x2, 0x4, 0x1000, 0x4000, 0x40000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _SIGKILL = 1, 38, 9
+_SIOCSIFFLAGS, _IFF_UP, _IFF_LOOPBACK, _IFF_RUNNING = 0x8914, 0x1, 0x8, 0x40
+#: ``struct ifreq`` of netdevice(7): the interface's name, its flags.
+_LOOPBACK_UP = struct.pack("16sh14x", b"lo", _IFF_UP | _IFF_LOOPBACK | _IFF_RUNNING)
 _COVERED = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 -- these are covered by private ones, not used
 _TMPFS_BYTES = 256 * 2**20
 
@@ -59,7 +65,7 @@ class Policy:
     """What one process tree may do.
 
     ``visible`` are folders that it must see although they may lie below a private ``/tmp``.
-    ``user_id`` None keeps the harness's own user.
+    ``user_id`` None keeps the harness's own user. ``loopback`` brings up the loopback interface of its network.
     """
 
     memory_bytes: int
@@ -68,6 +74,7 @@ class Policy:
     group: cgroup.Group | None = None
     user_id: int | None = None
     visible: tuple[Path, ...] = ()
+    loopback: bool = False
 
     def entry(self) -> Callable[[], None]:
         """A function for the forked child to call before exec. It raises OSError, which Popen passes on."""
@@ -87,6 +94,8 @@ class Policy:
             elif able.network:
                 _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET))
                 _map_own_user(uid, gid)
+            if self.loopback and (root or able.network):
+                _bring_up_loopback()
             _bound(self, count_processes=self.group is None and not root)
             if self.user_id is not None:
                 os.setgroups([])
@@ -140,6 +149,11 @@ def _map_own_user(uid: int, gid: int) -> None:
         descriptor = os.open(f"/proc/self/{file}", os.O_WRONLY)
         os.write(descriptor, line.encode())
         os.close(descriptor)
+
+
+def _bring_up_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, _LOOPBACK_UP)
 
 
 def _bound(policy: Policy, *, count_processes: bool) -> None:

@@ -18,7 +18,6 @@ import socket
 import sys
 import time
 
-
 _BEING_MADE_S = 5.0
 
 

@@ -61,6 +61,7 @@ def run(
     """
     from harness.measure.trial import Trial
     from harness.methods import METHODS
+    from harness.platforms import depot
     from harness.store import query
     from harness.store import runs as stored
 
@@ -72,8 +73,9 @@ def run(
         run_id = writer.manifest.run_id
         _announce(plan, run_id, resumed=resume is not None)
         try:
-            with console.progress() as tell:
-                outcome = Trial(plan, writer, METHODS, tell, taken=stored.read_samples(writer.folder)).carry_out()
+            with console.progress() as tell, depot.session() as store:
+                taken = stored.read_samples(writer.folder)
+                outcome = Trial(plan, writer, METHODS, store, tell, taken=taken).carry_out()
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted; what run {run_id} has measured is kept", remedy=f"harness run --resume {run_id}"
@@ -196,6 +198,7 @@ def _tell_outcome(run_id: str, folder: Path, outcome: Outcome, results: Path, *,
             "folder": str(folder),
             "failed": {"/".join(cell): why for cell, why in outcome.failed.items()},
             "absent": {"/".join(cell): why for cell, why in outcome.absent.items()},
+            "unfit": {"/".join(cell): why for cell, why in outcome.unfit.items()},
             "timings": {"wall_s": outcome.wall_s, "own_s": outcome.own_s, "own_share": share, **outcome.spent_s},
             "models": [evidence.as_dict(one) for one in found],
         }

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from harness import interpreter, paths, process, tools, tree
 from harness.methods.contract import Artifact, BuildOptions, Bytecode, Method, Sizes
+from harness.platforms.depot import Depot
 from harness.spec.weights import LockedModel
 
 _SOURCES = ("methods", "runtime", "resources", "platforms")
@@ -47,7 +48,9 @@ def clean_build(method: Method, locked: LockedModel, *, bytecode: Bytecode = "un
     return wall_s
 
 
-def sizes(method: Method, locked: LockedModel, artifact: Artifact, *, bytecode: Bytecode = "unchecked-hash") -> Sizes:
+def sizes(
+    method: Method, locked: LockedModel, artifact: Artifact, depot: Depot, *, bytecode: Bytecode = "unchecked-hash"
+) -> Sizes:
     """The artifact's sizes, taken once and kept beside it: packing it again would give the same."""
     record = _folder(method, locked, bytecode) / "sizes.json"
     try:
@@ -56,7 +59,7 @@ def sizes(method: Method, locked: LockedModel, artifact: Artifact, *, bytecode: 
             return Sizes(**table)
     except (OSError, ValueError, TypeError, KeyError):
         pass
-    found = method.sizes(artifact)
+    found = method.sizes(artifact, depot)
     if found.packed_bytes is not None:
         with process.disk_full_named(record):
             record.write_text(json.dumps({**dataclasses.asdict(found), "digest": artifact.digest}))

@@ -24,7 +24,8 @@ class Sample:
     """One measured value. ``value`` is None where it was tried and failed; then ``flags`` has why.
 
     Flags: ``failed`` (it broke; ``note`` says how), ``absent`` (it can't be had here; ``note`` says
-    why), ``dropped:REASON`` (measured but not what it was meant to be), ``outlier``.
+    why), ``unfit`` (it is beyond a limit of its platform; ``note`` says which), ``dropped:REASON``
+    (measured but not what it was meant to be), ``outlier``.
     """
 
     run: str

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness import process, tree
-from harness.errors import BadInput, CheckFailure, DiskFull, HarnessError, Interrupted
+from harness.errors import BadInput, CheckFailure, DiskFull, DoesNotFit, HarnessError, Interrupted
 from harness.measure import artifacts, host, sentinel, start
 from harness.measure.plan import Plan
 from harness.measure.sample import SENTINEL, Cell, Sample
-from harness.methods.contract import Availability, Installed, Limits, Method, Sizes
+from harness.methods.contract import Artifact, Availability, Installed, Limits, Method, Sizes
 from harness.metrics import METRICS, Fidelity, State
+from harness.platforms.depot import Depot
 from harness.spec import model as models
 from harness.spec import weights
 from harness.spec.model import Model
@@ -64,10 +65,14 @@ class ModelChanged(CheckFailure):
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What became of a run: cells that failed with the reason, cells that can't be had here, and the time spent."""
+    """What became of a run, and the time spent.
+
+    By cell, with the reason: what failed, what can't be had here, and what does not fit its platform.
+    """
 
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
     absent: dict[tuple[str, str], str] = field(default_factory=dict)
+    unfit: dict[tuple[str, str], str] = field(default_factory=dict)
     wall_s: float = 0.0
     spent_s: dict[str, float] = field(default_factory=dict)
 
@@ -81,9 +86,16 @@ class Trial:
     """One run being carried out."""
 
     def __init__(
-        self, plan: Plan, writer: Recorder, methods: Mapping[str, Method], tell: Tell, *, taken: Iterable[Sample] = ()
+        self,
+        plan: Plan,
+        writer: Recorder,
+        methods: Mapping[str, Method],
+        depot: Depot,
+        tell: Tell,
+        *,
+        taken: Iterable[Sample] = (),
     ) -> None:
-        self._plan, self._writer, self._methods, self._tell = plan, writer, methods, tell
+        self._plan, self._writer, self._methods, self._depot, self._tell = plan, writer, methods, depot, tell
         self._done = {_key(s.cell, s.metric, s.round, s.state): s for s in taken}
         self._steps = 0
         self._outcome = Outcome()
@@ -166,27 +178,47 @@ class Trial:
             with self._step(cell, "parity", f"install {model.name} as {method_id}"):
                 artifact = artifacts.up_to_date(method, locked)
                 # Before the installation, because this packs what is then unpacked.
-                sizes = artifacts.sizes(method, locked, artifact)
-                begin = time.monotonic()
+                sizes = artifacts.sizes(method, locked, artifact, self._depot)
+                self._hold_against_limits(cell, method, artifact, sizes)
                 target = folder / method_id
                 target.mkdir(mode=0o755)
-                installed = method.install(artifact, target)
-                if installed.install_absent and not self._has(cell, "install_s"):
-                    self._record(cell, {}, closing="install_s", flags=("absent",), note=installed.install_absent)
-                elif not self._has(cell, "install_s"):
-                    self._record(cell, {"install_s": time.monotonic() - begin})
+                installed = method.install(artifact, target, self._depot)
+                self._record_installation(cell, installed)
                 facts = start.right_answers(method, installed, limits_of(model), model)
                 told = {name: facts[name] for name in _TOLD if name in facts}
                 self._note_artifact(cell, artifact.digest, {**artifact.facts, **told})
                 if not self._has(cell, "files"):
-                    self._record_sizes(cell, sizes, installed)
+                    self._record_sizes(cell, sizes, installed.extraction_caches)
                 if not self._has(cell, "parity"):
                     self._record(cell, {"parity": 1.0})
                 yield method_id, installed
 
-    def _record_sizes(self, cell: Cell, sizes: Sizes, installed: Installed) -> None:
+    def _hold_against_limits(self, cell: Cell, method: Method, artifact: Artifact, sizes: Sizes) -> None:
+        """DoesNotFit where a size is beyond a limit of the platform; the sizes are recorded, being the evidence."""
+        known = {"packed_bytes": sizes.packed_bytes, "unpacked_bytes": sizes.unpacked_bytes}
+        beyond = [
+            f"{METRICS[limit.metric].title} {size / 1e6:.1f} MB of {limit.value / 1e6:.1f} MB "
+            f"({limit.name}; {limit.source})"
+            for limit in method.LIMITS
+            if limit.metric and (size := known[limit.metric]) is not None and size > limit.value
+        ]
+        if beyond:
+            self._note_artifact(cell, artifact.digest, artifact.facts)
+            if not self._has(cell, "files"):
+                self._record_sizes(cell, sizes, ())
+            raise DoesNotFit(f"does not fit: {'; '.join(beyond)}")
+
+    def _record_installation(self, cell: Cell, installed: Installed) -> None:
+        if self._has(cell, "install_s"):
+            return
+        if installed.install_s is None:
+            self._record(cell, {}, closing="install_s", flags=("absent",), note=installed.install_absent)
+        else:
+            self._record(cell, {"install_s": installed.install_s}, fidelity=installed.install_fidelity)
+
+    def _record_sizes(self, cell: Cell, sizes: Sizes, extraction_caches: Iterable[Path]) -> None:
         """Sizes once it has been started: what it extracted for itself then lies on the disk as well."""
-        extracted = [tree.size(folder) for folder in installed.extraction_caches]
+        extracted = [tree.size(folder) for folder in extraction_caches]
         known = {
             "unpacked_bytes": float(sizes.unpacked_bytes + sum(size for size, _ in extracted)),
             "files": float(sizes.files + sum(files for _, files in extracted)),
@@ -234,6 +266,9 @@ class Trial:
             yield
         except (DiskFull, Interrupted, ModelChanged):
             raise
+        except DoesNotFit as error:
+            self._outcome.unfit[cell.model, cell.method] = str(error)
+            self._record(cell, {}, closing=closing, number=number, state=state, flags=("unfit",), note=str(error))
         except HarnessError as error:
             self._fail(cell, closing, error, number, state)
         except OSError as error:
@@ -259,12 +294,13 @@ class Trial:
         state: State = "",
         flags: tuple[str, ...] = (),
         note: str = "",
+        fidelity: Fidelity | None = None,
     ) -> None:
         """Write a step's values; ``closing`` alone, without a value, where it has none."""
         named: list[tuple[str, float | None]] = list(values.items()) or [(closing or "", None)]
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         method = self._methods.get(cell.method)
-        fidelity: Fidelity = method.FIDELITY if method is not None else "measured"
+        of_instances: Fidelity = method.FIDELITY if method is not None else "measured"
         samples = [
             Sample(
                 run=self._writer.run_id,
@@ -274,7 +310,7 @@ class Trial:
                 unit=METRICS[name].unit,
                 round=number,
                 state=state,
-                fidelity=fidelity,
+                fidelity=fidelity or ("measured" if METRICS[name].of == "artifact" else of_instances),
                 at=at,
                 flags=flags,
                 note=note,
@@ -288,11 +324,12 @@ class Trial:
         return _key(cell, metric, number, state) in self._done
 
     def _failed_before(self, cell: Cell) -> bool:
-        """Whether an earlier part of this run found that the cell has no right answer."""
+        """Whether an earlier part of this run found that the cell has no right answer, or does not fit."""
         known = self._done.get(_key(cell, "parity", 0, ""))
-        if known is None or "failed" not in known.flags:
+        if known is None or not {"failed", "unfit"} & set(known.flags):
             return False
-        self._outcome.failed[cell.model, cell.method] = known.note
+        outcome = self._outcome.unfit if "unfit" in known.flags else self._outcome.failed
+        outcome[cell.model, cell.method] = known.note
         return True
 
     def _reason(self, cell: Cell) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from harness.metrics import Fidelity
+from harness.platforms.depot import Depot
 from harness.spec.model import Json, Model
 from harness.spec.scenario import Facility, Quality
 from harness.spec.weights import LockedModel
@@ -35,13 +36,18 @@ class Layers:
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """A platform's documented limit, as data. The harness enforces it; stand-ins don't."""
+    """A platform's documented limit, as data. The harness enforces it; stand-ins don't.
+
+    ``metric`` names the size (``packed_bytes``, ``unpacked_bytes``) that every artifact is held against;
+    it is empty for a limit that the method itself sees to, or that is only told.
+    """
 
     name: str
     value: float
     unit: str
     source: str
     read_on: str
+    metric: Literal["", "packed_bytes", "unpacked_bytes"] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +98,9 @@ class Installed:
     own_paths: tuple[Path, ...] = ()
     cold_paths: tuple[Path, ...] = ()
     extraction_caches: tuple[Path, ...] = ()
+    #: Seconds that a node without it takes: fetch and unpack, pull, deploy; and what it was fetched from.
+    install_s: float | None = None
+    install_fidelity: Fidelity = "measured"
     #: Why there is no installation to time, or no disk-cold start to take, where there is none.
     install_absent: str = ""
     cold_absent: str = ""
@@ -183,11 +192,14 @@ class Method(Protocol):
     def build(self, locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
         """Package the model below ``workdir``; BuildFailure where the tool refuses."""
 
-    def sizes(self, artifact: Artifact) -> Sizes:
+    def sizes(self, artifact: Artifact, depot: Depot) -> Sizes:
         """Packed and unpacked size and file count of the artifact."""
 
-    def install(self, artifact: Artifact, target: Path) -> Installed:
-        """Do what a node without it must do: pull, unpack, copy, below ``target``."""
+    def install(self, artifact: Artifact, target: Path, depot: Depot) -> Installed:
+        """Do what a node without it must do: fetch it from the depot and unpack below ``target``, pull, deploy.
+
+        DoesNotFit where a limit of the platform is in the way that no size shows.
+        """
 
     def start(self, installed: Installed, limits: Limits) -> AbstractContextManager[Instance]:
         """Start an instance; on leaving, nothing of it is left."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +11,9 @@ from pathlib import Path
 from harness import interpreter, process, tools, tree
 from harness.errors import HarnessError
 from harness.methods.contract import Artifact, Availability, Installed, Limits, Sizes
-from harness.methods.serving import SOCKET_NAME, Served
+from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
 from harness.platforms import host
+from harness.platforms.depot import Depot, Fetched
 from harness.spec import environments
 
 
@@ -48,23 +49,55 @@ def folder_sizes(artifact: Artifact) -> Sizes:
     return Sizes(packed_bytes=archive_of(artifact).stat().st_size, unpacked_bytes=unpacked_bytes, files=files)
 
 
-def install_archive(artifact: Artifact, target: Path) -> Installed:
-    """Unpack the archive below ``target``."""
-    archive = archive_of(artifact)
-    root = target / "app"
+def install_archive(artifact: Artifact, target: Path, depot: Depot) -> Installed:
+    """Fetch the archive from the depot and unpack it below ``target``."""
+    root, copy = target / "app", target / "fetched.tar.gz"
+    fetched = depot.fetch(archive_of(artifact), copy)
+    begin = time.monotonic()
     with process.ledger.waiting_for("tools"):
-        tree.unpack(archive, root)
-    return installed_at(artifact, root)
+        tree.unpack(copy, root)
+    unpacking_s = time.monotonic() - begin
+    copy.unlink()
+    return installed_at(artifact, root, fetched=fetched, unpacking_s=unpacking_s)
 
 
-def installed_at(artifact: Artifact, root: Path, *, extraction_caches: tuple[Path, ...] = ()) -> Installed:
-    """The record of an artifact that lies at ``root``; a cold start also reads the interpreter."""
+def install_file(
+    artifact: Artifact, target: Path, depot: Depot, *, extraction_caches: tuple[Path, ...] = ()
+) -> Installed:
+    """Fetch a single-file artifact from the depot to the target, readable and executable by all."""
+    assert artifact.path is not None
+    root = target / "app"
+    root.mkdir(mode=0o755, parents=True)
+    copy = root / artifact.path.name
+    fetched = depot.fetch(artifact.path, copy)
+    copy.chmod(0o755)
+    return installed_at(artifact, root, fetched=fetched, extraction_caches=extraction_caches)
+
+
+def installed_at(
+    artifact: Artifact,
+    root: Path,
+    *,
+    fetched: Fetched | None = None,
+    unpacking_s: float = 0.0,
+    extraction_caches: tuple[Path, ...] = (),
+    interpreter_files: Sequence[Path] | None = None,
+) -> Installed:
+    """The record of an artifact that lies at ``root``; a cold start also reads the target's interpreter.
+
+    ``interpreter_files`` is given, empty maybe, where it is another than that.
+    """
+    python = interpreter.default().files if interpreter_files is None else interpreter_files
+    seconds = fetched.seconds if fetched else None
     return Installed(
         artifact=artifact,
         root=root,
         own_paths=(root,),
-        cold_paths=(root, *extraction_caches, *interpreter.default().files),
+        cold_paths=(root, *extraction_caches, *python),
         extraction_caches=extraction_caches,
+        install_s=seconds + unpacking_s if seconds is not None else None,
+        install_fidelity=fetched.fidelity if fetched else "measured",
+        install_absent=fetched.absent if fetched else "",
     )
 
 
@@ -74,14 +107,16 @@ def serving(
     limits: Limits,
     command: Callable[[Path], Sequence[str]],
     *,
-    http_api: bool = False,
+    http: Http | None = None,
+    port: int | None = None,
     needed: Sequence[Path] = (),
     writable: Sequence[Path] = (),
     **env: str,
 ) -> Iterator[Served]:
     """Start ``command(socket)`` in bounds, with a home of its own that is gone afterwards.
 
-    It reads the artifact's root, the interpreter, and ``needed``.
+    It reads the artifact's root, the interpreter, and ``needed``. With ``port`` it is reached there, on the
+    loopback of a network namespace of its own, instead of on the socket.
     """
     assert installed.root is not None
     with process.temporary_folder("instance", readable=True) as scratch:
@@ -97,8 +132,10 @@ def serving(
             cpus=limits.cpus,
             needed=environments.needed_paths(installed.root, *needed),
             writable=[home, *writable],
+            loopback=port is not None,
         ) as running:
-            served = Served(running, home / SOCKET_NAME, limits, http_api=http_api)
+            door = UnixSocket(home / SOCKET_NAME) if port is None else Port(running.pid, port)
+            served = Served(running, door, limits, http=http, folder=home)
             try:
                 yield served
             finally:
@@ -118,11 +155,3 @@ def remove(artifact: Artifact) -> None:
     else:
         artifact.path.unlink(missing_ok=True)
     artifact.path.with_name(artifact.path.name + ".tar.gz").unlink(missing_ok=True)
-
-
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a single-file artifact to the target, readable and executable by all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
-    os.chmod(target, 0o755)
-    os.chmod(target.parent, 0o755)

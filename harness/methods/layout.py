@@ -17,9 +17,12 @@ from harness.spec.weights import LockedModel
 MODEL_FOLDER = "harness_model"
 
 
-def write_sources(locked: LockedModel, folder: Path, *, bytecode: Bytecode) -> None:
-    """Put ``harness_runner/`` and ``harness_model/`` into ``folder``, compiled as ``bytecode`` says."""
-    runner, model = folder / RUNNER.name, folder / MODEL_FOLDER
+def write_sources(locked: LockedModel, folder: Path, *, bytecode: Bytecode, model: bool = True) -> None:
+    """Put ``harness_runner/`` and ``harness_model/`` into ``folder``, compiled as ``bytecode`` says.
+
+    Without ``model`` only the runner is put there, for platforms that the model's files reach by other ways.
+    """
+    runner, payload = folder / RUNNER.name, folder / MODEL_FOLDER
     tree.copy(RUNNER, runner, keep=lambda relative: relative.suffix == ".py")
     file = locked.model.file
     (runner / "packaged.py").write_text(
@@ -27,8 +30,11 @@ def write_sources(locked: LockedModel, folder: Path, *, bytecode: Bytecode) -> N
         f"ENTRYPOINT = {file.entrypoint!r}\nENVIRONMENT = {dict(sorted(file.env.items()))!r}\n"
     )
     os.utime(runner / "packaged.py", (tree.FIXED_DATE, tree.FIXED_DATE))
-    tree.copy(locked.payload, model)
-    compile_bytecode(runner, model, bytecode=bytecode)
+    written = [runner]
+    if model:
+        tree.copy(locked.payload, payload)
+        written.append(payload)
+    compile_bytecode(*written, bytecode=bytecode)
 
 
 def write_examples(locked: LockedModel, folder: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from harness import interpreter, paths, tools, tree
 from harness.methods import hosted, layout
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
-from harness.methods.serving import Served
+from harness.methods.serving import REST, Served
+from harness.platforms.depot import Depot
 from harness.spec import environments
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
@@ -62,21 +63,21 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     )
 
 
-def sizes(artifact: Artifact) -> Sizes:
+def sizes(artifact: Artifact, depot: Depot) -> Sizes:
     """Packed: the tar.gz. Unpacked: the environment, without the interpreter that the target has."""
     return hosted.folder_sizes(artifact)
 
 
-def install(artifact: Artifact, target: Path) -> Installed:
-    """Unpack the archive on the target."""
-    return hosted.install_archive(artifact, target)
+def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
+    """Fetch the archive and unpack it on the target."""
+    return hosted.install_archive(artifact, target, depot)
 
 
 def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
     """``bin/python -m harness_rest --socket PATH``, in bounds."""
     python = str(installed.root) + "/bin/python"
     return hosted.serving(
-        installed, limits, lambda socket: [python, "-m", "harness_rest", "--socket", str(socket)], http_api=True
+        installed, limits, lambda socket: [python, "-m", "harness_rest", "--socket", str(socket)], http=REST
     )
 
 

@@ -1,10 +1,12 @@
 """The harness's side of a started artifact: connect, ask, stamp, and say what went wrong.
 
-It waits on the artifact's Unix socket; between the artifact and the clock there is nothing else.
+It waits on the artifact's Unix socket, or on its port inside its own network namespace; between the artifact
+and the clock there is nothing else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import json
@@ -12,12 +14,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from harness import cgroup
 from harness.errors import DiskFull, ModelFailure
 from harness.methods.contract import Limits, Stamps, Usage
+from harness.platforms import namespaces
 from harness.platforms.host import peak_resident_bytes
 from harness.spec.model import Json
 
@@ -56,24 +60,104 @@ class Running(Protocol):
         """What it used so far, and the source."""
 
 
-class Served:
-    """An instance that is asked over a Unix socket; see :class:`harness.methods.contract.Instance`."""
+class Door(Protocol):
+    """Where an instance listens."""
 
-    def __init__(self, running: Running, socket_path: Path, limits: Limits, *, http_api: bool = False) -> None:
-        self._running, self._path, self._limits = running, socket_path, limits
-        self._exchange: Callable[[_Patient, Mapping[str, Any]], Any] = _over_http if http_api else _over_lines
+    def connect(self) -> socket.socket:
+        """A connection; OSError while nobody listens."""
+
+    def close(self) -> None:
+        """Give up what connecting needed."""
+
+
+class UnixSocket:
+    """A socket file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+
+    def connect(self) -> socket.socket:
+        """Connect to it."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(self._path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def close(self) -> None:
+        """Nothing was needed."""
+
+
+class Port:
+    """A TCP port on the loopback of the network namespace that a process has to itself."""
+
+    def __init__(self, pid: int, port: int) -> None:
+        self._inside, self._port = namespaces.Inside(pid), port
+
+    def connect(self) -> socket.socket:
+        """Connect to it."""
+        return self._inside.connect(self._port)
+
+    def close(self) -> None:
+        """Leave the namespace."""
+        self._inside.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Http:
+    """How a platform's HTTP server is asked.
+
+    ``ask`` makes a request's body of the inputs, ``outputs`` takes the answer's body apart: it returns what the
+    runner says, ``{"outputs": [...]}`` or ``{"error": {...}}``. Facts are asked for by ``GET facts_path`` where that
+    is given, else with the body ``{"facts": true}`` where predictions are asked for.
+    """
+
+    path: str
+    ask: Callable[[list[Json]], Any] = lambda inputs: {"inputs": inputs}
+    outputs: Callable[[Any], Any] = lambda answer: answer
+    facts_path: str | None = None
+
+    def request(self, asked: Mapping[str, Any]) -> tuple[str, str, bytes]:
+        """The verb, the path and the body for what the harness asks."""
+        if "predict" in asked:
+            return "POST", self.path, json.dumps(self.ask(asked["predict"])).encode()
+        if self.facts_path is not None:
+            return "GET", self.facts_path, b""
+        return "POST", self.path, json.dumps({"facts": True}).encode()
+
+
+#: How the runner of the project's own is asked over HTTP.
+REST = Http(path="/predict", facts_path="/runtime")
+
+
+class Served:
+    """An instance that is asked through its ``door``; see :class:`harness.methods.contract.Instance`.
+
+    ``http`` is None for the runner's own protocol, a JSON object a line. ``folder`` is where it writes on this
+    host, if anywhere: that is watched, so that it does not fill the disk.
+    """
+
+    def __init__(
+        self, running: Running, door: Door, limits: Limits, *, http: Http | None = None, folder: Path | None = None
+    ) -> None:
+        self._running, self._door, self._limits = running, door, limits
+        self._http, self._folder = http, folder
         self._connection: socket.socket | None = None
         self._facts: dict[str, Any] | None = None
-        self._free_at_start = _free_bytes(socket_path.parent)
+        self._free_at_start = _free_bytes(folder) if folder else 0
+        self._answered = False
 
     def predict(self, inputs: Sequence[Json]) -> list[Json]:
         """The model's answers; ModelFailure where it raises, hangs, exits or prints rubbish."""
         timeout_s = self._limits.predict_timeout_s
-        if self._connection is None:
+        if not self._answered:
             deadline = self._running.spawned_s + self._limits.start_timeout_s
             self._connection = self._connect(deadline)
             timeout_s = max(deadline - time.monotonic(), 0.0)
         answer = self._ask({"predict": list(inputs)}, timeout_s)
+        self._answered = True
         outputs = answer.get("outputs")
         if not isinstance(outputs, list) or len(outputs) != len(inputs):
             raise ModelFailure(f"the model answered rubbish: {str(answer)[:200]}")
@@ -108,7 +192,11 @@ class Served:
         return {name: str(value) for name, value in self._asked_facts()["facts"].items()}
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection and the door."""
+        self._hang_up()
+        self._door.close()
+
+    def _hang_up(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -122,15 +210,10 @@ class Served:
         return self._facts
 
     def _connect(self, deadline: float) -> socket.socket:
-        path, glance = str(self._path), time.monotonic() + _GLANCE_S
+        glance = time.monotonic() + _GLANCE_S
         while True:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                connection.connect(path)
-            except OSError:
-                connection.close()
-            else:
-                return connection
+            with contextlib.suppress(OSError):
+                return self._door.connect()
             now = time.monotonic()
             if now > glance:
                 self._look_after()
@@ -143,11 +226,18 @@ class Served:
             time.sleep(_POLL_S)
 
     def _ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        if self._connection is None:
+        if self._connection is None and not self._answered:
             raise ModelFailure("was not asked for a prediction yet")
-        waiting = _Patient(self._connection, timeout_s, self._look_after)
         try:
-            answer = self._exchange(waiting, request)
+            # A server may hang up after each answer.
+            self._connection = self._connection or self._door.connect()
+            waiting = _Patient(self._connection, timeout_s, self._look_after)
+            if self._http is None:
+                answer = _over_lines(waiting, request)
+            else:
+                answer, kept = _over_http(waiting, request, self._http)
+                if not kept:
+                    self._hang_up()
         except TimeoutError:
             raise ModelFailure(
                 f"did not answer within {timeout_s:.3g} s{self._said()}",
@@ -174,10 +264,12 @@ class Served:
         if code is not None:
             how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
             raise ModelFailure(f"{how} before it answered{self._said()}")
-        free = _free_bytes(self._path.parent)
+        if self._folder is None:
+            return
+        free = _free_bytes(self._folder)
         if free < 32 * 2**20:
             raise DiskFull(
-                f"the disk that holds {self._path.parent} is full", remedy="free some space and go on with --resume"
+                f"the disk that holds {self._folder} is full", remedy="free some space and go on with --resume"
             )
         if self._free_at_start - free > self._limits.disk_bytes:
             raise ModelFailure(
@@ -227,17 +319,22 @@ def _over_lines(connection: _Patient, request: Mapping[str, Any]) -> Any:
     return json.loads(received)
 
 
-def _over_http(connection: _Patient, request: Mapping[str, Any]) -> Any:
-    if "facts" in request:
-        head, body = "GET /runtime HTTP/1.1", b""
-    else:
-        head, body = "POST /predict HTTP/1.1", json.dumps({"inputs": request["predict"]}).encode()
-    lines = [head, "Host: localhost", "Content-Type: application/json", f"Content-Length: {len(body)}"]
+def _over_http(connection: _Patient, request: Mapping[str, Any], http_api: Http) -> tuple[Any, bool]:
+    """The answer, and whether the server keeps the connection."""
+    verb, path, body = http_api.request(request)
+    lines = [f"{verb} {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
+    lines += [f"Content-Length: {len(body)}"]
     connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
     response = http.client.HTTPResponse(cast("socket.socket", connection))  # it calls makefile() and nothing else
     response.begin()
     text = response.read()
-    return json.loads(text)
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        raise ValueError(f"HTTP {response.status}: {text[:500].decode(errors='replace')!r} is not JSON") from None
+    if "predict" in request:
+        answer = http_api.outputs(answer)
+    return answer, not response.will_close
 
 
 class _Reader(io.RawIOBase):

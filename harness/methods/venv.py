@@ -12,6 +12,7 @@ from harness import interpreter, tools, tree
 from harness.methods import hosted, layout
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
+from harness.platforms.depot import Depot
 from harness.spec import environments
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
@@ -51,14 +52,14 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     )
 
 
-def sizes(artifact: Artifact) -> Sizes:
+def sizes(artifact: Artifact, depot: Depot) -> Sizes:
     """Packed: the tar.gz. Unpacked: the environment, without the interpreter that the target has."""
     return hosted.folder_sizes(artifact)
 
 
-def install(artifact: Artifact, target: Path) -> Installed:
-    """Unpack the archive on the target."""
-    return hosted.install_archive(artifact, target)
+def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
+    """Fetch the archive and unpack it on the target."""
+    return hosted.install_archive(artifact, target, depot)
 
 
 def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:

@@ -96,6 +96,7 @@ def running(
     command: Sequence[str] | None = None,
     entrypoint: Sequence[str] | None = None,
     mounts: Mapping[Path, str] | None = None,
+    shown: Mapping[Path, str] | None = None,
     env: Mapping[str, str] | None = None,
     memory_bytes: int,
     processes: int,
@@ -106,8 +107,8 @@ def running(
 ) -> Iterator[ContainerHandle]:
     """Start ``image`` in bounds; the container is gone afterwards, also when the harness is killed.
 
-    ``mounts`` are folders of this host that it may write to, each with its place inside. BuildFailure if
-    the image can't be started (no such program, say).
+    ``mounts`` are folders of this host that it may write to, ``shown`` such that it may only read, each with its
+    place inside. BuildFailure if the image can't be started (no such program, say).
     """
     name = f"mlph-{secrets.token_hex(6)}"
     settings = {
@@ -121,6 +122,7 @@ def running(
         "host_config": client(engine).create_host_config(
             **bounds(
                 mounts=mounts or {},
+                shown=shown or {},
                 memory_bytes=memory_bytes,
                 processes=processes,
                 cpus=cpus,
@@ -144,6 +146,7 @@ def running(
 def bounds(
     *,
     mounts: Mapping[Path, str],
+    shown: Mapping[Path, str],
     memory_bytes: int,
     processes: int,
     cpus: float | None,
@@ -156,7 +159,11 @@ def bounds(
         "read_only": True,
         # Programs may be unpacked to /tmp and run from there, as on the host.
         "tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={tmpfs_bytes}"},  # noqa: S108 -- inside
-        "binds": {str(host): {"bind": inside, "mode": "rw"} for host, inside in mounts.items()},
+        "binds": {
+            str(host): {"bind": inside, "mode": mode}
+            for mode, folders in (("rw", mounts), ("ro", shown))
+            for host, inside in folders.items()
+        },
         "cap_drop": ["ALL"],
         "security_opt": ["no-new-privileges"],
         "ipc_mode": "private",

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import socket
 import time
@@ -292,6 +293,29 @@ def session(say: Say = lambda _: None) -> Iterator[Engine]:
             yield engine
         finally:
             stop()
+
+
+@contextlib.contextmanager
+def apart() -> Iterator[Engine]:
+    """One more private engine, with an empty store, for the time of a block: a node that has no image yet.
+
+    MissingComponent where it can't be started here; its store is gone afterwards.
+    """
+    lacking = _remedy_to_start()
+    if lacking:
+        raise MissingComponent("a second Docker engine, to pull to, can't be started", remedy=lacking)
+    runtime = Path("/run") / f"ml-packaging-harness-node-{secrets.token_hex(4)}"
+    with process.temporary_folder("node") as folder, process.guarded(folder=str(runtime)):
+        places = Places(folder=folder, runtime=runtime)
+        _prepare(places)
+        child = process.Child(_command(places), env=_environment(places))
+        with process.guarded(process_group=child.pid):
+            try:
+                yield _awaited(places, child.pid, lambda _: None)
+            finally:
+                child.ask_to_end(_START_S)
+                engine_processes.end_processes(places)
+                engine_processes.clear_runtime(places)
 
 
 def _places() -> Places:

@@ -53,10 +53,12 @@ def running(
     cpus: float | None,
     needed: Sequence[Path],
     writable: Sequence[Path],
+    loopback: bool = False,
 ) -> Iterator[HostProcess]:
     """Start ``argv`` in bounds; it and everything it started are gone afterwards.
 
-    ``needed`` are the folders it reads, ``writable`` those it may write to.
+    ``needed`` are the folders it reads, ``writable`` those it may write to. With ``loopback`` its network
+    namespace has a loopback interface that is up, for a server that only speaks TCP.
     """
     with process.bounds(
         memory_bytes=memory_bytes,
@@ -64,6 +66,7 @@ def running(
         disk_bytes=disk_bytes,
         cpus=cpus,
         needed=[*needed, *(folder.parent for folder in writable)],
+        loopback=loopback,
     ) as policy:
         for folder in writable:
             if policy.user_id is not None:

@@ -78,7 +78,7 @@ def session() -> Iterator[Registry]:
     check()
     with process.temporary_folder("registry") as folder, contextlib.ExitStack() as stack:
         for _ in range(_PORTS_TRIED):
-            port = _free_port()
+            port = free_port()
             child = stack.enter_context(_server(folder, port))
             if _answers(child, port):
                 yield Registry(address=f"127.0.0.1:{port}")
@@ -190,7 +190,8 @@ def _get(registry: Registry, path: str) -> tuple[dict[str, Any], str]:
     return manifest, response.getheader("Docker-Content-Digest", "")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -46,7 +46,7 @@ def _sample_faults(sample: Sample, run_id: str) -> list[str]:
         found.append(f"{where}: not measured in that state")
     if sample.value is not None and not (math.isfinite(sample.value) and sample.value >= 0):
         found.append(f"{where}: {sample.value} is not possible")
-    if sample.value is None and not {"failed", "absent"} & set(sample.flags):
+    if sample.value is None and not {"failed", "absent", "unfit"} & set(sample.flags):
         found.append(f"{where}: no value, and no reason")
     return found
 

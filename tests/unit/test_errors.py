@@ -14,6 +14,7 @@ CODES = {
     "ModelFailure": 1,
     "BuildFailure": 1,
     "CheckFailure": 1,
+    "DoesNotFit": 1,
     "DiskFull": 1,
     "Interrupted": 130,
 }

@@ -20,6 +20,7 @@ from harness.methods.contract import (
     BuildOptions,
     Installed,
     Layers,
+    Limit,
     Limits,
     Sizes,
     Stamps,
@@ -66,7 +67,7 @@ class FakeMethod:
     FAMILY = "executable"
     LAYERS = Layers(environment="none", interface="none", platform="none")
     FIDELITY = "measured"
-    LIMITS = ()
+    LIMITS: tuple[Limit, ...] = ()
     REQUIREMENTS = ()
     REQUIRES = frozenset({"python"})
     PROVIDES = frozenset()
@@ -102,16 +103,21 @@ class FakeMethod:
         name, place = locked.model.name, workdir / "built"
         return Artifact(method=self.ID, model=name, digest="d" * 64, path=place, facts={"t": "1"})
 
-    def sizes(self, artifact: Artifact) -> Sizes:  # noqa: ARG002
+    def sizes(self, artifact: Artifact, depot: Any) -> Sizes:  # noqa: ARG002
         """Made up."""
         packed = None if self.packed_absent else 5
         return Sizes(packed_bytes=packed, unpacked_bytes=10, files=1, packed_absent=self.packed_absent)
 
-    def install(self, artifact: Artifact, target: Path) -> Installed:
+    def install(self, artifact: Artifact, target: Path, depot: Any) -> Installed:  # noqa: ARG002
         """Nothing lands below ``target``."""
         self._called("install")
         return Installed(
-            artifact=artifact, root=target, cold_absent=self.cold_absent, install_absent=self.install_absent
+            artifact=artifact,
+            root=target,
+            install_s=None if self.install_absent else 0.25,
+            install_fidelity="emulated",
+            cold_absent=self.cold_absent,
+            install_absent=self.install_absent,
         )
 
     @contextlib.contextmanager
@@ -154,7 +160,7 @@ class Bench:
 
     def _trial(self, plan: Plan, writer: Any) -> trial.Trial:
         taken = runs.read_samples(writer.folder)
-        return trial.Trial(plan, writer, self.methods, lambda *step: self.told.append(step), taken=taken)
+        return trial.Trial(plan, writer, self.methods, None, lambda *step: self.told.append(step), taken=taken)
 
     def samples(self) -> list[Sample]:
         """What is stored."""

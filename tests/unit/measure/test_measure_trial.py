@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from harness import errors
-from harness.errors import BuildFailure, DiskFull, MissingComponent, ModelFailure
+from harness.errors import BuildFailure, DiskFull, DoesNotFit, MissingComponent, ModelFailure
 from harness.measure import pages
 from harness.measure.pages import Residency
 from harness.measure.sample import SENTINEL
 from harness.measure.trial import ModelChanged
-from harness.methods.contract import Availability
+from harness.methods.contract import Availability, Limit
 from harness.metrics import START_STATES
 from harness.spec import lock as locks
 from harness.store import checking, runs
@@ -168,6 +168,51 @@ def test_what_cannot_be_had_is_said(bench: Any) -> None:
         ("disk-cold", True, True),
     }
     assert one.calls.count("start") == 1 + 3
+
+
+def test_what_is_beyond_a_limit_of_its_platform_is_a_result(bench: Any) -> None:
+    """Its sizes are the evidence; it is not installed, no failure, and stays so when the run is resumed."""
+    one = bench.methods["one"]
+    known = {"unit": "bytes", "source": "its documentation", "read_on": "2026-11-23"}
+    one.LIMITS = (
+        Limit(name="zip", value=5, metric="packed_bytes", **known),
+        Limit(name="unzipped code", value=9, metric="unpacked_bytes", **known),
+        Limit(name="memory", value=1, **known),
+    )
+    for outcome in (bench.run(), bench.resume()):
+        assert outcome.failed == {}
+        (why,) = outcome.unfit.values()
+        assert why == "does not fit: unpacked size 0.0 MB of 0.0 MB (unzipped code; its documentation)"
+    (found,) = bench.of("one", "parity")
+    assert (found.value, found.flags, found.note) == (None, ("unfit",), why)
+    assert [s.value for s in bench.of("one", "unpacked_bytes")] == [10]
+    assert bench.of("one", "cold_start_s") == []
+    assert one.calls.count("install") == one.calls.count("start") == 0
+    assert len(bench.of("two", "cold_start_s")) == 6
+
+
+def test_a_method_may_find_out_itself_that_it_does_not_fit(bench: Any) -> None:
+    """A limit that no size shows."""
+
+    def refuse(_: int) -> None:
+        raise DoesNotFit("does not fit: 20 GB of memory")
+
+    bench.methods["one"].at("install", refuse)
+    assert bench.run().unfit == {("tiny", "one"): "does not fit: 20 GB of memory"}
+
+
+def test_a_value_is_called_what_it_is(bench: Any) -> None:
+    """What is of the artifact is measured on any platform; starts are the platform's; a transfer has its own."""
+    bench.methods["one"].FIDELITY = "emulated"
+    bench.run()
+    for metric, fidelity in {
+        "unpacked_bytes": "measured",
+        "build_clean_s": "measured",
+        "cold_start_s": "emulated",
+    }.items():
+        assert {s.fidelity for s in bench.of("one", metric)} == {fidelity}, metric
+    assert {s.fidelity for s in bench.of("two", "cold_start_s")} == {"measured"}
+    assert [(s.value, s.fidelity) for s in bench.of("two", "install_s")] == [(0.25, "emulated")]
 
 
 def test_a_start_that_was_not_cold_is_flagged(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import runpy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import pytest
 
 from harness import process, tree
 from harness.errors import BuildFailure, HarnessError
-from harness.methods import METHODS, container, hosted, layout, pex
+from harness.methods import METHODS, container, hosted, imaging, layout, pex
 from harness.methods.contract import Artifact, BuildOptions
+from harness.platforms.depot import Fetched
 from harness.platforms.images import BaseImage
 from harness.runtime import RUNNER
 from harness.spec import weights
@@ -136,8 +138,18 @@ def test_the_dockerfile_is_the_golden_file(
     """Multi-stage, offline, by hash, non-root; to change it on purpose, change the golden file with it."""
     model = dataclasses.replace(locked, lock=dataclasses.replace(locked.lock, packages=packages))
     options = BuildOptions(tool_cache=tmp_path, bytecode=bytecode)
-    found = container.dockerfile(model, BASE, BUILD_BASE, options)
+    found = imaging.dockerfile(container.RECIPE, model, BASE, BUILD_BASE, options)
     assert found == (GOLDEN / f"{name}.Dockerfile").read_text()
+
+
+class FakeDepot:
+    """Fetches by copying, in half a second."""
+
+    def fetch(self, file: Path, to: Path) -> Fetched:
+        """Copy it."""
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, to)
+        return Fetched(seconds=0.5, fidelity="emulated")
 
 
 def artifact(tmp_path: Path) -> Artifact:
@@ -155,9 +167,12 @@ def test_a_folder_travels_as_an_archive(tmp_path: Path) -> None:
     sizes = hosted.folder_sizes(one)
     assert (sizes.unpacked_bytes, sizes.files) == (1000 + len("/usr/bin/python3"), 2)
     assert sizes.packed_bytes == hosted.archive_of(one).stat().st_size
-    installed = hosted.install_archive(one, tmp_path / "target")
+    installed = hosted.install_archive(one, tmp_path / "target", FakeDepot())
     assert installed.root == tmp_path / "target" / "app"
     assert tree.digest(installed.root) == one.digest
+    assert [path.name for path in (tmp_path / "target").iterdir()] == ["app"]
+    assert (installed.install_s or 0) > 0.5
+    assert installed.install_fidelity == "emulated"
     assert installed.own_paths == (installed.root,)
     assert installed.root in installed.cold_paths
     assert hosted.present(one)
@@ -174,7 +189,7 @@ def test_a_damaged_archive_is_an_error_of_ours(tmp_path: Path, damage: str) -> N
     whole = archive.read_bytes()
     archive.write_bytes({"cut": whole[:-20], "rubbish": b"rubbish", "empty": b""}[damage])
     try:
-        root = hosted.install_archive(one, tmp_path / "target").root
+        root = hosted.install_archive(one, tmp_path / "target", FakeDepot()).root
     except (HarnessError, OSError):
         return
     assert tree.digest(root) == one.digest
@@ -187,11 +202,11 @@ def test_a_single_file_is_copied_for_everyone(tmp_path: Path) -> None:
     file.write_bytes(b"x" * 100)
     one = Artifact(method="pex", model="tiny", digest="d", path=file)
     (tmp_path / "target").mkdir()
-    installed = pex.install(one, tmp_path / "target")
+    installed = pex.install(one, tmp_path / "target", FakeDepot())
     assert (installed.root / "tiny.pex").stat().st_mode & 0o777 == 0o755
     assert [list(cache.iterdir()) for cache in installed.extraction_caches] == [[]]
     assert set(installed.extraction_caches) <= set(installed.cold_paths)
-    sizes = pex.sizes(one)
+    sizes = pex.sizes(one, FakeDepot())
     assert (sizes.packed_bytes, sizes.unpacked_bytes, sizes.files) == (100, 100, 1)
     pex.remove(one)
     assert not pex.present(one)

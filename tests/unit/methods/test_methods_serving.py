@@ -18,7 +18,7 @@ from harness import cgroup
 from harness.errors import DiskFull, ModelFailure
 from harness.methods import serving
 from harness.methods.contract import Limits
-from harness.methods.serving import SOCKET_NAME, Served
+from harness.methods.serving import REST, SOCKET_NAME, Http, Served, UnixSocket
 
 FACTS = {"facts": {"python": "3.11.2", "pid": 7}, "stamps": {"interpreter": 2e9, "imports": 3e9, "weights": 4e9}}
 RIGHT = {"outputs": [2, 4]}
@@ -97,12 +97,14 @@ class Talk:
         self.path, self._stack, self.running = folder / SOCKET_NAME, stack, Running()
         self.server: Server | None = None
 
-    def served(self, *replies: Reply, http: bool = False, **limits: Any) -> Served:
+    def served(self, *replies: Reply, http: bool | Http = False, **limits: Any) -> Served:
         """An instance whose server gives these replies; without any, none listens."""
         known = {"memory_bytes": 2**26, "processes": 1, "disk_bytes": 2**40, "start_timeout_s": 5.0}
-        found = Served(self.running, self.path, Limits(**{**known, "predict_timeout_s": 5.0, **limits}), http_api=http)
+        bounds = Limits(**{**known, "predict_timeout_s": 5.0, **limits})
+        door, spoken = UnixSocket(self.path), http if isinstance(http, Http) else REST if http else None
+        found = Served(self.running, door, bounds, http=spoken, folder=self.path.parent)
         if replies:
-            self.server = Server(self.path, list(replies), http=http)
+            self.server = Server(self.path, list(replies), http=bool(http))
             self._stack.callback(self.server.close)
         self._stack.callback(found.close)
         return found
@@ -156,6 +158,45 @@ def test_right_answers_come_through(talk: Talk, http: bool, reply: Callable[[Any
         assert talk.server.requests[1] == ("GET /runtime HTTP/1.1", None)
     else:
         assert talk.server.requests == [{"predict": [1, 2]}, {"facts": True}, {"predict": [1, 2]}]
+
+
+def test_a_platforms_server_is_asked_in_its_own_words(talk: Talk) -> None:
+    """The body as the platform has it, the answer taken apart; facts by the same way where it has no other."""
+    spoken = Http(
+        path="/invoke",
+        ask=lambda inputs: {"instances": inputs},
+        outputs=lambda answer: {"outputs": answer["predictions"]},
+    )
+    served = talk.served(page({"predictions": [2]}), page(FACTS), http=spoken)
+    assert served.predict([1]) == [2]
+    assert served.facts()["pid"] == "7"
+    assert talk.server is not None
+    assert talk.server.requests == [
+        ("POST /invoke HTTP/1.1", {"instances": [1]}),
+        ("POST /invoke HTTP/1.1", {"facts": True}),
+    ]
+
+
+def test_a_server_that_hangs_up_after_each_answer_is_called_again(talk: Talk) -> None:
+    """As gunicorn's plain workers do."""
+    body = json.dumps(RIGHT).encode()
+    head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    served = talk.served(line(head.encode() + body), http=REST)
+    assert served.predict([1, 2]) == [2, 4]
+    talk.server.close()
+    talk.path.unlink()
+    second = Server(talk.path, [page(RIGHT)], http=True)
+    assert served.predict([1, 2]) == [2, 4]
+    second.close()
+
+
+def test_an_error_page_is_quoted(talk: Talk) -> None:
+    """What is no JSON is shown with its status."""
+    body = b"<h1>Bad Gateway</h1>"
+    head = f"HTTP/1.1 502 Bad Gateway\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    served = talk.served(line(head + body), http=REST)
+    with pytest.raises(ModelFailure, match=r"HTTP 502.*Bad Gateway"):
+        served.predict([1])
 
 
 def test_the_runners_first_line_is_not_before_its_process(talk: Talk) -> None:

@@ -14,6 +14,7 @@ from harness.platforms import containers, registry
 def test_a_container_may_do_nothing_that_it_does_not_need() -> None:
     told = containers.bounds(
         mounts={Path("/host/x"): "/run/x"},
+        shown={Path("/host/y"): "/opt/y"},
         memory_bytes=64 * 2**20,
         processes=16,
         cpus=0.5,
@@ -27,13 +28,16 @@ def test_a_container_may_do_nothing_that_it_does_not_need() -> None:
     assert told["mem_limit"] == told["memswap_limit"] == 64 * 2**20
     assert told["pids_limit"] == 16
     assert told["nano_cpus"] == 500_000_000
-    assert told["binds"] == {"/host/x": {"bind": "/run/x", "mode": "rw"}}
+    assert told["binds"] == {
+        "/host/x": {"bind": "/run/x", "mode": "rw"},
+        "/host/y": {"bind": "/opt/y", "mode": "ro"},
+    }
     assert "size=1024" in told["tmpfs"]["/tmp"]
     assert told["log_config"]["config"]["max-size"] == "1m"
 
 
 def test_an_open_share_of_the_cpus_is_left_open() -> None:
-    told = containers.bounds(mounts={}, memory_bytes=1, processes=1, cpus=None, tmpfs_bytes=1, network="none")
+    told = containers.bounds(mounts={}, shown={}, memory_bytes=1, processes=1, cpus=None, tmpfs_bytes=1, network="none")
     assert told["nano_cpus"] is None
 
 

@@ -8,7 +8,7 @@ COPY model /app/model
 FROM ml-packaging-harness/base:3.11
 COPY --from=build /app/dependencies /app/dependencies
 COPY --from=build /app/model /app/model
-ENV PYTHONPATH=/app/model:/app/dependencies
+ENV PYTHONPATH="/app/model:/app/dependencies"
 USER 65532:65532
 WORKDIR /tmp
 ENTRYPOINT ["/usr/bin/python3.11", "-m", "harness_runner"]

@@ -1,0 +1,246 @@
+"""What the methods share whose artifact is an image in a Docker engine.
+
+Images are multi-stage, non-root, their bytecode compiled by the interpreter that runs it. The first stage has uv
+and the wheels, the last only the base's Python and what was installed. Dependencies and model are layers of
+their own, so a change of weights does not make the dependencies travel again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import interpreter, process, tree
+from harness.errors import HarnessError, MissingComponent
+from harness.methods import layout
+from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Limits, Sizes
+from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
+from harness.platforms import builds, containers, engine, images, namespaces
+from harness.platforms.depot import Depot
+from harness.sandbox import UNPRIVILEGED_ID
+from harness.spec.model import Model
+from harness.spec.weights import LockedModel
+
+_REPOSITORY = "ml-packaging-harness"
+_SHARED = "/run/harness"  # the folder inside that the socket lies in
+
+_DOCKERFILE = """\
+FROM {build_base} AS build
+ENV PYC_INVALIDATION_MODE={mode}
+COPY wheels /build/wheels
+COPY requirements.txt /build/requirements.txt
+{install}
+COPY model /app/model
+{compile}
+FROM {base}
+COPY --from=build /app/dependencies /app/dependencies
+COPY --from=build /app/model /app/model
+ENV {env}
+USER {user}:{user}
+WORKDIR {workdir}
+ENTRYPOINT {entrypoint}
+CMD {command}
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What tells one image method from another.
+
+    ``module`` is what Python runs (``python -m``), ``command`` its arguments unless others are given.
+    ``packages`` are folders of ours that are put beside the runner. ``model`` is False where the model's files
+    reach the platform by other ways than in the image.
+    """
+
+    module: str
+    command: Sequence[str] = ()
+    packages: Sequence[Path] = ()
+    model: bool = True
+    env: Mapping[str, str] = field(default_factory=dict)
+    workdir: str = "/tmp"  # noqa: S108 -- inside
+
+
+def check(*, port: bool = False) -> Availability:
+    """Ready where a Docker engine answers, and, for a server that only speaks TCP, where it can be reached."""
+    try:
+        found = engine.connect()
+    except HarnessError as error:
+        return Availability(ready=False, reason=error.problem, remedy=error.remedy)
+    why = "the engine runs on another machine" if port and found.socket is None else namespaces.check() if port else ""
+    if why:
+        remedy = "run the harness as root on the machine of the engine"
+        return Availability(ready=False, reason=f"its server can't be reached without a network: {why}", remedy=remedy)
+    return Availability(ready=True)
+
+
+def prepare(model: Model) -> None:
+    """Make or fetch the base images; MissingComponent where there is no way to get one."""
+    bases(model)
+
+
+def build(method_id: str, recipe: Recipe, locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
+    """An image with a tag of its own, built without the engine's layer cache."""
+    running = engine.connect()
+    base, build_base = bases(locked.model)
+    context = layout.fresh_folder(workdir, "context")
+    (context / "wheels").mkdir()
+    for wheel in locked.lock.wheels.iterdir():
+        os.link(wheel, context / "wheels" / wheel.name)
+    (context / "requirements.txt").write_bytes(locked.lock.requirements.read_bytes())
+    layout.write_sources(locked, context / "model", bytecode="none", model=recipe.model)
+    for package in recipe.packages:
+        tree.copy(package, context / "model" / package.name, keep=lambda path: "__pycache__" not in path.parts)
+    place = f"{method_id}-{locked.model.name}" if method_id != "container" else locked.model.name
+    tag = f"{_REPOSITORY}/{place}:{hashlib.sha256(str(workdir).encode()).hexdigest()[:12]}"
+    text = dockerfile(recipe, locked, base, build_base, options)
+    built = builds.build_image(running, context, text, tag, no_cache=True)
+    return Artifact(
+        method=method_id,
+        model=locked.model.name,
+        digest=built.id,
+        image=tag,
+        facts={"engine": f"{running.kind} {running.version}", "base": base.source, "base_image": base.reference},
+    )
+
+
+def dockerfile(
+    recipe: Recipe, locked: LockedModel, base: images.BaseImage, build_base: images.BaseImage, options: BuildOptions
+) -> str:
+    """The Dockerfile's text."""
+    install = ["uv", "pip", "install", "--quiet", "--offline", "--no-cache", "--no-index", "--no-deps"]
+    install += ["--require-hashes", "--find-links", "/build/wheels", "--python", build_base.python]
+    install += ["--target", "/app/dependencies", "--requirement", "/build/requirements.txt"]
+    compiling = [build_base.python, "-m", "compileall", "-q", "--invalidation-mode", options.bytecode, "/app/model"]
+    if options.bytecode != "none":
+        install.append("--compile-bytecode")
+    env = {"PYTHONPATH": "/app/model:/app/dependencies", **recipe.env}
+    return _DOCKERFILE.format(
+        build_base=build_base.tag,
+        base=base.tag,
+        mode=options.bytecode.upper().replace("-", "_") if options.bytecode != "none" else "CHECKED_HASH",
+        install=_run(install if locked.lock.packages else [build_base.python, "-c", _MAKE_EMPTY]),
+        compile=_run(compiling) if options.bytecode != "none" else "",
+        env=" ".join(f"{name}={json.dumps(value)}" for name, value in env.items()),
+        user=UNPRIVILEGED_ID,
+        workdir=recipe.workdir,
+        entrypoint=json.dumps([base.python, "-m", recipe.module]),
+        command=json.dumps(list(recipe.command)),
+    )
+
+
+_MAKE_EMPTY = "import os; os.makedirs('/app/dependencies')"
+
+
+def sizes(artifact: Artifact, depot: Depot) -> Sizes:
+    """Packed: the compressed layers as a registry stores them, base included. Unpacked: all layers."""
+    assert artifact.image is not None
+    running = engine.connect()
+    unpacked = builds.unpacked_size(running, artifact.image)
+    packed: int | None = None
+    absent = ""
+    try:
+        packed = depot.push(running, artifact.image).packed_bytes
+    except MissingComponent as error:
+        absent = str(error)
+    return Sizes(packed_bytes=packed, unpacked_bytes=unpacked.total_bytes, files=unpacked.files, packed_absent=absent)
+
+
+def install(artifact: Artifact, depot: Depot, *more_cold: Path) -> Installed:
+    """Have a node that has nothing pull the image; it is started where it was built.
+
+    ``more_cold`` are files of the instance's outside the image.
+    """
+    assert artifact.image is not None
+    running = engine.connect()
+    builds.prune_stages(running, artifact.image)
+    layers = builds.image_layers(running, artifact.image) or ()
+    pulled = depot.pull(running, artifact.image)
+    return Installed(
+        artifact=artifact,
+        image=artifact.image,
+        own_paths=(*layers, *more_cold) if layers else (),
+        cold_paths=(*layers, *more_cold),
+        install_s=pulled.seconds,
+        install_fidelity=pulled.fidelity,
+        install_absent=pulled.absent,
+        cold_absent="" if layers else "the engine's layers cannot be seen from here, so their pages cannot be evicted",
+    )
+
+
+@contextmanager
+def serving(
+    image: str,
+    limits: Limits,
+    *,
+    command: Sequence[str] | None = None,
+    entrypoint: Sequence[str] | None = None,
+    http: Http | None = None,
+    port: int | None = None,
+    mounts: Mapping[Path, str] | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[Served]:
+    """``docker run --network none --read-only --cap-drop ALL`` and ask it.
+
+    Without ``port`` it is asked on a socket in a folder shared with the host, which ``{socket}`` in ``command``
+    stands for. ``mounts`` are shown to it, read-only.
+    """
+    running = engine.connect()
+    root = os.geteuid() == 0
+    user = UNPRIVILEGED_ID if root else os.getuid()
+    with process.temporary_folder("instance", readable=True) as scratch:
+        shared = scratch / "shared"
+        shared.mkdir(mode=0o700)
+        if root:
+            os.chown(shared, user, user)
+        socket = f"{_SHARED}/{SOCKET_NAME}"
+        with containers.running(
+            running,
+            image,
+            command=[part.format(socket=socket) for part in command] if command is not None else None,
+            entrypoint=entrypoint,
+            mounts={shared: _SHARED} if port is None else {},
+            shown=mounts or {},
+            env={"HOME": "/tmp", **(env or {})},  # noqa: S108 -- inside the container
+            memory_bytes=limits.memory_bytes,
+            processes=limits.processes,
+            cpus=limits.cpus,
+            user=f"{user}:{user}",
+        ) as container:
+            door = UnixSocket(shared / SOCKET_NAME) if port is None else Port(container.pid, port)
+            served = Served(container, door, limits, http=http, folder=shared if port is None else None)
+            try:
+                yield served
+            finally:
+                served.close()
+
+
+def present(artifact: Artifact) -> bool:
+    """Whether the engine that is used now has the image, under its tag and with its digest."""
+    try:
+        return artifact.image is not None and builds.image_id(engine.connect(), artifact.image) == artifact.digest
+    except HarnessError:
+        return False
+
+
+def remove(artifact: Artifact) -> None:
+    """Delete the image with its tag, and what its build left."""
+    assert artifact.image is not None
+    running = engine.connect()
+    builds.remove_image(running, artifact.image)
+    builds.prune_stages(running, artifact.image)
+
+
+def bases(model: Model) -> tuple[images.BaseImage, images.BaseImage]:
+    """The base image, and the one to build in, with the model's system packages."""
+    running, minor = engine.connect(), interpreter.default().minor
+    packages = model.file.system_packages
+    return images.base(running, minor, packages=packages), images.build_base(running, minor, packages=packages)
+
+
+def _run(argv: list[str]) -> str:
+    return f"RUN {json.dumps(argv)}"

@@ -1,0 +1,123 @@
+"""Where artifacts wait to be fetched by a node that has none: an image registry, and a bucket.
+
+Each is started when it is first needed, serves on loopback, and is gone after the depot's block. What a
+transfer takes here is the time of real software over loopback; a slower link's share is bytes over bandwidth,
+and is modelled elsewhere, never added here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from harness import process
+from harness.errors import BuildFailure, HarnessError, MissingComponent
+from harness.metrics import Fidelity
+from harness.platforms import engine, moto, registry
+from harness.platforms.engine import Engine
+from harness.platforms.registry import PushedImage, Registry
+
+_BUCKET = "/artifacts"
+_CHUNK_BYTES = 2**20
+_PUBLIC = {"x-amz-acl": "public-read"}  # a node fetches by plain HTTP, as with a presigned address
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """How long a node took to get an artifact; ``absent`` says why there is no such number, where there is none."""
+
+    seconds: float | None
+    fidelity: Fidelity
+    absent: str = ""
+
+
+class Depot:
+    """What :func:`session` gives; use it there only."""
+
+    def __init__(self, stack: contextlib.ExitStack) -> None:
+        self._stack = stack
+        self._registry: Registry | None = None
+        self._node: Engine | None = None
+        self._moto: str | None = None
+        self._pushed: dict[str, PushedImage] = {}
+
+    def aws_endpoint(self) -> str:
+        """The address of the stand-in for AWS. MissingComponent where it can't be had here."""
+        if self._moto is None:
+            settings = {}
+            with contextlib.suppress(MissingComponent):  # only functions that are invoked there need an engine
+                settings["DOCKER_HOST"] = engine.connect().url
+            self._moto = self._stack.enter_context(moto.session(**settings))
+        return self._moto
+
+    def push(self, running: Engine, image: str) -> PushedImage:
+        """The image as the registry has it, pushed where it is not there yet. MissingComponent without a registry."""
+        known = self._pushed.get(image)
+        if known is None:
+            if self._registry is None:
+                self._registry = self._stack.enter_context(registry.session())
+            name = image.partition(":")[0].rpartition("/")[2]
+            known = self._pushed[image] = registry.push(self._registry, running, image, name=name)
+        return known
+
+    def pull(self, running: Engine, image: str) -> Fetched:
+        """Have a node with an empty store pull the image: download, check and unpack every layer, base included."""
+        try:
+            pushed = self.push(running, image)
+            if self._node is None:
+                self._node = self._stack.enter_context(engine.apart())
+        except MissingComponent as error:
+            return Fetched(seconds=None, fidelity="measured", absent=str(error))
+        begin = time.monotonic()
+        registry.pull(self._node, pushed.reference)
+        seconds = time.monotonic() - begin
+        with engine.asking(self._node, f"removing {pushed.reference}") as asked:
+            asked.remove_image(pushed.reference, force=True)
+            asked.prune_images(filters={"dangling": False})  # so that the next pull finds nothing either
+        return Fetched(seconds=seconds, fidelity="measured")
+
+    def fetch(self, file: Path, to: Path) -> Fetched:
+        """Put the file into the bucket, have it fetched from there as ``to``; only the fetching is timed."""
+        try:
+            endpoint = self.aws_endpoint()
+        except HarnessError as error:  # a tool environment that can't be made is a BuildFailure
+            if not isinstance(error, MissingComponent | BuildFailure):
+                raise
+            shutil.copyfile(file, to)
+            return Fetched(seconds=None, fidelity="emulated", absent=f"there is no bucket to fetch from: {error}")
+        key = f"{_BUCKET}/{hashlib.sha256(str(file).encode()).hexdigest()[:16]}"
+        with process.ledger.waiting_for("tools"):
+            moto.put(endpoint, _BUCKET)
+            with file.open("rb") as content:
+                moto.put(endpoint, key, content, **_PUBLIC, **{"Content-Length": str(file.stat().st_size)})
+            begin = time.monotonic()
+            _get(endpoint + key, to)
+            seconds = time.monotonic() - begin
+            moto.delete(endpoint, key)
+        return Fetched(seconds=seconds, fidelity="emulated")
+
+
+@contextmanager
+def session() -> Iterator[Depot]:
+    """A depot for the time of a block."""
+    with contextlib.ExitStack() as stack:
+        yield Depot(stack)
+
+
+def _get(url: str, to: Path) -> None:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=300)
+    with contextlib.closing(connection), process.disk_full_named(to), to.open("wb") as written:
+        connection.request("GET", parts.path)
+        response = connection.getresponse()
+        if response.status != http.client.OK:
+            raise MissingComponent(f"the bucket answered {response.status}", remedy="try again")
+        shutil.copyfileobj(response, written, _CHUNK_BYTES)

@@ -1,0 +1,83 @@
+"""A stand-in for AWS on loopback: moto's server, for as long as a block. Nothing of it is AWS's own.
+
+It keeps objects, functions, repositories and endpoints in its memory and enforces no limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from harness import process, tools
+from harness.errors import MissingComponent
+from harness.platforms.registry import free_port
+from harness.process import Child
+
+_START_S = 60.0
+_PORTS_TRIED = 5
+
+
+@contextmanager
+def session(**environment: str) -> Iterator[str]:
+    """Its address (``http://127.0.0.1:port``); it and what it was given are gone afterwards.
+
+    ``environment`` are settings of moto's own (``MOTO_...``, ``DOCKER_HOST``).
+    MissingComponent where it does not start.
+    """
+    program = str(tools.executable("moto", "moto_server"))
+    said = ""
+    for _ in range(_PORTS_TRIED):
+        with process.temporary_folder("moto") as home, contextlib.ExitStack() as stack:
+            port = free_port()
+            child = Child(
+                [program, "--host", "127.0.0.1", "--port", str(port)],
+                env=process.environment(home, **environment),
+                cwd=home,
+            )
+            stack.enter_context(process.guarded(process_group=child.pid))
+            stack.callback(child.end)
+            if _answers(child, port):
+                yield f"http://127.0.0.1:{port}"
+                return
+            said = child.output()
+    raise MissingComponent(f"moto's server did not start: {said.strip()[-300:]}", remedy="'harness -v' shows how")
+
+
+def put(endpoint: str, path: str, body: object = b"", **headers: str) -> None:
+    """PUT to ``endpoint`` as S3's clients do, unsigned: the stand-in asks for no signature."""
+    _request(endpoint, "PUT", path, body, headers)
+
+
+def delete(endpoint: str, path: str) -> None:
+    """DELETE an object: the stand-in keeps it in memory."""
+    _request(endpoint, "DELETE", path, b"", {})
+
+
+def _request(endpoint: str, verb: str, path: str, body: object, headers: dict[str, str]) -> None:
+    parts = urlsplit(endpoint)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=300)
+    with contextlib.closing(connection):
+        connection.request(verb, path, body=body, headers=headers)  # type: ignore[arg-type]  # bytes or a file
+        response = connection.getresponse()
+        said = response.read()
+    if response.status >= http.client.BAD_REQUEST:
+        raise MissingComponent(f"moto's S3 answered {response.status} to {path}: {said[:200]!r}", remedy="try again")
+
+
+def _answers(child: Child, port: int) -> bool:
+    deadline = time.monotonic() + _START_S
+    with process.ledger.waiting_for("tools"):
+        while time.monotonic() < deadline and child.exit_code() is None:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
+                connection.request("GET", "/moto-api/data.json")
+                with connection.getresponse() as response:
+                    response.read()
+                    if response.status == http.client.OK and child.exit_code() is None:
+                        return True
+            time.sleep(0.05)
+    return False
