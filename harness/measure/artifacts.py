@@ -1,6 +1,7 @@
 """Artifacts, built once for the same inputs; and clean builds, when the build is what is measured.
 
     <cache>/artifacts/<key>/artifact.json   the record, beside what was built
+                            build.json      how long that took, and when
 
 The key is of everything that a build depends on: the model's payload, the lock, the interpreter,
 the options, and the harness's own sources that go into artifacts or make them.
@@ -15,6 +16,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
@@ -34,6 +36,19 @@ def up_to_date(method: Method, locked: LockedModel, *, bytecode: Bytecode = "unc
     with _alone(method, locked, bytecode) as folder:
         # Another harness may have built it while this one waited.
         return cached(method, locked, bytecode=bytecode) or _build_kept(method, locked, folder, bytecode)[0]
+
+
+def kept_build(
+    method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash"
+) -> tuple[float, str] | None:
+    """Wall seconds of the clean build that made the artifact in the cache, and when; None where there is none."""
+    if cached(method, locked, bytecode=bytecode) is None:
+        return None
+    try:
+        table = json.loads((_folder(method, locked, bytecode) / "build.json").read_text())
+        return float(table["wall_s"]), str(table["at"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def clean_build(method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash") -> float:
@@ -92,6 +107,8 @@ def _build_kept(method: Method, locked: LockedModel, folder: Path, bytecode: Byt
         try:
             artifact, wall_s = _timed(method, locked, folder, bytecode)
             table = dataclasses.asdict(artifact) | {"path": str(artifact.path) if artifact.path else None}
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            (folder / "build.json").write_text(json.dumps({"wall_s": wall_s, "at": at}))
             (folder / "artifact.json").write_text(json.dumps(table))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

@@ -25,7 +25,7 @@ class Sample:
 
     Flags: ``failed`` (it broke; ``note`` says how), ``absent`` (it can't be had here; ``note`` says
     why), ``unfit`` (it is beyond a limit of its platform; ``note`` says which), ``dropped:REASON``
-    (measured but not what it was meant to be), ``outlier``.
+    (measured but not what it was meant to be), ``kept`` (measured here earlier; ``note`` says when), ``outlier``.
     """
 
     run: str

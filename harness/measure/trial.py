@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from harness import process, tree
 from harness.errors import BadInput, CheckFailure, DiskFull, DoesNotFit, HarnessError, Interrupted
 from harness.measure import artifacts, host, sentinel, start
-from harness.measure.plan import Plan
+from harness.measure.plan import PROFILES, Plan
 from harness.measure.sample import SENTINEL, Cell, Sample
 from harness.methods.contract import Artifact, Availability, Installed, Limits, Method, Sizes
 from harness.metrics import METRICS, Fidelity, State
@@ -124,6 +124,7 @@ class Trial:
                 self._outcome.failed[name, method] = str(error)
                 if not self._has(cell, "parity"):
                     self._fail(cell, "parity", error)
+            self._reached(name, self._steps_of_a_cell())
             return
         if model.name != name:
             raise ModelChanged(
@@ -132,9 +133,20 @@ class Trial:
             )
         usable = {cell.method: locked for cell, locked in self._lock_cells(model)}
         with process.temporary_folder("run", readable=True) as folder:
+            self._reached(name, 1)
             self._build(model, usable)
+            self._reached(name, 1 + self._plan.builds)
             installed = dict(self._install_cells(model, usable, folder))
+            self._reached(name, 2 + self._plan.builds)
             self._rounds(model, installed)
+        self._reached(name, self._steps_of_a_cell())
+
+    def _reached(self, name: str, steps: int) -> None:
+        """Every cell of the model has got through so many of its steps, also those that stopped before."""
+        begun = self._plan.models.index(name) * len(self._plan.methods) * self._steps_of_a_cell()
+        self._steps = begun + len(self._plan.methods) * steps
+        if self._steps == self.total_steps():
+            self._tell("done", self._steps, self.total_steps())
 
     def _lock_cells(self, model: Model) -> Iterator[tuple[Cell, LockedModel]]:
         for method_id in self._plan.methods:
@@ -163,12 +175,23 @@ class Trial:
                 continue
             broken = True
             with self._step(cell, "build_clean_s", f"build {model.name} as {method_id}", replicate):
-                wall_s = artifacts.clean_build(self._methods[method_id], usable[method_id])
-                self._record(cell, {"build_clean_s": wall_s}, number=replicate)
+                self._build_one(cell, self._methods[method_id], usable[method_id], replicate)
                 broken = False
             if broken:
                 self._record(cell, {}, closing="parity", flags=("failed",), note=self._reason(cell))
                 del usable[method_id]
+
+    def _build_one(self, cell: Cell, method: Method, locked: LockedModel, replicate: int) -> None:
+        profile = PROFILES.get(self._plan.profile)
+        anew = profile is None or profile.builds_anew or replicate > 0
+        kept = None if anew else artifacts.kept_build(method, locked)
+        if kept is None:
+            wall_s = artifacts.clean_build(method, locked)
+            self._record(cell, {"build_clean_s": wall_s}, number=replicate)
+            return
+        wall_s, at = kept
+        note = f"taken {at}, when the artifact that is in the cache was built"
+        self._record(cell, {"build_clean_s": wall_s}, number=replicate, flags=("kept",), note=note)
 
     def _install_cells(
         self, model: Model, usable: Mapping[str, LockedModel], folder: Path
@@ -383,8 +406,10 @@ class Trial:
 
     def total_steps(self) -> int:
         """How many steps the plan has: locks, builds, installations, starts."""
-        cells = len(self._plan.models) * len(self._plan.methods)
-        return cells * (2 + self._plan.builds + self._plan.rounds * len(self._plan.states))
+        return len(self._plan.models) * len(self._plan.methods) * self._steps_of_a_cell()
+
+    def _steps_of_a_cell(self) -> int:
+        return 2 + self._plan.builds + self._plan.rounds * len(self._plan.states)
 
 
 def limits_of(model: Model) -> Limits:

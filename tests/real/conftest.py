@@ -307,6 +307,12 @@ class Traces:
         yield from (f"file {path}" for path in (self.cache / "tmp").glob("*"))
 
 
+#: The methods that need no Docker engine; of any other it is assumed.
+ON_THE_HOST = frozenset(
+    {"venv", "conda", "pex", "pex-scie", "pyinstaller", "pyinstaller-onefile", "rest-api", "cloud-functions"}
+)
+
+
 def _content(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -333,6 +339,6 @@ def traces_of(request: pytest.FixtureRequest, cache: Path) -> Callable[[str], Tr
     """``traces_of(method)`` sees to it that what the method needs is there, and looks for what it leaves behind."""
 
     def see_to(method: str) -> Traces:
-        return Traces(cache, request.getfixturevalue("engine") if method == "container" else None)
+        return Traces(cache, None if method in ON_THE_HOST else request.getfixturevalue("engine"))
 
     return see_to

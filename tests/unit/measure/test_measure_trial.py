@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -70,8 +71,13 @@ def test_the_manifest_tells_what_was_measured(bench: Any) -> None:
     assert "load_at_end" in found.host
 
 
-def test_steps_are_told(bench: Any) -> None:
-    """Progress never goes back, and ends with all steps done."""
+@pytest.mark.parametrize("trouble", ["", "absent", "prepare", "build", "install", "start"])
+def test_steps_are_told(bench: Any, trouble: str) -> None:
+    """Progress never goes back, and ends with all steps done, also where cells stop before their end."""
+    if trouble == "absent":
+        bench.methods["two"].availability = Availability(ready=False, reason="no engine")
+    elif trouble:
+        bench.methods["two"].at(trouble, raising(FAILURES[trouble][0]))
     bench.run()
     done = [step[1] for step in bench.told]
     assert done == sorted(done)
@@ -225,6 +231,24 @@ def test_a_start_that_was_not_cold_is_flagged(bench: Any, monkeypatch: pytest.Mo
     assert {s.flags for s in bench.of("one", "phase_imports_s") if s.state == "disk-cold"} == {
         ("dropped:50% of its pages stayed in memory",)
     }
+
+
+def test_a_quick_run_takes_the_build_that_is_in_the_cache(bench: Any) -> None:
+    """Said with its date, and built anew by every other profile."""
+    bench.run(builds=1, methods=("one",))
+    (first,) = bench.of("one", "build_clean_s")
+    assert first.flags == ()
+    calls = bench.methods["one"].calls.count("build")
+    shutil.rmtree(bench.made.results)
+    bench.run(builds=1, methods=("one",))
+    (kept,) = bench.of("one", "build_clean_s")
+    assert (kept.value, kept.flags) == (first.value, ("kept",))
+    assert kept.note.startswith("taken 20")
+    assert bench.methods["one"].calls.count("build") == calls
+    shutil.rmtree(bench.made.results)
+    bench.run(builds=1, methods=("one",), profile="standard")
+    assert bench.of("one", "build_clean_s")[0].flags == ()
+    assert bench.methods["one"].calls.count("build") == calls + 1
 
 
 def test_a_resumed_run_repeats_nothing(bench: Any) -> None:
