@@ -161,8 +161,9 @@ class Trial:
                 self._record(cell, {}, closing="parity", flags=("absent",), note=note)
                 continue
             with self._step(cell, "parity", f"lock {model.name} for {method_id}"):
-                method.prepare(model)
+                # First the lock, because a method may need it to prepare itself, and what it downloads is timed.
                 locked = weights.locked(model, extra=method.REQUIREMENTS)
+                method.prepare(model)
                 self._note_model(locked)
                 if locked.lock.download_s is not None:
                     self._record(cell, {"download_s": locked.lock.download_s})
@@ -182,8 +183,7 @@ class Trial:
                 del usable[method_id]
 
     def _build_one(self, cell: Cell, method: Method, locked: LockedModel, replicate: int) -> None:
-        profile = PROFILES.get(self._plan.profile)
-        anew = profile is None or profile.builds_anew or replicate > 0
+        anew = replicate > 0 or all(self._plan.profile != name or one.builds_anew for name, one in PROFILES.items())
         kept = None if anew else artifacts.kept_build(method, locked)
         if kept is None:
             wall_s = artifacts.clean_build(method, locked)
@@ -209,7 +209,7 @@ class Trial:
                 self._record_installation(cell, installed)
                 facts = start.right_answers(method, installed, limits_of(model), model)
                 told = {name: facts[name] for name in _TOLD if name in facts}
-                self._note_artifact(cell, artifact.digest, {**artifact.facts, **told})
+                self._note_artifact(cell, artifact.digest, {**artifact.facts, **installed.facts, **told})
                 if not self._has(cell, "files"):
                     self._record_sizes(cell, sizes, installed.extraction_caches)
                 if not self._has(cell, "parity"):
@@ -277,7 +277,8 @@ class Trial:
             return
         taken = start.take(self._methods[cell.method], installed, limits_of(model), model, state)
         flags = (f"dropped:{taken.dropped}",) if taken.dropped else ()
-        self._record(cell, taken.values, number=number, state=state, flags=flags, note=f"usage by {taken.source}")
+        note, fidelity = f"usage by {taken.source}", installed.start_fidelity
+        self._record(cell, taken.values, number=number, state=state, flags=flags, note=note, fidelity=fidelity)
 
     # --- recording -------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 A new method is one new module and one line in ``METHODS``.
 """
 
-from harness.methods import container, pex, rest_api, venv
+from harness.methods import conda, container, pex, rest_api, venv
 from harness.methods.contract import Method
 
-METHODS: dict[str, Method] = {module.ID: module for module in (container, venv, pex, rest_api)}
+METHODS: dict[str, Method] = {module.ID: module for module in (container, venv, conda, pex, rest_api)}

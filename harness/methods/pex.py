@@ -15,6 +15,7 @@ from harness.errors import BuildFailure
 from harness.methods import hosted, layout
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
+from harness.platforms.depot import Depot
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -71,24 +72,21 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     )
 
 
-def sizes(artifact: Artifact) -> Sizes:
+def sizes(artifact: Artifact, depot: Depot) -> Sizes:
     """Packed: the file. Unpacked: the same file, as it lies on the target until its first start."""
     assert artifact.path is not None
     size = artifact.path.stat().st_size
     return Sizes(packed_bytes=size, unpacked_bytes=size, files=1)
 
 
-def install(artifact: Artifact, target: Path) -> Installed:
-    """Copy the file to the target; its extraction folder is empty until the first start."""
-    assert artifact.path is not None
-    root = target / "app"
-    hosted.copy_file(artifact.path, root / artifact.path.name)
+def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
+    """Fetch the file; its extraction folder is empty until the first start."""
     extraction = target / "pex_root"
     extraction.mkdir()
     user = sandbox.user_for(target)
     if user is not None:
         os.chown(extraction, user, user)
-    return hosted.installed_at(artifact, root, extraction_caches=(extraction,))
+    return hosted.install_file(artifact, target, depot, extraction_caches=(extraction,))
 
 
 def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:

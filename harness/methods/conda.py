@@ -1,0 +1,199 @@
+"""``conda``: an environment locked by conda-lock, installed from packages whose sha256 is checked, made by conda-pack.
+
+It brings its own Python. The channel is conda-forge, or what the model's table ``conda`` names, where it answers within
+seconds; else one that is made here from the locked wheels and the interpreter. ``HARNESS_CONDA_CHANNEL``
+(an address or a folder) names a mirror. Which one it was is among the artifact's facts.
+
+As with every method, packages are there before the build, and the lock is made: a build is the installation (by
+py-rattler, offline), conda-pack, the model's files, and the bytecode of all packages. That of the standard library
+travels in the package of Python, as conda-forge's does.
+Docs: conda-lock's ``lock``, conda-pack and its ``conda-unpack``, py-rattler's ``install``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from harness import interpreter, process, tools, tree
+from harness.errors import BuildFailure, HarnessError
+from harness.methods import hosted, layout
+from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.serving import Served
+from harness.platforms.conda import locking, tooling
+from harness.platforms.depot import Depot
+from harness.spec import lock as locks
+from harness.spec.model import Model
+from harness.spec.scenario import Facility
+from harness.spec.weights import LockedModel
+
+ID = "conda"
+FAMILY = "virtual-environment"
+LAYERS = Layers(environment="conda environment", interface="command line, Unix socket", platform="self-hosted")
+FIDELITY = "measured"
+LIMITS: tuple[Limit, ...] = ()
+REQUIREMENTS: tuple[str, ...] = ()
+REQUIRES: frozenset[Facility] = frozenset()
+PROVIDES = frozenset({"carries-python", "locked-dependencies"})
+
+# The channel that was decided on for each model in this process: nothing else tells a kept artifact from another's.
+_channels: dict[str, str] = {}
+
+# conda-unpack, which is the artifact's own code.
+_UNPACK_S, _UNPACK_MEMORY_BYTES, _UNPACK_DISK_BYTES = 300.0, 2**30, 8 * 2**30
+
+
+def check() -> Availability:
+    """Ready on Linux with glibc wherever uv and an interpreter are; the tools are fetched on first use."""
+    found = hosted.check()
+    if not found.ready:
+        return found
+    try:
+        tooling.platform()
+    except HarnessError as error:
+        return Availability(ready=False, reason=error.problem, remedy=error.remedy)
+    return found
+
+
+def prepare(model: Model) -> None:
+    """The tools, the channel, the lock, and every package: what a node's administrator has ready."""
+    _channels[model.name] = locking.locked(model, locks.lock(model, extra=REQUIREMENTS)).source.said
+
+
+def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
+    """A folder ``conda/``: the relocatable environment with the model among its packages."""
+    environment = locking.locked(locked.model, locked.lock)
+    prefix, folder = layout.fresh_folder(workdir, "prefix"), layout.fresh_folder(workdir, ID)
+    cache = options.tool_cache / "packages"  # where conda-pack finds files as they were before their installation
+    request = {**locking.request(environment), "prefix": str(prefix), "cache": str(cache)}
+    needed = [workdir, options.tool_cache]
+    packages = dict(tooling.task("install", request, timeout_s=options.timeout_s, needed=needed)["packages"])
+    # rattler's mark that a folder can be made again; conda-unpack would carry the folder's name for its sake.
+    (prefix / "CACHEDIR.TAG").unlink(missing_ok=True)
+    _relocatable(prefix, folder, needed, options.timeout_s)
+    shutil.rmtree(prefix)
+    layout.write_sources(locked, hosted.site_packages(folder), bytecode=options.bytecode)
+    _compile(folder, options)
+    return Artifact(
+        method=ID,
+        model=locked.model.name,
+        digest=tree.digest(folder),
+        path=folder,
+        facts={
+            "channel": environment.source.said,
+            "python": packages["python"],
+            "conda packages": str(len(packages)),
+            **tooling.versions(),
+        },
+    )
+
+
+def sizes(artifact: Artifact, depot: Depot) -> Sizes:
+    """Packed: the tar.gz. Unpacked: the environment with its interpreter."""
+    return hosted.folder_sizes(artifact)
+
+
+def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
+    """Fetch the archive, unpack it on the target, and run its ``bin/conda-unpack``."""
+    installed = hosted.install_archive(artifact, target, depot)
+    assert installed.root is not None
+    seconds = _unpacked(installed.root)
+    return dataclasses.replace(
+        installed,
+        cold_paths=(installed.root,),  # it does not read the target's interpreter
+        install_s=installed.install_s + seconds if installed.install_s is not None else None,
+    )
+
+
+def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
+    """``bin/python -m harness_runner serve``, in bounds."""
+    python = str(installed.root) + "/bin/python"
+    return hosted.serving(
+        installed, limits, lambda socket: [python, "-m", "harness_runner", "serve", "--socket", str(socket)]
+    )
+
+
+def present(artifact: Artifact) -> bool:
+    """Whether it is still there, and from the channel that is used now."""
+    channel = artifact.facts.get("channel")
+    return hosted.present(artifact) and _channels.get(artifact.model, channel) == channel
+
+
+def remove(artifact: Artifact) -> None:
+    """Delete the environment and its archive."""
+    hosted.remove(artifact)
+
+
+def _relocatable(prefix: Path, folder: Path, needed: list[Path], timeout_s: float) -> None:
+    """Have conda-pack archive the environment, and unpack that to ``folder``, which is packed as every other is.
+
+    Its ``--format no-archive`` would do so at once, but ends silently, with exit code 0, where two packages have a
+    file in common (conda-pack issue 422) or the package cache is on another disk (issue 478).
+    """
+    archive = folder.with_name(f"{ID}-pack.tar")
+    pack = [str(tools.executable("conda", "conda-pack")), "--prefix", str(prefix), "--output", str(archive), "--quiet"]
+    for argv in (pack, ["tar", "-xf", str(archive), "-C", str(folder)]):
+        done = tooling.run(argv, timeout_s=timeout_s, needed=needed)
+        if done.returncode != 0:
+            raise BuildFailure(f"{Path(argv[0]).name} ended with exit code {done.returncode}", log=done.output)
+    archive.unlink()
+    if not (folder / "bin" / "conda-unpack").is_file():
+        raise BuildFailure("conda-pack packed no conda-unpack", log=done.output)
+
+
+def _compile(folder: Path, options: BuildOptions) -> None:
+    """Compile all packages afresh, as uv does for the other methods; a file that no Python can read is left out.
+
+    By the host's interpreter: that of the environment would execute what packages put into its start.
+    """
+    packages = hosted.site_packages(folder)
+    for old in [*packages.rglob("__pycache__")]:
+        shutil.rmtree(old)
+    if options.bytecode == "none":
+        return
+    argv = [str(interpreter.default().path), "-I", "-m", "compileall", "-q", "-q", "-f", "-j", "0"]
+    argv += ["--invalidation-mode", options.bytecode, "-s", str(folder)]  # places of this machine are not to be in it
+    # Dates are fixed when it is packed, which makes bytecode that is checked by date worthless.
+    compiled = packages if _undated(packages.parent) else packages.parent
+    try:
+        process.run([*argv, str(compiled)], env=process.environment(folder), timeout_s=options.timeout_s)
+    except process.TimedOut as error:
+        raise BuildFailure(f"compiling the packages: {error.problem}", log=error.output) from error
+
+
+def _undated(library: Path) -> bool:
+    """Whether the bytecode of the standard library is of the kind that does not look at dates (PEP 552)."""
+    compiled = next(library.glob("__pycache__/os.*.pyc"), None)
+    return compiled is not None and compiled.read_bytes()[4] != 0
+
+
+def _unpacked(root: Path) -> float:
+    """Run ``conda-unpack`` in bounds; its seconds. The files are the user's that models run as only meanwhile."""
+    with (
+        process.temporary_folder("unpack", readable=True) as home,
+        process.bounds(
+            memory_bytes=_UNPACK_MEMORY_BYTES, processes=64, disk_bytes=_UNPACK_DISK_BYTES, needed=[root, home]
+        ) as policy,
+    ):
+        _give(root, policy.user_id)
+        argv = [str(root / "bin" / "python"), str(root / "bin" / "conda-unpack")]
+        env = process.environment(home, PYTHONDONTWRITEBYTECODE="1")
+        try:
+            done = process.run(argv, env=env, timeout_s=_UNPACK_S, cwd=home, policy=policy)
+        except process.TimedOut as error:
+            raise BuildFailure(f"conda-unpack: {error.problem}", log=error.output) from error
+        finally:
+            _give(root, os.geteuid() if policy.user_id is not None else None)
+    if done.returncode != 0:
+        raise BuildFailure(f"conda-unpack ended with exit code {done.returncode}", log=done.output)
+    return done.wall_s
+
+
+def _give(root: Path, user: int | None) -> None:
+    if user is not None:
+        for parent, _, names in os.walk(root):
+            for path in (parent, *(os.path.join(parent, name) for name in names)):
+                os.chown(path, user, user, follow_symlinks=False)
