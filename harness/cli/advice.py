@@ -11,6 +11,8 @@ from harness.report import numbers
 from harness.spec.scenario import Scenario
 from harness.store.query import Evidence
 
+_LONGEST = 400  # letters of a reason; tools print more than anybody reads
+
 
 def print_recommendation(found: Recommendation, scenario: Scenario, evidence: Evidence) -> None:
     """The answer first, then the ranking, its reasons, what is excluded and why, and what would change it."""
@@ -20,8 +22,8 @@ def print_recommendation(found: Recommendation, scenario: Scenario, evidence: Ev
         _print_ranking(found, scenario)
     if found.excluded:
         console.say("Excluded:")
-        for exclusion in found.excluded:
-            _say(exclusion.reason, indent="  - ")
+        for reason, methods in _excluded(found).items():
+            _say(f"{', '.join(methods)}: {reason}", indent="  - ", brief=True)
     changes = [flip.text for flip in found.flips] + [relaxation.text for relaxation in found.relaxations]
     if changes:
         console.say("What would change it:")
@@ -34,7 +36,7 @@ def print_recommendation(found: Recommendation, scenario: Scenario, evidence: Ev
     if doubts:
         console.say("Mind:")
         for text in doubts:
-            _say(text, indent="  - ")
+            _say(text, indent="  - ", brief=True)
     console.say("The article's rule:")
     _say(found.article.text, indent="  - ")
     for text in found.article.corrections:
@@ -43,15 +45,23 @@ def print_recommendation(found: Recommendation, scenario: Scenario, evidence: Ev
     console.say(f"\nFrom run {found.run_id} on {host['processor']}, {host['cores']} cores, Python {host['python']}.")
 
 
+def _excluded(found: Recommendation) -> dict[str, list[str]]:
+    """The methods by the reason that rules them out: what is the same for ten of them is said once."""
+    reasons: dict[str, list[str]] = {}
+    for exclusion in found.excluded:
+        reasons.setdefault(exclusion.reason.removeprefix(f"{exclusion.method}: "), []).append(exclusion.method)
+    return reasons
+
+
 def _print_ranking(found: Recommendation, scenario: Scenario) -> None:
     criteria = [
         METRICS[objective.metric].title + (f", {objective.state}" if objective.state else "")
         for objective in scenario.objectives
     ]
     total = sum(objective.weight for objective in scenario.objectives)
-    columns = ["", "method", "value", "95 %", "best with"]
+    columns = ["", "value", "95\N{NO-BREAK SPACE}%", "best with"]
     columns += [
-        f"{title} ({numbers.share(objective.weight / total)})"
+        f"{title} ({numbers.share(objective.weight / total)})".replace(" %", "\N{NO-BREAK SPACE}%")
         for title, objective in zip(criteria, scenario.objectives, strict=True)
     ]
     rows = []
@@ -64,10 +74,14 @@ def _print_ranking(found: Recommendation, scenario: Scenario) -> None:
             for part in option.contributions
         ]
         sure = numbers.share(option.p_best)
-        rows.append((str(option.rank), option.method, numbers.score(option.value), span, sure, *parts))
-    console.table("", columns, rows, right=range(2, len(columns)))
+        rows.append((f"{option.rank}. {option.method}", numbers.score(option.value), span, sure, *parts))
+    console.blocks("", columns, rows)
     console.say("Value lies between 0 and 1 on the scenario's fixed scales; beside each number stands what it adds.")
 
 
-def _say(text: str, indent: str = "") -> None:
-    console.say(textwrap.fill(text, 110, initial_indent=indent, subsequent_indent=" " * len(indent)))
+def _say(text: str, indent: str = "", *, brief: bool = False) -> None:
+    """A paragraph; ``brief`` leaves out what a tool printed, unless the user asked for more."""
+    if brief and not console.verbose():
+        text = numbers.brief(text, _LONGEST)
+    width = min(console.width(), 110)
+    console.say(textwrap.fill(text, width, initial_indent=indent, subsequent_indent=" " * len(indent)))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -39,6 +42,28 @@ def as_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str, allow_nan=False, ensure_ascii=False))
 
 
+def width() -> int:
+    """How many letters a line has: the terminal's, ``COLUMNS``, else 160, where the output is no terminal."""
+    return shutil.get_terminal_size((160, 24)).columns if sys.stdout.isatty() or "COLUMNS" in os.environ else 160
+
+
+def verbose() -> bool:
+    """Whether the user asked for more with ``-v``."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("verbose"))
+
+
+def item(text: str, *, indent: int = 2, mark: str = "- ") -> None:
+    """A line of a list, wrapped to the terminal."""
+    head = " " * indent + mark
+    console_width = min(width(), 120)
+    say(textwrap.fill(text, console_width, initial_indent=head, subsequent_indent=" " * len(head)))
+
+
+#: What :func:`table` puts between two columns, and at both ends together, in letters.
+_GAP, _EDGES = 3, 2
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """A table as wide as the terminal, or as wide as it needs where the output is not one."""
     from rich import box
@@ -51,8 +76,38 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
         shown.add_column(Text(column), justify="right" if number in right else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(Text(cell) for cell in row))
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    console.print(shown)
+    Console(width=width(), highlight=False).print(shown)
+
+
+def blocks(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table whose first column names the rows and whose others are numbers, broken into blocks that fit the width.
+
+    The first column is repeated in each block; a row without a number in a block is left out of it.
+    """
+    from rich.cells import cell_len
+
+    cells = [max((cell_len(row[number]) for row in rows), default=0) for number in range(len(columns))]
+    widths = [max(cell, cell_len(column)) for cell, column in zip(cells, columns, strict=True)]
+    if sum(widths) + _GAP * (len(columns) - 1) > width() - _EDGES:  # headings in several lines, where that helps
+        words = [max(map(cell_len, column.split(" "))) for column in columns]
+        widths = [max(pair) for pair in zip(cells, words, strict=True)]
+    heads = [
+        "\n".join(textwrap.wrap(column, size, break_on_hyphens=False) or [""])
+        for column, size in zip(columns, widths, strict=True)
+    ]
+    begin = 1
+    while begin < len(columns):
+        end = begin + 1
+        while (
+            end < len(columns) and widths[0] + sum(_GAP + each for each in widths[begin : end + 1]) <= width() - _EDGES
+        ):
+            end += 1
+        chosen = (0, *range(begin, end))
+        kept = [[row[number] for number in chosen] for row in rows if any(row[begin:end])]
+        if kept:
+            table(title, [heads[number] for number in chosen], kept, right=range(1, len(chosen)))
+            title = ""  # once is enough
+        begin = end
 
 
 def failure(error: HarnessError, *, as_json: bool) -> int:

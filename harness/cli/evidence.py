@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from harness import paths
 from harness.cli import console
 from harness.errors import BadInput
-from harness.metrics import METRICS, PHASES
+from harness.metrics import METRICS, PHASES, Fidelity, State
 from harness.report import numbers
 from harness.spec import model as models
 from harness.spec.model import Model
 from harness.store import query, runs
 from harness.store.query import Evidence, Value
+
+#: What became of a method in a run.
+Outcome = Literal["measured", "failed", "unfit", "absent", "unmeasured"]
 
 
 def of(model: str, run_id: str | None, results: str | None, *, predicted: bool = False) -> Evidence:
@@ -75,6 +79,7 @@ def as_dict(evidence: Evidence) -> dict[str, Any]:
         "model": evidence.model,
         "host": dict(evidence.manifest.host),
         "methods": {method: evidence.failure(method) or "measured" for method in evidence.methods},
+        "outcomes": {method: outcome(evidence, method) for method in evidence.methods},
         "values": [
             {
                 "method": value.method,
@@ -92,72 +97,179 @@ def as_dict(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-_ROWS = (
-    ("packed_bytes", ""),
-    ("unpacked_bytes", ""),
-    ("files", ""),
-    ("build_clean_s", ""),
-    ("install_s", ""),
-    *((metric, state) for state in ("page-warm", "disk-cold") for metric in ("cold_start_s",)),
-    *((f"phase_{phase}_s", "page-warm") for phase in PHASES),
-    ("peak_memory_bytes", "page-warm"),
-    ("peak_resident_bytes", "page-warm"),
-    ("cpu_to_first_s", "page-warm"),
-    ("parity", ""),
+@dataclass(frozen=True, kw_only=True)
+class _Group:
+    """Columns that stand together, in a block of their own."""
+
+    title: str
+    columns: tuple[tuple[str, State], ...]
+    #: Whether the intervals are left to the report.
+    medians: bool = False
+
+
+_GROUPS = (
+    _Group(
+        title="Size, build and installation",
+        columns=(("packed_bytes", ""), ("unpacked_bytes", ""), ("files", ""), ("build_clean_s", ""), ("install_s", "")),
+    ),
+    _Group(
+        title="Cold start, and what is used until the first answer",
+        columns=(
+            ("cold_start_s", "page-warm"),
+            ("cold_start_s", "disk-cold"),
+            ("peak_memory_bytes", "page-warm"),
+            ("peak_resident_bytes", "page-warm"),
+            ("cpu_to_first_s", "page-warm"),
+        ),
+    ),
+    _Group(
+        title="Phases of a page-warm start (medians alone)",
+        columns=tuple((f"phase_{phase}_s", "page-warm") for phase in PHASES),
+        medians=True,
+    ),
 )
+
+#: After a number that was not measured, or the name of a row of such numbers. A line below the tables explains it.
+_LETTERS: dict[Fidelity, str] = {
+    "emulated": "e: emulated, a real artifact on a local stand-in for its platform",
+    "modelled": "m: modelled, predicted or computed from measured values",
+    "documented": "d: documented, a vendor's stated value",
+}
+
+
+_ONCE = "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1"  # in one piece
 
 
 def print_comparison(evidence: Evidence) -> None:
-    """A table: metrics down, methods across; then what is not there, and why."""
-    methods = evidence.methods
-    rows = [_row(evidence, metric, state) for metric, state in _ROWS]
-    title = f"{evidence.model}: median [95 % interval], run {evidence.run_id}"
-    console.table(title, ("", *methods), [row for row in rows if any(row[1:])], right=range(1, len(methods) + 1))
-    modelled = any(value.fidelity == "modelled" for value in evidence.values)
+    """Methods down, values across, in blocks that fit the terminal; then what is not there, and why."""
+    console.say(f"{evidence.model}: median [95 % interval], run {evidence.run_id}")
+    for group in _GROUPS:
+        _print_group(evidence, group)
     counts = {value.interval.n for value in evidence.values if value.interval and value.metric == "cold_start_s"}
-    if modelled:
+    used = {value.fidelity for value in evidence.values if value.interval}
+    if used == {"modelled"}:
         console.say("Nothing here was measured: every value is predicted from the model's profile.")
     elif counts:
         span = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-        console.say(f"Cold starts: {span} per cell. All values are measured unless marked otherwise.")
-    for line in _gaps(evidence):
-        console.say(line)
+        console.say(f"Cold starts: {span} per cell. All values are measured unless a letter says otherwise.")
+    if any(value.kept for value in evidence.values):
+        console.say("(kept): not taken in this run, but when the artifact that is in the cache was built.")
+    for fidelity, meaning in _LETTERS.items():
+        if fidelity in used:
+            console.say(meaning)
+    _print_gaps(evidence)
 
 
-def _row(evidence: Evidence, metric: str, state: str) -> tuple[str, ...]:
-    title = METRICS[metric].title + (f", {state}" if state else "")
-    return (title, *(_cell(evidence.value(method, metric, state)) for method in evidence.methods))
+def _print_group(evidence: Evidence, group: _Group) -> None:
+    marked = {method: _fidelity_of_row(evidence, method, group) for method in evidence.methods}
+    columns: list[tuple[str, list[str]]] = []
+    for metric, state in group.columns:
+        values = {method: evidence.value(method, metric, state) for method in evidence.methods}
+        once = all(value.interval.n == 1 for value in values.values() if value and value.interval)
+        single = once and METRICS[metric].unit == "s"
+        head = METRICS[metric].title.removeprefix("start: ")
+        head += f", {state}" if state and not group.medians else ""
+        cells = [
+            _cell(value, n=not single, interval=not group.medians, fidelity=not marked[method])
+            for method, value in values.items()
+        ]
+        if any(cells):
+            columns.append((head + (f", {_ONCE}" if single else ""), cells))
+    rows = [
+        (_named(evidence, method) + marked[method], *(cells[number] for _, cells in columns))
+        for number, method in enumerate(evidence.methods)
+        if any(cells[number] for _, cells in columns)
+    ]
+    if rows:
+        console.blocks(group.title, ("", *(head for head, _ in columns)), rows)
 
 
-def _cell(value: Value | None) -> str:
+def _fidelity_of_row(evidence: Evidence, method: str, group: _Group) -> str:
+    """The letter of all the method's values in the group; nothing where they differ, or are measured."""
+    found = {
+        value.fidelity
+        for column in group.columns
+        if (value := evidence.value(method, *column)) is not None and value.interval is not None
+    }
+    return f" {found.pop()[0]}" if len(found) == 1 and found != {"measured"} else ""
+
+
+def outcome(evidence: Evidence, method: str) -> Outcome:
+    """What became of the method: a right answer, or why there is none."""
+    if not evidence.failure(method):
+        return "measured"
+    parity = evidence.value(method, "parity")
+    if parity is not None and (parity.interval is not None or parity.failed):
+        return "failed"
+    if parity is not None and parity.unfit:
+        return "unfit"
+    known = evidence.manifest.availability.get(method)
+    return "absent" if known is not None and not known.get("ready") else "unmeasured"
+
+
+def _named(evidence: Evidence, method: str) -> str:
+    marks = {"failed": " (failed)", "unfit": " (unfit)"}
+    return method + marks.get(outcome(evidence, method), "")
+
+
+def _cell(value: Value | None, *, n: bool, interval: bool, fidelity: bool) -> str:
+    """A value; with its interval, ``n = 1``, and the letter of its fidelity, where each is wanted and not plain."""
     if value is None:
         return ""
     if value.interval is None:
         return "failed" if value.failed else "-"
-    interval, unit = value.interval, value.declared.unit
-    scale = numbers.scale(interval.median, unit)
-    shown = numbers.shown(interval.median, unit)
-    if not interval.exact:
-        shown += f" [{scale.number(interval.low)}{numbers.DASH}{scale.number(interval.high)}]"
-    marks: list[str] = [value.fidelity] if value.fidelity != "measured" else []
-    if interval.n == 1 and unit == "s":
-        marks.append("n = 1")
-    return " ".join([shown, *(f"({mark})" for mark in marks)])
+    found, unit = value.interval, value.declared.unit
+    scale = numbers.scale(found.median, unit)
+    parts = [numbers.shown(found.median, unit)]
+    if interval and not found.exact:
+        parts.append(f"[{scale.number(found.low)}{numbers.DASH}{scale.number(found.high)}]")
+    if n and found.n == 1 and unit == "s":
+        parts.append(f"({_ONCE})")
+    if value.kept:
+        parts.append("(kept)")
+    if fidelity and value.fidelity != "measured":
+        parts.append(value.fidelity[0])
+    return " ".join(parts)
 
 
-def _gaps(evidence: Evidence) -> list[str]:
-    lines = []
-    for method in evidence.methods:
-        failure = evidence.failure(method)
-        if failure:
-            lines.append(f"{method}: {failure}")
+#: How what became of a method is said to people.
+_SAID: dict[Outcome, str] = {
+    "failed": "failed: ",
+    "absent": "not ready on that machine: ",
+    "unfit": "",  # the reason says so
+    "unmeasured": "",
+    "measured": "",
+}
+
+
+def _print_gaps(evidence: Evidence) -> None:
+    """What is not in the table: a line for each method; whole logs only where the user asked for more."""
+    lines = [
+        f"{method}: {_SAID[outcome(evidence, method)]}{failure}"
+        for method in evidence.methods
+        if (failure := evidence.failure(method))
+    ]
     dropped = sum(value.dropped for value in evidence.values if value.metric == "cold_start_s")
     if dropped:
         lines.append(f"{dropped} disk-cold starts were dropped: their pages had not left memory.")
-    lines += [
-        f"{value.method}: no {value.declared.title}: {value.why_absent}"
-        for value in evidence.values
-        if value.interval is None and value.why_absent and value.metric != "parity"
-        if not evidence.failure(value.method)
-    ]
-    return lines
+    # One reason for several methods is said once.
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for value in evidence.values:
+        told = value.metric == "parity" or evidence.failure(value.method)
+        if value.interval is None and value.why_absent and not told:
+            title = value.declared.title + (f", {value.state}" if value.state else "")
+            reasons.setdefault((title, value.why_absent), []).append(value.method)
+    lines += [f"{', '.join(methods)}: no {title}: {why}" for (title, why), methods in reasons.items()]
+    if not lines:
+        return
+    console.say("Gaps:")
+    cut = False
+    for line in lines:
+        shown = line if console.verbose() else numbers.brief(line)
+        cut = cut or shown != numbers.line(line)
+        if console.verbose():
+            console.say(f"  - {shown}")
+        else:
+            console.item(shown)
+    if cut and not console.verbose():
+        console.say("'harness -v compare' and --json tell the reasons in full.")

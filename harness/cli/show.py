@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,17 +126,61 @@ def methods(method: str | None, as_json: bool) -> None:
         console.as_json(described[method] if method else described)
         return
     if method:
-        console.say(described[method]["about"] + "\n")
-        facts = [(key, _plain(value)) for key, value in described[method].items() if key != "about"]
-        console.table("", (method, ""), facts)
-        return
-    rows = [
-        (name, one["family"], one["layers"]["environment"], one["layers"]["interface"], one["ready"], one["summary"])
-        for name, one in described.items()
-    ]
-    columns = ("method", "family", "environment", "interface", "here", "what it is")
-    console.table("", columns, [tuple(_plain(cell) for cell in row) for row in rows])
-    console.say("'harness methods METHOD' explains one.")
+        _explain(described[method])
+    else:
+        _list_methods(described)
+
+
+#: From this width on each layer has a column of its own.
+_WIDE = 118
+
+
+def _list_methods(described: Mapping[str, Mapping[str, Any]]) -> None:
+    """By family: layers, fidelity, ready or not; below it the reasons and remedies."""
+    from harness.report import numbers
+
+    wide = console.width() >= _WIDE
+    families = dict.fromkeys(one["family"] for one in described.values())
+    rows: list[tuple[str, ...]] = []
+    for family in families:
+        rows.append((family.replace("-", " "), *[""] * (5 if wide else 3)))
+        for name, one in described.items():
+            if one["family"] == family:
+                layers = [*one["layers"].values()] if wide else ["; ".join(one["layers"].values())]
+                rows.append((f"  {name}", *layers, one["fidelity"], _plain(one["ready"])))
+    layers = ["environment", "interface", "platform"] if wide else ["environment; interface; platform"]
+    console.table("", ("method", *layers, "fidelity", "here"), rows)
+    for name, one in described.items():
+        if not one["ready"]:
+            remedy = f" (remedy: {one['remedy']})" if one["remedy"] else ""
+            console.item(f"{name} is not ready: {numbers.brief(one['reason'], 400)}{remedy}", indent=0)
+    console.say("'harness methods METHOD' explains one, with its limits and their sources.")
+
+
+def _explain(one: Mapping[str, Any]) -> None:
+    console.say(one["about"] + "\n")
+    told = {"layers", "reason", "remedy", "about", "limits", "summary"}
+    rows = [(key, _plain(value)) for key, value in one.items() if key not in told]
+    rows[2:2] = list(one["layers"].items())
+    rows += [(key, one[key]) for key in ("reason", "remedy") if one[key]]
+    console.table("", (one["id"], ""), rows)
+    if one["limits"]:
+        limits = [
+            (
+                each["name"],
+                f"{each['value']:,.15g} {each['unit']}",
+                _METRIC_HELD.get(each["metric"], "by the method, or told only"),
+                f"{each['source']} ({each['read_on']})",
+            )
+            for each in one["limits"]
+        ]
+        console.table("Limits", ("what", "value", "here", "source (date read)"), limits)
+    else:
+        console.say("Its platform states no limit that it has to keep.")
+
+
+#: What becomes of a limit here, by the metric that it names.
+_METRIC_HELD = {"packed_bytes": "held against packed size", "unpacked_bytes": "held against unpacked size"}
 
 
 def _described(method: Any) -> dict[str, Any]:

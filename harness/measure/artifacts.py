@@ -22,6 +22,7 @@ from pathlib import Path
 
 from harness import interpreter, paths, process, tools, tree
 from harness.methods.contract import Artifact, BuildOptions, Bytecode, Method, Sizes
+from harness.metrics import METRICS
 from harness.platforms.depot import Depot
 from harness.spec.weights import LockedModel
 
@@ -79,6 +80,17 @@ def sizes(
         with process.disk_full_named(record):
             record.write_text(json.dumps({**dataclasses.asdict(found), "digest": artifact.digest}))
     return found
+
+
+def beyond_limits(method: Method, sizes: Sizes) -> list[str]:
+    """Which documented limits of its platform the sizes are beyond, in a reader's words."""
+    known = {"packed_bytes": sizes.packed_bytes, "unpacked_bytes": sizes.unpacked_bytes}
+    return [
+        f"{METRICS[limit.metric].title} {size / 1e6:.1f} MB of {limit.value / 1e6:.1f} MB "
+        f"({limit.name}; {limit.source})"
+        for limit in method.LIMITS
+        if limit.metric and (size := known[limit.metric]) is not None and size > limit.value
+    ]
 
 
 def cached(method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash") -> Artifact | None:
@@ -146,6 +158,7 @@ def _own_sources() -> str:
     total = hashlib.sha256()
     for name in _SOURCES:
         for file in tree.files(paths.PACKAGE / name):
-            if "__pycache__" not in file.parts:
+            # What `package` writes beside an artifact is in none.
+            if "__pycache__" not in file.parts and not file.is_relative_to(paths.PACKAGE / "resources" / "package"):
                 total.update(f"{file.relative_to(paths.PACKAGE)}\0{tree.sha256(file)}\n".encode())
     return total.hexdigest()

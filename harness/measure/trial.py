@@ -218,13 +218,7 @@ class Trial:
 
     def _hold_against_limits(self, cell: Cell, method: Method, artifact: Artifact, sizes: Sizes) -> None:
         """DoesNotFit where a size is beyond a limit of the platform; the sizes are recorded, being the evidence."""
-        known = {"packed_bytes": sizes.packed_bytes, "unpacked_bytes": sizes.unpacked_bytes}
-        beyond = [
-            f"{METRICS[limit.metric].title} {size / 1e6:.1f} MB of {limit.value / 1e6:.1f} MB "
-            f"({limit.name}; {limit.source})"
-            for limit in method.LIMITS
-            if limit.metric and (size := known[limit.metric]) is not None and size > limit.value
-        ]
+        beyond = artifacts.beyond_limits(method, sizes)
         if beyond:
             self._note_artifact(cell, artifact.digest, artifact.facts)
             if not self._has(cell, "files"):

@@ -178,7 +178,8 @@ def _starts(model: ModelPart, state: str) -> Chart | None:
         title=f"Cold start of {model.model}, {state}, in phases",
         description="One bar for each method, from spawn to the first correct prediction, divided into the medians "
         "of its phases; the line is the 95 % interval of the median of the whole. " + _same("start"),
-        note="Median of each phase; the line is the 95 % interval of the median of the whole start.",
+        note="Median of each phase; the line is the 95 % interval of the median of the whole start."
+        + _starred(model, state),
         table=f"phases-{state}" if legend else "start",
         legend=legend,
         spec=_spec(rows, height={"step": _STEP}, layer=layer),
@@ -192,14 +193,16 @@ def _start_rows(model: ModelPart, state: str) -> list[dict[str, Any]]:
         for name, cell in _cells(model, f"phases-{state}", f"phase_{phase}_s", state):
             rows.append({"method": name, "phase": phase, "order": order, "seconds": _exact(cell.median)})
     for name, cell in _cells(model, "start", "cold_start_s", state):
-        rows.append({"method": name, **_interval(cell), "shown": cell.median.shown if cell.median else ""})
+        rows.append(
+            {"method": name, **_interval(cell), "shown": (cell.median.shown if cell.median else "") + _star(cell)}
+        )
     return rows
 
 
 def _size_against_start(model: ModelPart) -> Chart | None:
     packed = {name: _exact(cell.median) / 1e6 for name, cell in _cells(model, "size", "packed_bytes")}
     rows: list[dict[str, Any]] = [
-        {"method": name, "state": state, "size": packed[name], **_interval(cell)}
+        {"method": name, "state": state, "size": packed[name], **_interval(cell), "star": _star(cell)}
         for state in START_STATES
         for name, cell in _cells(model, "start", "cold_start_s", state)
         if name in packed
@@ -235,7 +238,7 @@ def _size_against_start(model: ModelPart) -> Chart | None:
         title=f"Packed size against cold start of {model.model}",
         description="One point for each method and cache state; the line is the 95 % interval of the cold start. "
         "Nearer to the lower left corner is better. " + _same("size"),
-        note="Lower left is better; the line is the 95 % interval of the cold start.",
+        note="Lower left is better; the line is the 95 % interval of the cold start." + _starred(model, *states),
         table="size",
         legend=legend,
         spec=_spec(rows, names_right=True, height=_HEIGHT, layer=layer),
@@ -253,7 +256,8 @@ def _labels(rows: Sequence[dict[str, Any]], *, top: float, right: float) -> list
     above = top + gap
     for row in sorted(highest.values(), key=lambda each: (-each["value"], each["method"])):
         above = min(row["value"], above - gap)
-        placed.append({"method": row["method"], "size": row["size"], "value": row["value"], "end": right, "at": above})
+        name = row["method"] + row["star"]
+        placed.append({"method": name, "size": row["size"], "value": row["value"], "end": right, "at": above})
     floor = 0.0
     for label in reversed(placed):  # whoever was pushed below the plot goes back up
         label["at"] = max(label["at"], floor)
@@ -266,6 +270,17 @@ def _cells(model: ModelPart, table: str, metric: str, state: str = "") -> list[t
     found = model.table(table)
     pairs = found.column(metric, state) if found else []
     return [(row.method, cell) for row, cell in pairs if row.limits == "default" and not row.failure and cell.median]
+
+
+def _star(cell: Cell) -> str:
+    """What stands after a number that was not measured; the chart's note says what it was."""
+    return "*" if cell.fidelity != "measured" else ""
+
+
+def _starred(model: ModelPart, *states: str) -> str:
+    found = {cell.fidelity for state in states for _, cell in _cells(model, "start", "cold_start_s", state)}
+    others = sorted(found - {"measured"})
+    return f" * is {' or '.join(others)}." if others else ""
 
 
 def _exact(fact: Fact | None) -> float:

@@ -35,6 +35,8 @@ _VALUES = """
         list({r: round, v: value} ORDER BY round) FILTER (value IS NOT NULL AND NOT dropped) AS by_round,
         count(*) FILTER (list_contains(flags, 'failed')) AS failed,
         count(*) FILTER (dropped) AS dropped,
+        count(*) FILTER (list_contains(flags, 'unfit')) AS unfit,
+        count(*) FILTER (list_contains(flags, 'kept')) AS kept,
         string_agg(DISTINCT note, '; ' ORDER BY note) FILTER (value IS NULL AND note <> '') AS why_absent
     FROM (SELECT *, len(list_filter(flags, lambda f: f LIKE 'dropped:%')) > 0 AS dropped FROM samples)
     GROUP BY ALL"""
@@ -45,7 +47,8 @@ class Value:
     """One metric of one method in one state: the median and interval, and the values by round behind it.
 
     ``interval`` is None where no sample counts; ``why_absent`` then says why in a reader's words.
-    ``failed`` and ``dropped`` count the samples that don't count.
+    ``failed``, ``dropped`` and ``unfit`` (beyond a limit of its platform) count the samples that don't count,
+    ``kept`` those that were taken earlier than the run.
     """
 
     model: str
@@ -58,6 +61,8 @@ class Value:
     interval: Interval | None
     failed: int = 0
     dropped: int = 0
+    unfit: int = 0
+    kept: int = 0
     why_absent: str = ""
 
     @property
@@ -243,7 +248,7 @@ def _reading(folder: Path) -> Iterator[Any]:
 
 
 def _value(row: tuple[Any, ...]) -> Value:
-    model, method, limits, metric, state, fidelity, by_round, failed, dropped, why_absent = row
+    model, method, limits, metric, state, fidelity, by_round, failed, dropped, unfit, kept, why_absent = row
     rounds = {int(entry["r"]): float(entry["v"]) for entry in by_round or ()}
     return Value(
         model=model,
@@ -256,6 +261,8 @@ def _value(row: tuple[Any, ...]) -> Value:
         interval=bootstrap.interval(list(rounds.values())) if rounds else None,
         failed=failed,
         dropped=dropped,
+        unfit=unfit,
+        kept=kept,
         why_absent=why_absent or "",
     )
 

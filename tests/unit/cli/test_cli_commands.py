@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from harness import sandbox
 from harness.cli import cli, evidence
 from harness.errors import MissingComponent
 from harness.methods import METHODS
+from harness.methods.contract import Limit
 from harness.platforms import engine
 from harness.sandbox import Abilities
 from harness.spec import model as models
@@ -79,8 +81,10 @@ UNKNOWN: dict[str, tuple[tuple[str, ...], str]] = {
     "lock": (("lock", "nonesuch"), "spam-bayes"),
     "recommend --scenario": (("recommend", "spam-bayes", "--scenario", "nonesuch"), "edge-device"),
     "scenarios": (("scenarios", "nonesuch"), "edge-device"),
-    "run --method": (("run", "spam-bayes", "--method", "nonesuch"), "container, venv, pex"),
-    "methods": (("methods", "nonesuch"), "container, venv, pex"),
+    "run --method": (("run", "spam-bayes", "--method", "nonesuch"), "container, "),
+    "methods": (("methods", "nonesuch"), "container, "),
+    "package": (("package", "nonesuch", "--method", "pex", "--out", "x"), "spam-bayes"),
+    "package --method": (("package", "spam-bayes", "--method", "nonesuch", "--out", "x"), "container, "),
     "run --resume": (("run", "--resume", "nonesuch"), "--results"),
     "compare --run": (("compare", "spam-bayes", "--run", "nonesuch"), "--results"),
     "export": (("export", "nonesuch", "--format", "csv"), "--results"),
@@ -120,6 +124,8 @@ BAD_USAGE = (
     ("run", "--seed", "x"),
     ("verify", "/no/such/path"),
     ("export", "r", "--format", "xml"),
+    ("package", "spam-bayes", "--method", "pex"),
+    ("package", "spam-bayes", "--out", "x"),
     ("report", "--colour"),
 )
 
@@ -233,6 +239,30 @@ def test_methods_are_listed_and_explained(harness: Harness) -> None:
     assert "not ready" in harness("methods").out
     assert harness("methods", "pex", "--json").json == listed["pex"]
     assert harness("methods", "pex").out.startswith("``pex``: ")
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_list_of_methods_fits_the_terminal(harness: Harness, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    """By family, each with its fidelity; the reason and remedy of what is not ready stand below."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = harness("methods").out
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= columns
+    for name, method in METHODS.items():
+        assert re.search(rf"^   {name} +\S.* {method.FIDELITY} +(not )?ready", text, flags=re.MULTILINE), name
+        assert re.search(rf"^ {method.FAMILY.replace('-', ' ')} *$", text, flags=re.MULTILINE)
+    assert "container is not ready: no engine answers (remedy: 'harness engine start')" in " ".join(text.split())
+
+
+def test_limits_are_told_with_their_sources(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the explanation of one method: value, source, date, and what becomes of it here."""
+    held = Limit(name="zip", value=262144000, unit="bytes", source="AWS", read_on="2026-11-23", metric="unpacked_bytes")
+    told = Limit(name="timeout", value=900, unit="s", source="AWS too", read_on="2026-11-22")
+    monkeypatch.setattr(METHODS["pex"], "LIMITS", (held, told))
+    text = harness("methods", "pex").out
+    assert re.search(r"zip +262,144,000 bytes +held against unpacked size +AWS \(2026-11-23\)", text)
+    assert re.search(r"timeout +900 s +by the method, or told only +AWS too \(2026-11-22\)", text)
+    assert harness("methods", "pex", "--json").json["limits"][1]["read_on"] == "2026-11-22"
+    assert "states no limit" in harness("methods", "venv").out
 
 
 def test_scenarios_are_listed_and_shown(harness: Harness) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib.util
 import json
 import re
@@ -34,7 +35,7 @@ def test_runs_are_listed(harness: Harness, run: Path, made: Any) -> None:
 
 
 def test_methods_are_compared(harness: Harness, run: Path, made: Any) -> None:
-    """Every method in a column, every number with its unit; for machines with intervals."""
+    """Every method in a row, every number with its unit; for machines with intervals."""
     found = harness("compare", "tiny")
     assert found.code == 0
     for text in (*made.METHODS, "packed size", "cold start, page-warm", made.RUN):
@@ -50,7 +51,74 @@ def test_methods_are_compared(harness: Harness, run: Path, made: Any) -> None:
 def test_a_failed_method_says_why(harness: Harness, made: Any) -> None:
     """In the comparison, beside those that were measured."""
     made.write([*made.samples(("venv",)), made.sample("parity", None, "pex", flags=("failed",), note="pex broke")])
-    assert "pex: pex broke" in harness("compare", "tiny").out
+    assert "pex: failed: pex broke" in harness("compare", "tiny").out
+
+
+MANY = (
+    *("container", "conda", "venv", "lambda-zip", "lambda-image", "cloud-functions", "pex", "pex-scie"),
+    *("pyinstaller", "pyinstaller-onefile", "sagemaker", "vertex", "azureml", "rest-api"),
+)
+LOG = "pyinstaller ended with exit code 1\n    Traceback\n    ModuleNotFoundError: no_such_module"
+
+
+@pytest.fixture
+def many(made: Any) -> Path:
+    """A run of fourteen methods: one does not fit, one is not ready, one failed, some are emulated."""
+    out = {
+        "lambda-zip": made.sample(
+            "parity", None, "lambda-zip", flags=("unfit",), note="does not fit: 271 MB of 262 MB"
+        ),
+        "pex-scie": made.sample("parity", None, "pex-scie", flags=("absent",), note="there is no scie-jump"),
+        "pyinstaller": made.sample("parity", None, "pyinstaller", flags=("failed",), note=LOG),
+    }
+    samples = [
+        dataclasses.replace(sample, fidelity="emulated") if sample.cell.method in {"vertex", "azureml"} else sample
+        for sample in made.samples([name for name in MANY if name not in out])
+    ]
+    samples += [*out.values(), made.sample("unpacked_bytes", 271e6, "lambda-zip")]
+    known = {name: {"ready": name != "pex-scie", "reason": "", "remedy": ""} for name in MANY}
+    return made.write(samples, plan=made.plan(methods=MANY).as_dict(), availability=known)
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+def test_fourteen_methods_fit_the_terminal(
+    harness: Harness, many: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """No line is longer than it, no name and no number is broken; what each cell is can be read from it."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = harness("compare", "tiny").out
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= columns
+    starts = text[text.index("Cold start") :].splitlines()
+    for name in MANY:
+        row = next((line for line in starts if line.startswith((f" {name} ", f" {name}\N{NO-BREAK SPACE}"))), "")
+        assert bool(re.search(r"\d+ m?s \[\d[\d.]*–\d[\d.]*\]", row)) == (name not in {*MANY[3:4], *MANY[7:9]}), name
+    assert re.search(r"^ lambda-zip \(unfit\) .*271 MB", text, flags=re.MULTILINE)
+    assert re.search(r"^ vertex e +1[\d.]* s", text, flags=re.MULTILINE)
+    assert "e: emulated" in text
+
+
+def test_what_became_of_each_method_is_said_in_a_line(harness: Harness, many: Path) -> None:
+    """Not fitting, not being ready, and failing are three things; a log is shown where it is asked for."""
+    found = harness("compare", "tiny")
+    assert "- lambda-zip: does not fit: 271 MB of 262 MB\n" in found.out
+    assert "- pex-scie: not ready on that machine: there is no scie-jump\n" in found.out
+    assert "- pyinstaller: failed: pyinstaller ended with exit code 1 …\n" in found.out
+    assert "no_such_module" not in found.out
+    assert "no_such_module" in harness("-v", "compare", "tiny").out
+    table = harness("compare", "tiny", "--json").json
+    assert [table["outcomes"][name] for name in MANY[2:9]] == [
+        *("measured", "unfit", "measured", "measured", "measured", "absent", "failed")
+    ]
+    assert table["methods"]["pyinstaller"] == LOG
+
+
+def test_a_recommendation_says_a_reason_once(harness: Harness, made: Any) -> None:
+    """For all methods that it rules out, without what tools printed."""
+    failed = [made.sample("parity", None, name, flags=("failed",), note=LOG) for name in made.METHODS[1:]]
+    made.write([*made.samples(("container",)), *failed])
+    text = " ".join(harness("recommend", "tiny", "--scenario", "exact-reproduction").out.split())
+    assert "venv, pex, rest-api: pyinstaller ended with exit code 1 …" in text
+    assert "no_such_module" not in text
 
 
 @pytest.mark.parametrize("scenario", scenarios.names())

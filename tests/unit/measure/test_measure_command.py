@@ -68,7 +68,7 @@ def test_a_failed_cell_makes_the_exit_code_1(harness: Harness, bench: Any) -> No
     bench.methods["two"].at("start", fail)
     found = measure(harness, bench)
     assert found.code == 1
-    assert "two: load raised" in found.out
+    assert "two: failed: load raised" in found.out
     assert "1 of the cells failed" in found.out
 
 
