@@ -117,7 +117,7 @@ _DECLARED = (
         title="peak resident",
         unit="bytes",
         direction="lower",
-        meaning="VmHWM of the process that answers, until the first prediction",
+        meaning="largest VmHWM of the instance's processes, until the first prediction",
         states=START_STATES,
     ),
     Metric(

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from harness import __version__
-from harness.cli import appendix, calibrate, console, decide, make, measure, show
+from harness.cli import appendix, aws, calibrate, console, decide, make, measure, package, show
 from harness.errors import BadInput, HarnessError, Interrupted
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -47,17 +47,19 @@ def cli(verbose: bool) -> None:
     )
     if not verbose:
         logging.getLogger("harness").setLevel(logging.ERROR)
-    for name in ("urllib3", "docker"):
+    for name in ("urllib3", "docker", "boto3", "botocore", "s3transfer"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 for _command in (
     *show.COMMANDS,
     *make.COMMANDS,
+    *package.COMMANDS,
     *measure.COMMANDS,
     *decide.COMMANDS,
     *calibrate.COMMANDS,
     *appendix.COMMANDS,
+    *aws.COMMANDS,
 ):
     cli.add_command(_command)
 

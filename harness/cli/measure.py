@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import __version__, paths
-from harness.cli import console
+from harness.cli import aws, console
 from harness.errors import BadInput, Interrupted
 
 if TYPE_CHECKING:
     from harness.measure.plan import Plan, ProfileName
     from harness.measure.trial import Outcome
+    from harness.platforms.aws import AccountKind
     from harness.spec.model import Model
     from harness.store.records import Manifest
     from harness.store.runs import RunWriter
 
 _PROFILES = ("quick", "standard", "nightly")
+_CLOUDS = {"moto": "a stand-in (moto)", "real": "the user's own account"}
 
 
 @click.command()
@@ -40,6 +42,16 @@ _PROFILES = ("quick", "standard", "nightly")
 @click.option("--builds", type=click.IntRange(min=1), help="Clean builds of each cell, instead of the profile's.")
 @click.option("--resume", metavar="RUN_ID", help="Go on with a run that was interrupted; repeats nothing it has.")
 @click.option("--seed", type=int, help="Seed of the random order. [default: drawn, and recorded]")
+@click.option(
+    "--aws",
+    "cloud",
+    type=click.Choice(["moto", "real"]),
+    default="moto",
+    show_default=True,
+    help="Where methods for AWS deploy to: a stand-in on this machine, or your own account, once you confirm the cost.",
+)
+@click.option("--aws-role", metavar="ARN", default="", help="With --aws real: the execution role; else one is made.")
+@click.option("--yes", is_flag=True, help="With --aws real: go on without asking.")
 @console.results_option
 @console.json_option
 def run(
@@ -50,6 +62,9 @@ def run(
     builds: int | None,
     resume: str | None,
     seed: int | None,
+    cloud: AccountKind,
+    aws_role: str,
+    yes: bool,
     results: str | None,
     as_json: bool,
 ) -> int:
@@ -69,11 +84,15 @@ def run(
     if resume is not None and (models or methods):
         raise BadInput("follows the plan of its run", key="--resume", remedy="leave out models and methods")
     plan = None if resume else _new_plan(models, methods, profile, rounds=rounds, builds=builds, seed=seed)
-    with _writer(folder, plan, resume) as (plan, writer):
+    if cloud == "real":
+        aws.confirm(plan or _resumed_plan(folder, resume), role=aws_role, yes=yes)
+    elif aws_role or yes:
+        raise BadInput("is for --aws real", key="--aws-role" if aws_role else "--yes", remedy="add --aws real")
+    with _writer(folder, plan, resume, cloud) as (plan, writer):
         run_id = writer.manifest.run_id
         _announce(plan, run_id, resumed=resume is not None)
         try:
-            with console.progress() as tell, depot.session() as store:
+            with console.progress() as tell, depot.session(cloud=cloud, role=aws_role) as store:
                 taken = stored.read_samples(writer.folder)
                 outcome = Trial(plan, writer, METHODS, store, tell, taken=taken).carry_out()
         except KeyboardInterrupt:
@@ -86,15 +105,25 @@ def run(
     return 1 if outcome.failed else 0
 
 
+def _resumed_plan(results: Path, run_id: str | None) -> Plan:
+    from harness.measure.plan import Plan
+    from harness.store import runs
+
+    assert run_id is not None
+    return Plan.from_dict(runs.read_manifest(runs.folder_of(results, run_id)).plan)
+
+
 @contextmanager
-def _writer(results: Path, plan: Plan | None, resume: str | None) -> Iterator[tuple[Plan, RunWriter]]:
+def _writer(
+    results: Path, plan: Plan | None, resume: str | None, cloud: AccountKind
+) -> Iterator[tuple[Plan, RunWriter]]:
     """The writer of a new run with ``plan``, or of the run to resume with its own."""
     from harness.measure import host
     from harness.measure.plan import Plan
     from harness.store import runs
 
     if plan is not None:
-        with runs.create(results, _new_manifest(plan)) as writer:
+        with runs.create(results, _new_manifest(plan, cloud)) as writer:
             yield plan, writer
         return
     assert resume is not None
@@ -105,6 +134,13 @@ def _writer(results: Path, plan: Plan | None, resume: str | None) -> Iterator[tu
                 key="--resume",
                 value=resume,
                 remedy="start a new run here",
+            )
+        if dict(writer.manifest.tools).get("aws", _CLOUDS["moto"]) != _CLOUDS[cloud]:
+            raise BadInput(
+                "was begun with the other account; values of the two are never pooled",
+                key="--aws",
+                value=cloud,
+                remedy="give the --aws that it was begun with, or start a new run",
             )
         yield Plan.from_dict(writer.manifest.plan), writer
 
@@ -146,7 +182,7 @@ def _place(model: Model) -> str:
     return model.name if model.folder.parent == paths.data("sample_models") else str(model.folder)
 
 
-def _new_manifest(plan: Plan) -> Manifest:
+def _new_manifest(plan: Plan, cloud: AccountKind) -> Manifest:
     from harness import tools
     from harness.measure import host
     from harness.store.records import SCHEMA_VERSION, Manifest
@@ -160,7 +196,13 @@ def _new_manifest(plan: Plan) -> Manifest:
         harness_version=__version__,
         plan=plan.as_dict(),
         host={**host.facts(), "load_at_start": host.load()},
-        tools={"uv": tools.uv_version(), "pex": tools.version("pex"), "pip": tools.version("pip"), **_engine_version()},
+        tools={
+            "uv": tools.uv_version(),
+            "pex": tools.version("pex"),
+            "pip": tools.version("pip"),
+            **_engine_version(),
+            "aws": _CLOUDS[cloud],
+        },
     )
 
 

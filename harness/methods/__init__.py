@@ -3,7 +3,29 @@
 A new method is one new module and one line in ``METHODS``.
 """
 
-from harness.methods import conda, container, pex, rest_api, venv
+from harness.methods import (
+    azureml,
+    cloud_functions,
+    conda,
+    container,
+    lambda_image,
+    lambda_zip,
+    pex,
+    rest_api,
+    sagemaker,
+    venv,
+    vertex,
+)
 from harness.methods.contract import Method
 
-METHODS: dict[str, Method] = {module.ID: module for module in (container, venv, conda, pex, rest_api)}
+#: By family, in the order in which they are shown.
+METHODS: dict[str, Method] = {
+    module.ID: module
+    for module in (
+        *(container, venv, conda),
+        *(lambda_zip, lambda_image, cloud_functions),
+        pex,
+        *(sagemaker, vertex, azureml),
+        rest_api,
+    )
+}

@@ -24,7 +24,7 @@ REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES = frozenset({"container-engine"})
 PROVIDES = frozenset({"carries-python", "carries-system-libraries", "locked-dependencies", "isolated"})
 
-RECIPE = imaging.Recipe(module="harness_runner", command=["once"])
+RECIPE = imaging.Recipe(module="harness_runner", command=["once"], measured_bytecode=True)
 
 
 def check() -> Availability:

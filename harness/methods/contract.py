@@ -7,7 +7,7 @@ A method is a *module* with the names of :class:`Method`; a test holds every mod
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +70,7 @@ class BuildOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Artifact:
-    """What ``build`` produced: a file at ``path``, or an image called ``image`` in the engine.
+    """What ``build`` produced: a file at ``path``, an image called ``image`` in the engine, or both.
 
     ``digest`` is of the contents. ``facts`` are said in reports (tool versions, base image, ...).
     """
@@ -104,6 +104,11 @@ class Installed:
     #: Why there is no installation to time, or no disk-cold start to take, where there is none.
     install_absent: str = ""
     cold_absent: str = ""
+    #: Where it was deployed to a platform of the user's instead of this machine: how an instance there is had, and
+    #: what its values are worth then. ``facts`` are what the installation found out, for reports.
+    elsewhere: Callable[[], AbstractContextManager[Instance]] | None = None
+    start_fidelity: Fidelity | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,13 @@
 """What the methods share whose artifact is an image in a Docker engine.
 
 Images are multi-stage, non-root, their bytecode compiled by the interpreter that runs it. The first stage has uv
-and the wheels, the last only the base's Python and what was installed. Dependencies and model are layers of
-their own, so a change of weights does not make the dependencies travel again.
+and the wheels, the last only the base's Python and what was installed and not pruned. Dependencies and model are
+layers of their own, so a change of weights does not make the dependencies travel again.
+
+Bytecode is as large as its source, and an environment has far more modules than a model uses. So where the
+recipe's start is the runner's, the first stage is started once, in the bounds of any instance, and asked for the
+examples: the modules that it loads are compiled, no others. What a model loads only for other inputs is then
+compiled in memory when it is first asked for.
 """
 
 from __future__ import annotations
@@ -10,14 +15,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shlex
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import interpreter, process, tree
-from harness.errors import HarnessError, MissingComponent
-from harness.methods import layout
+from harness import interpreter, paths, process, tree
+from harness.errors import BuildFailure, HarnessError, MissingComponent
+from harness.methods import layout, pruning
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Limits, Sizes
 from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
 from harness.platforms import builds, containers, engine, images, namespaces
@@ -28,14 +36,19 @@ from harness.spec.weights import LockedModel
 
 _REPOSITORY = "ml-packaging-harness"
 _SHARED = "/run/harness"  # the folder inside that the socket lies in
+_PYTHONPATH = "/app/model:/app/dependencies"
+_USED = paths.PACKAGE / "resources" / "imaging" / "used.py"
+_LARGEST_LIST = 8 * 2**20
 
-_DOCKERFILE = """\
+_STAGE = """\
 FROM {build_base} AS build
 ENV PYC_INVALIDATION_MODE={mode}
-COPY wheels /build/wheels
-COPY requirements.txt /build/requirements.txt
+COPY build /build
 {install}
 COPY model /app/model
+"""
+
+_IMAGE = """\
 {compile}
 FROM {base}
 COPY --from=build /app/dependencies /app/dependencies
@@ -54,7 +67,7 @@ class Recipe:
 
     ``module`` is what Python runs (``python -m``), ``command`` its arguments unless others are given.
     ``packages`` are folders of ours that are put beside the runner. ``model`` is False where the model's files
-    reach the platform by other ways than in the image.
+    reach the platform by other ways than in the image. ``measured_bytecode`` compiles what the examples load only.
     """
 
     module: str
@@ -63,6 +76,7 @@ class Recipe:
     model: bool = True
     env: Mapping[str, str] = field(default_factory=dict)
     workdir: str = "/tmp"  # noqa: S108 -- inside
+    measured_bytecode: bool = False
 
 
 def check(*, port: bool = False) -> Availability:
@@ -87,43 +101,149 @@ def build(method_id: str, recipe: Recipe, locked: LockedModel, workdir: Path, op
     """An image with a tag of its own, built without the engine's layer cache."""
     running = engine.connect()
     base, build_base = bases(locked.model)
-    context = layout.fresh_folder(workdir, "context")
-    (context / "wheels").mkdir()
-    for wheel in locked.lock.wheels.iterdir():
-        os.link(wheel, context / "wheels" / wheel.name)
-    (context / "requirements.txt").write_bytes(locked.lock.requirements.read_bytes())
-    layout.write_sources(locked, context / "model", bytecode="none", model=recipe.model)
-    for package in recipe.packages:
-        tree.copy(package, context / "model" / package.name, keep=lambda path: "__pycache__" not in path.parts)
+    context = _context(recipe, locked, workdir)
     place = f"{method_id}-{locked.model.name}" if method_id != "container" else locked.model.name
     tag = f"{_REPOSITORY}/{place}:{hashlib.sha256(str(workdir).encode()).hexdigest()[:12]}"
-    text = dockerfile(recipe, locked, base, build_base, options)
-    built = builds.build_image(running, context, text, tag, no_cache=True)
+    known = None
+    if recipe.measured_bytecode and options.bytecode != "none" and locked.lock.packages:
+        known = _built_by_use(running, recipe, locked, workdir, options, context, tag)
+    if known is None:
+        text = dockerfile(recipe, locked, base, build_base, options)
+        known = builds.build_image(running, context, text, tag, no_cache=True), options.bytecode
+    built, bytecode = known
     return Artifact(
         method=method_id,
         model=locked.model.name,
         digest=built.id,
         image=tag,
-        facts={"engine": f"{running.kind} {running.version}", "base": base.source, "base_image": base.reference},
+        facts={
+            "engine": f"{running.kind} {running.version}",
+            "base": base.source,
+            "base_image": base.reference,
+            "pruned": ", ".join(locked.model.file.prune) or "nothing",
+            "bytecode": bytecode,
+        },
     )
+
+
+def _built_by_use(
+    running: engine.Engine,
+    recipe: Recipe,
+    locked: LockedModel,
+    workdir: Path,
+    options: BuildOptions,
+    context: Path,
+    tag: str,
+) -> tuple[builds.BuiltImage, str] | None:
+    """The image with the bytecode of what the examples load, and how much that is; None where they are not answered."""
+    base, build_base = bases(locked.model)
+    stage_tag = f"{tag}-stage"
+    try:
+        first = stage(locked, build_base, options, compiled=False)
+        builds.build_image(running, context, first, stage_tag, no_cache=True)
+        used = _modules_used(running, stage_tag, build_base.python, locked, options)
+        if used is None:
+            return None
+        rest = layout.fresh_folder(workdir, "rest")
+        (rest / "used.txt").write_text("\n".join(used))
+        second = f"FROM {stage_tag} AS build\nCOPY used.txt /build/used.txt\n"
+        second += image(recipe, base, build_base, options, used="/build/used.txt")
+        built = builds.build_image(running, rest, second, tag, no_cache=True)
+    finally:
+        builds.remove_image(running, stage_tag)
+        builds.prune_stages(running, stage_tag)
+    return built, f"{options.bytecode}, of the {len(used)} modules that the examples load"
+
+
+def _context(recipe: Recipe, locked: LockedModel, workdir: Path) -> Path:
+    """What the builder is given: ``build/`` for the first stage alone, and ``model/``."""
+    context = layout.fresh_folder(workdir, "context")
+    wheels = context / "build" / "wheels"
+    wheels.mkdir(parents=True)
+    for wheel in locked.lock.wheels.iterdir():
+        os.link(wheel, wheels / wheel.name)
+    (context / "build" / "requirements.txt").write_bytes(locked.lock.requirements.read_bytes())
+    for file in (Path(pruning.__file__), _USED):
+        shutil.copyfile(file, context / "build" / file.name)
+    layout.write_sources(locked, context / "model", bytecode="none", model=recipe.model)
+    for package in recipe.packages:
+        tree.copy(package, context / "model" / package.name, keep=lambda path: "__pycache__" not in path.parts)
+    return context
+
+
+def _modules_used(
+    running: engine.Engine, stage_tag: str, python: str, locked: LockedModel, options: BuildOptions
+) -> list[str] | None:
+    """The files below ``/app`` of the modules that answering the examples loads; None where it does not answer.
+
+    What is wrong with a model is found out, and said, where it is started; no build fails of it.
+    """
+    resources = locked.model.file.resources
+    root = os.geteuid() == 0
+    user = UNPRIVILEGED_ID if root else os.getuid()
+    with process.temporary_folder("used", readable=True) as scratch:
+        shared = scratch / "shared"
+        shared.mkdir(mode=0o700)
+        (shared / "examples.json").write_text(json.dumps(list(locked.model.examples.inputs)))
+        if root:
+            for path in (shared, shared / "examples.json"):
+                os.chown(path, user, user)
+        try:
+            with containers.running(
+                running,
+                stage_tag,
+                entrypoint=[python, f"/build/{_USED.name}", f"{_SHARED}/examples.json", f"{_SHARED}/used"],
+                mounts={shared: _SHARED},
+                env={"HOME": "/tmp", "PYTHONPATH": _PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"},  # noqa: S108 -- inside
+                memory_bytes=resources.memory_mb * 2**20,
+                processes=resources.processes,
+                user=f"{user}:{user}",
+            ) as container:
+                code = container.wait(min(resources.start_timeout_s, options.timeout_s))
+            found = shared / "used"
+            if code != 0 or found.is_symlink() or not found.is_file() or found.stat().st_size > _LARGEST_LIST:
+                return None
+            lines = found.read_text(encoding="utf-8", errors="replace").splitlines()
+        except (BuildFailure, OSError):
+            return None
+    # The model has written this: nothing but files of the image's own may be named.
+    return sorted({line for line in lines if re.fullmatch(r"/app/[\w./+-]+\.py", line) and ".." not in line}) or None
 
 
 def dockerfile(
     recipe: Recipe, locked: LockedModel, base: images.BaseImage, build_base: images.BaseImage, options: BuildOptions
 ) -> str:
-    """The Dockerfile's text."""
+    """The whole Dockerfile's text, where everything is compiled."""
+    return stage(locked, build_base, options, compiled=True) + image(recipe, base, build_base, options)
+
+
+def stage(locked: LockedModel, build_base: images.BaseImage, options: BuildOptions, *, compiled: bool) -> str:
+    """The text of the first stage: dependencies installed, compiled if asked for, and pruned; and the model."""
     install = ["uv", "pip", "install", "--quiet", "--offline", "--no-cache", "--no-index", "--no-deps"]
     install += ["--require-hashes", "--find-links", "/build/wheels", "--python", build_base.python]
     install += ["--target", "/app/dependencies", "--requirement", "/build/requirements.txt"]
-    compiling = [build_base.python, "-m", "compileall", "-q", "--invalidation-mode", options.bytecode, "/app/model"]
-    if options.bytecode != "none":
+    if compiled and options.bytecode != "none":
         install.append("--compile-bytecode")
-    env = {"PYTHONPATH": "/app/model:/app/dependencies", **recipe.env}
-    return _DOCKERFILE.format(
+    steps = [install if locked.lock.packages else [build_base.python, "-c", _MAKE_EMPTY]]
+    if locked.lock.packages and locked.model.file.prune:
+        program = f"/build/{Path(pruning.__file__).name}"
+        steps.append([build_base.python, program, "/app/dependencies", *locked.model.file.prune])
+    return _STAGE.format(
         build_base=build_base.tag,
-        base=base.tag,
         mode=options.bytecode.upper().replace("-", "_") if options.bytecode != "none" else "CHECKED_HASH",
-        install=_run(install if locked.lock.packages else [build_base.python, "-c", _MAKE_EMPTY]),
+        install=_run(*steps),
+    )
+
+
+def image(
+    recipe: Recipe, base: images.BaseImage, build_base: images.BaseImage, options: BuildOptions, *, used: str = ""
+) -> str:
+    """The text of what follows: the model compiled, and the files that ``used`` lists; and the image itself."""
+    compiling = [build_base.python, "-m", "compileall", "-q", "--invalidation-mode", options.bytecode]
+    compiling += [*(("-j", "0", "-i", used) if used else ()), "/app/model"]
+    env = {"PYTHONPATH": _PYTHONPATH, **recipe.env}
+    return _IMAGE.format(
+        base=base.tag,
         compile=_run(compiling) if options.bytecode != "none" else "",
         env=" ".join(f"{name}={json.dumps(value)}" for name, value in env.items()),
         user=UNPRIVILEGED_ID,
@@ -242,5 +362,8 @@ def bases(model: Model) -> tuple[images.BaseImage, images.BaseImage]:
     return images.base(running, minor, packages=packages), images.build_base(running, minor, packages=packages)
 
 
-def _run(argv: list[str]) -> str:
-    return f"RUN {json.dumps(argv)}"
+def _run(*steps: Sequence[str]) -> str:
+    """One step, one layer: several commands are one for the shell."""
+    if len(steps) == 1:
+        return f"RUN {json.dumps(list(steps[0]))}"
+    return "RUN " + " && ".join(shlex.join(step) for step in steps)

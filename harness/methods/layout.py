@@ -50,12 +50,16 @@ def write_examples(locked: LockedModel, folder: Path) -> None:
     os.utime(folder / "about.json", (tree.FIXED_DATE, tree.FIXED_DATE))
 
 
-def compile_bytecode(*folders: Path, bytecode: Bytecode, python: Path | None = None) -> None:
-    """Compile every source below ``folders`` with the interpreter that will run it."""
+def compile_bytecode(*folders: Path, bytecode: Bytecode, python: Path | None = None, place: str = "") -> None:
+    """Compile every source below ``folders`` with the interpreter that will run it.
+
+    ``place`` is where the one folder will lie: bytecode names its source's place, and is the same every time then.
+    """
     if bytecode == "none":
         return
     argv = [str(python or interpreter.default().path), "-I", "-m", "compileall", "-q"]
-    argv += ["--invalidation-mode", bytecode, *map(str, folders)]
+    argv += ["--invalidation-mode", bytecode, *(("-s", str(folders[0]), "-p", place) if place else ())]
+    argv += map(str, folders)
     try:
         done = process.run(argv, env=process.environment(folders[0]), timeout_s=300)
     except process.TimedOut as error:

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import psutil
+
 from harness import cgroup
 from harness.errors import DiskFull, ModelFailure
 from harness.methods.contract import Limits, Stamps, Usage
@@ -182,7 +184,7 @@ class Served:
         group, source = self._running.group_usage()
         return Usage(
             peak_memory_bytes=group.peak_memory_bytes,
-            peak_resident_bytes=peak_resident_bytes(self._running.pid),
+            peak_resident_bytes=_peak_resident_bytes(self._running.pid),
             cpu_s=group.cpu_s,
             source=source,
         )
@@ -229,7 +231,9 @@ class Served:
         if self._connection is None and not self._answered:
             raise ModelFailure("was not asked for a prediction yet")
         try:
-            # A server may hang up after each answer.
+            # A server may hang up after each answer, or when it was not asked for a while.
+            if self._http is not None and self._connection is not None and _hung_up(self._connection):
+                self._hang_up()
             self._connection = self._connection or self._door.connect()
             waiting = _Patient(self._connection, timeout_s, self._look_after)
             if self._http is None:
@@ -250,7 +254,7 @@ class Served:
         if not isinstance(answer, dict):
             raise ModelFailure(f"the model answered rubbish: {str(answer)[:200]}")
         if "error" in answer:
-            raise ModelFailure(_worded(answer["error"]))
+            raise ModelFailure(worded(answer["error"]))
         return answer
 
     def _look_after(self) -> None:
@@ -353,7 +357,27 @@ class _Reader(io.RawIOBase):
         return len(chunk)
 
 
-def _worded(error: Any) -> str:
+def _hung_up(connection: socket.socket) -> bool:
+    """Whether the other end has closed an idle connection."""
+    connection.setblocking(False)  # MSG_DONTWAIT alone would wait for the socket's own timeout
+    try:
+        return not connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def _peak_resident_bytes(pid: int) -> int | None:
+    """The most memory that any one process of the instance ever had resident: servers answer from a worker."""
+    found = [pid]
+    with contextlib.suppress(psutil.Error):
+        found += [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return max((peak for peak in map(peak_resident_bytes, found) if peak is not None), default=None)
+
+
+def worded(error: Any) -> str:
+    """What the runner says of an exception, as part of a sentence."""
     if not isinstance(error, dict):
         return f"failed: {error}"
     where = f" ({error['where']})" if error.get("where") else ""

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 from harness import process
 from harness.errors import BuildFailure, HarnessError, MissingComponent
 from harness.metrics import Fidelity
-from harness.platforms import engine, moto, registry
+from harness.platforms import aws, engine, lambda_runtime, moto, registry
+from harness.platforms.aws import Account, AccountKind
 from harness.platforms.engine import Engine
 from harness.platforms.registry import PushedImage, Registry
 
@@ -42,21 +43,32 @@ class Fetched:
 class Depot:
     """What :func:`session` gives; use it there only."""
 
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self._stack = stack
+    def __init__(self, stack: contextlib.ExitStack, *, cloud: AccountKind = "moto", role: str = "") -> None:
+        self._stack, self.cloud, self._role = stack, cloud, role
         self._registry: Registry | None = None
         self._node: Engine | None = None
         self._moto: str | None = None
+        self._account: Account | None = None
         self._pushed: dict[str, PushedImage] = {}
 
     def aws_endpoint(self) -> str:
         """The address of the stand-in for AWS. MissingComponent where it can't be had here."""
         if self._moto is None:
-            settings = {}
+            settings = {"HARNESS_INVOKE_ONCE": lambda_runtime.INVOKE_ONCE}
             with contextlib.suppress(MissingComponent):  # only functions that are invoked there need an engine
                 settings["DOCKER_HOST"] = engine.connect().url
             self._moto = self._stack.enter_context(moto.session(**settings))
         return self._moto
+
+    def account(self) -> Account:
+        """The account to deploy to: the stand-in's, or the user's own where the session was asked for that.
+
+        What is made there is deleted when the depot's block ends. MissingComponent where it can't be had.
+        """
+        if self._account is None:
+            opened = aws.real(role=self._role) if self.cloud == "real" else aws.on_moto(self.aws_endpoint())
+            self._account = self._stack.enter_context(opened)
+        return self._account
 
     def push(self, running: Engine, image: str) -> PushedImage:
         """The image as the registry has it, pushed where it is not there yet. MissingComponent without a registry."""
@@ -106,10 +118,14 @@ class Depot:
 
 
 @contextmanager
-def session() -> Iterator[Depot]:
-    """A depot for the time of a block."""
+def session(*, cloud: AccountKind = "moto", role: str = "") -> Iterator[Depot]:
+    """A depot for the time of a block.
+
+    ``cloud="real"`` deploys to the user's own AWS account, which the caller has had confirmed; ``role`` is the
+    execution role to use there, empty to make one.
+    """
     with contextlib.ExitStack() as stack:
-        yield Depot(stack)
+        yield Depot(stack, cloud=cloud, role=role)
 
 
 def _get(url: str, to: Path) -> None:

@@ -1,6 +1,7 @@
 """A stand-in for AWS on loopback: moto's server, for as long as a block. Nothing of it is AWS's own.
 
-It keeps objects, functions, repositories and endpoints in its memory and enforces no limit.
+It keeps objects, functions, repositories and endpoints in its memory and enforces no limit. Functions that are
+invoked there really run, in bounds: ``harness/resources/aws_lambda/moto_server.py`` sees to that.
 """
 
 from __future__ import annotations
@@ -12,29 +13,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from harness import process, tools
+from harness import paths, process, tools
 from harness.errors import MissingComponent
 from harness.platforms.registry import free_port
 from harness.process import Child
 
 _START_S = 60.0
 _PORTS_TRIED = 5
+_SERVER = paths.PACKAGE / "resources" / "aws_lambda" / "moto_server.py"
 
 
 @contextmanager
 def session(**environment: str) -> Iterator[str]:
     """Its address (``http://127.0.0.1:port``); it and what it was given are gone afterwards.
 
-    ``environment`` are settings of moto's own (``MOTO_...``, ``DOCKER_HOST``).
+    ``environment`` are settings of moto's own (``MOTO_...``, ``DOCKER_HOST``) and of our launcher of it.
     MissingComponent where it does not start.
     """
-    program = str(tools.executable("moto", "moto_server"))
+    python = str(tools.executable("moto", "moto_server").with_name("python"))
     said = ""
     for _ in range(_PORTS_TRIED):
         with process.temporary_folder("moto") as home, contextlib.ExitStack() as stack:
             port = free_port()
             child = Child(
-                [program, "--host", "127.0.0.1", "--port", str(port)],
+                [python, str(_SERVER), "--host", "127.0.0.1", "--port", str(port)],
                 env=process.environment(home, **environment),
                 cwd=home,
             )

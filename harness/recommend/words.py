@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 #: One megabyte here is 10^6 bytes, as in the reports; it is the stricter reading of a target's "512 MB".
 MB = 1_000_000
 
-_FACILITY = {"python": "a Python installation", "container-engine": "a container engine"}
+_FACILITY = {
+    "python": "a Python installation",
+    "container-engine": "a container engine",
+    "aws": "an account at Amazon Web Services",
+    "google-cloud": "an account at Google Cloud",
+    "azure": "an account at Azure",
+}
 
 
 def facility(name: str) -> str:

@@ -66,6 +66,12 @@ SpecifierText = Annotated[str, AfterValidator(_specifier)]
 Sha256 = Annotated[str, AfterValidator(_sha256)]
 Positive = Annotated[float, Gt(0)]
 
+#: What may be left out of installed packages; ``harness/methods/pruning.py`` says what each does.
+Prune = Literal["tests", "stubs", "headers", "symbols", "duplicates", "metadata", "sources"]
+
+#: What is left out where ``model.toml`` does not say: nothing that an answer or a message can depend on.
+SAFE_PRUNE: tuple[Prune, ...] = ("tests", "stubs", "headers", "symbols", "duplicates")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactFile:
@@ -151,7 +157,7 @@ class ModelFile:
     train: Train | None = None
     env: dict[str, str] = field(default_factory=dict)
     resources: Resources = field(default_factory=Resources)
-    prune: tuple[str, ...] = ()
+    prune: tuple[Prune, ...] = SAFE_PRUNE
 
 
 @dataclass(frozen=True, kw_only=True)

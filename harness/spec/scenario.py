@@ -22,8 +22,8 @@ from harness.spec.model import Name
 #: The version of the format that this code reads.
 SPEC_VERSION = 1
 
-#: What a target can have, and a method can require of it.
-Facility = Literal["python", "container-engine"]
+#: What a target can have, and a method can require of it; the last three are an account there.
+Facility = Literal["python", "container-engine", "aws", "google-cloud", "azure"]
 
 #: What a scenario can need, and a method can provide; `harness scenarios --help` explains each.
 Quality = Literal[

@@ -166,7 +166,7 @@ def test_the_recommendation_can_use_it(lab: Any, calibration: Calibration) -> No
     assert {one.method for one in recommendation.ranked} == {"venv", "pex"}
     assert all(part.fidelity == "modelled" for one in recommendation.ranked for part in one.contributions)
     assert any("is modelled, not measured" in doubt.text for doubt in recommendation.doubts)
-    assert {one.method for one in recommendation.excluded} == {"container", "rest-api"}
+    assert {one.method for one in recommendation.excluded} == set(METHODS) - {"venv", "pex"}
     assert score(found, "venv", scenario.objectives).value > 0
 
 

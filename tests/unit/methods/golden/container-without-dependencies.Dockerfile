@@ -1,7 +1,6 @@
 FROM ml-packaging-harness/base:3.11-build AS build
 ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH
-COPY wheels /build/wheels
-COPY requirements.txt /build/requirements.txt
+COPY build /build
 RUN ["/usr/bin/python3.11", "-c", "import os; os.makedirs('/app/dependencies')"]
 COPY model /app/model
 RUN ["/usr/bin/python3.11", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", "/app/model"]

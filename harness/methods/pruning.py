@@ -1,0 +1,353 @@
+"""Leaving out of installed packages what no start needs: one place for the rules, used by every method that prunes.
+
+Which rules apply is the model's to say (``prune`` in ``model.toml``); by default those that are safe. A rule keeps
+what it is not sure of. What is imported is never judged by running anything: the model's code has no part in this.
+
+This file is copied into image builds and run there by itself (``python pruning.py FOLDER RULE...``), so it imports
+nothing but the standard library, and nothing of the harness.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import py_compile
+import re
+import shutil
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+#: What ``prune`` may name: the rule, and what it does. Unit tests hold the names against ``spec.model.Prune``.
+RULES = {
+    "tests": "leave out the tests of packages, except what the packages themselves import of them",
+    "stubs": "leave out type stubs, except those that are read when a package is imported",
+    "headers": "leave out what only compiling against a package needs: headers, Cython and C sources, static libraries",
+    "symbols": "leave out of native libraries the symbol tables and debug sections that no loader reads",
+    "duplicates": "make files with the same contents one file with several names",
+    "metadata": "leave out the lists of installed files in *.dist-info (licences and metadata stay)",
+    "sources": "ship bytecode in the place of sources: tracebacks lose their lines, inspect.getsource() fails",
+}
+
+#: The rules that no answer of a model, and no message of an error, can depend on: the default.
+SAFE = ("tests", "stubs", "headers", "symbols", "duplicates")
+
+_TESTS = frozenset({"test", "tests"})
+_STUBS = (".pyi",)
+_HEADERS = (
+    *(".h", ".hh", ".hpp", ".hxx", ".cuh", ".pxd", ".pxi", ".pyx", ".tp", ".c", ".cc", ".cpp", ".cxx", ".cu"),
+    *(".f", ".f90", ".a", ".lib", ".cmake", ".pc"),
+)
+#: A package that says one of these compiles when it is used: its headers stay.
+_COMPILES = re.compile(rb"nvrtc|cpp_extension|load_inline|pyximport|\.set_source\(")
+_LISTS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"})
+_NAMES_TESTS = re.compile(rb"^\s*(?:from|import)\s[^#\n]*\btests?\b", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """How many bytes and files a folder has less than before; a file's further names count as files, not as bytes."""
+
+    bytes: int
+    files: int
+
+
+def prune(folder: Path, rules: Sequence[str]) -> Pruned:
+    """Apply ``rules`` to the packages in ``folder`` (what ``pip --target`` filled, or a ``site-packages``).
+
+    No file is changed in place: it may be a further name of one in an installer's cache. ValueError for a rule
+    that there is not.
+    """
+    unknown = sorted(set(rules) - set(RULES))
+    if unknown:
+        raise ValueError(f"no such rule: {', '.join(unknown)}; there are {', '.join(RULES)}")
+    before = _size(folder)
+    doing = {
+        "tests": _leave_out_tests,
+        "stubs": _leave_out_stubs,
+        "headers": _leave_out_headers,
+        "metadata": _leave_out_lists,
+        "sources": _leave_out_sources,
+        "symbols": _leave_out_symbols,
+        "duplicates": _share_duplicates,
+    }
+    for rule, does in doing.items():  # in this order: what goes need not be stripped or compared
+        if rule in rules:
+            does(folder)
+    after = _size(folder)
+    return Pruned(bytes=before[0] - after[0], files=before[1] - after[1])
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(parent, name)
+            if not path.is_symlink():
+                yield path
+
+
+def _size(folder: Path) -> tuple[int, int]:
+    found = [path.stat() for path in _files(folder)]
+    return sum({(one.st_dev, one.st_ino): one.st_size for one in found}.values()), len(found)
+
+
+# --- tests ---------------------------------------------------------------------------------------
+
+
+def _leave_out_tests(folder: Path) -> None:
+    """Folders called ``tests`` or ``test`` inside packages that hold tests by their files' names.
+
+    NumPy, SciPy and others have modules that import helpers from their tests: those stay, with what they import.
+    """
+    found = [path for path in _test_folders(folder) if _holds_tests(path)]
+    kept = _imported_from(folder, found)
+    for tests in found:
+        if not any(tests in path.parents for path in kept):
+            shutil.rmtree(tests)
+            continue
+        for path in list(_files(tests)):
+            source = path.parent.parent / f"{path.name.partition('.')[0]}.py" if path.suffix == ".pyc" else path
+            if source not in kept:
+                path.unlink()
+
+
+def _test_folders(folder: Path) -> Iterator[Path]:
+    for parent, folders, _ in os.walk(folder):
+        for name in sorted(set(folders) & _TESTS):
+            # One that lies beside the packages is a package of that name, whatever is in it.
+            if Path(parent) != folder:
+                folders.remove(name)
+                yield Path(parent, name)
+
+
+def _holds_tests(folder: Path) -> bool:
+    return any(re.fullmatch(r"test_.*\.py|.*_test\.py|conftest\.py", path.name) for path in _files(folder))
+
+
+def _imported_from(folder: Path, tests: Sequence[Path]) -> set[Path]:
+    """The modules below ``tests`` that modules elsewhere import, and what those import there in their turn."""
+    below = tuple(f"{path}{os.sep}" for path in tests)
+    waiting = [path for path in _files(folder) if path.suffix == ".py" and not str(path).startswith(below)]
+    kept: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        text = path.read_bytes()
+        if path not in kept and not _NAMES_TESTS.search(text):
+            continue
+        for module in _imports(folder, path, text):
+            for file in _module_files(folder, module):
+                if str(file).startswith(below) and file not in kept:
+                    kept.add(file)
+                    waiting.append(file)
+    return kept
+
+
+def _imports(folder: Path, path: Path, text: bytes) -> Iterator[tuple[str, ...]]:
+    """Every module that ``path`` may import, absolute; a name imported from a module may be a module too."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return
+    package = path.relative_to(folder).parts[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            module = (*above, *(node.module.split(".") if node.module else ()))
+            yield module
+            yield from ((*module, alias.name) for alias in node.names)
+
+
+def _module_files(folder: Path, module: Sequence[str]) -> Iterator[Path]:
+    """The file of a module, and those of the packages that it is in."""
+    for length in range(1, len(module) + 1):
+        place = folder.joinpath(*module[:length])
+        for file in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+            if file.is_file():
+                yield file
+
+
+# --- stubs, headers, lists, sources --------------------------------------------------------------
+
+
+def _leave_out_stubs(folder: Path) -> None:
+    """``*.pyi``, unless the module beside it reads it to find its lazy imports (``lazy_loader.attach_stub``)."""
+    for path in list(_files(folder)):
+        if path.suffix in _STUBS:
+            module = path.with_suffix(".py")
+            if not module.is_file() or not re.search(rb"attach_stub|\.pyi", module.read_bytes()):
+                path.unlink()
+
+
+def _leave_out_headers(folder: Path) -> None:
+    """Of packages none of whose modules says that it compiles when it is used."""
+    for package in sorted(folder.iterdir()):
+        if not package.is_dir() or package.is_symlink():
+            continue
+        files = list(_files(package))
+        going = [path for path in files if path.suffix in _HEADERS]
+        if going and not any(path.suffix == ".py" and _COMPILES.search(path.read_bytes()) for path in files):
+            for path in going:
+                path.unlink()
+
+
+def _leave_out_lists(folder: Path) -> None:
+    for path in list(_files(folder)):
+        if path.parent.suffix == ".dist-info" and path.name in _LISTS:
+            path.unlink()
+
+
+def _leave_out_sources(folder: Path) -> None:
+    """``module.pyc`` in the place of ``module.py``, which Python imports as well; what can't be compiled stays."""
+    for path in list(_files(folder)):
+        if path.suffix == ".py" and path.parent != folder / "bin":
+            name = path.relative_to(folder).as_posix()  # what tracebacks say
+            try:
+                py_compile.compile(
+                    str(path),
+                    cfile=str(path.with_suffix(".pyc")),
+                    dfile=name,
+                    doraise=True,
+                    invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+                )
+            except (py_compile.PyCompileError, ValueError):
+                continue
+            path.unlink()
+    for cache in [path for path in folder.rglob("__pycache__") if path.is_dir()]:
+        for path in cache.glob("*.pyc"):
+            if not (cache.parent / f"{path.name.partition('.')[0]}.py").is_file():
+                path.unlink()
+        if not any(cache.iterdir()):
+            cache.rmdir()
+
+
+# --- native libraries ----------------------------------------------------------------------------
+
+_ELF64_LITTLE = b"\x7fELF\x02\x01"
+_SHT_SYMTAB, _SHT_NOBITS, _SHF_ALLOC = 2, 8, 2
+_SECTION = struct.Struct("<IIQQQQIIQQ")  # Elf64_Shdr: name type flags addr offset size link info addralign entsize
+_SEGMENT = struct.Struct("<IIQQQQQQ")  # Elf64_Phdr: type flags offset vaddr paddr filesz memsz align
+_SMALLEST_GAIN = 4096
+
+
+def _leave_out_symbols(folder: Path) -> None:
+    for path in list(_files(folder)):
+        if ".so" in path.suffixes or path.suffix == ".so":
+            contents = path.read_bytes()
+            stripped = without_symbols(contents)
+            if stripped is not None:
+                _replace(path, stripped)
+
+
+def without_symbols(contents: bytes) -> bytes | None:
+    """A native library without its static symbol table and debug sections; None where nothing is to be gained.
+
+    As Debian does with every library of its own (Policy 10.1). The layout is that of elf(5). The loader goes by
+    segments: no byte that belongs to one moves or changes. What lies between segments is made zero, what lies
+    behind the last is cut off, and the table of sections, which debuggers read, is written anew.
+    """
+    if not contents.startswith(_ELF64_LITTLE):
+        return None
+    try:
+        return _stripped(contents)
+    except (struct.error, IndexError, ValueError):
+        return None  # not laid out as we know it: it stays as it is
+
+
+def _stripped(contents: bytes) -> bytes | None:
+    segments_at, sections_at = struct.unpack_from("<QQ", contents, 32)
+    segment_size, segment_count, section_size, section_count, names = struct.unpack_from("<HHHHH", contents, 54)
+    if segment_size != _SEGMENT.size or section_size != _SECTION.size or not segment_count or not section_count:
+        return None
+    segments = [_SEGMENT.unpack_from(contents, segments_at + i * segment_size) for i in range(segment_count)]
+    sections = [list(_SECTION.unpack_from(contents, sections_at + i * section_size)) for i in range(section_count)]
+    going = _removable(contents, sections, names)
+    if not going or any(sections[i][6] in going for i in range(section_count) if i not in going):
+        return None
+    held = [(one[2], one[2] + one[5]) for one in segments]
+    end = max(stop for _, stop in held)
+    if end > len(contents) or sections_at < segments_at:
+        return None
+    new = bytearray(contents[:end])
+    for i in sorted(going):
+        begin, stop = sections[i][4], sections[i][4] + sections[i][5]
+        if any(begin < other_stop and other_begin < stop for other_begin, other_stop in held):
+            return None  # a segment holds it: it may be read
+        if begin < end:
+            new[begin : min(stop, end)] = bytes(min(stop, end) - begin)
+        sections[i] = [0] * 10
+    for section in sections:
+        _, kind, flags, _, begin, size = section[:6]
+        if kind in (0, _SHT_NOBITS) or begin + size <= end:
+            continue
+        if flags & _SHF_ALLOC:
+            return None
+        new += bytes(-len(new) % max(section[8], 1))
+        section[4] = len(new)
+        new += contents[begin : begin + size]
+    table = b"".join(_SECTION.pack(*section) for section in sections)
+    if sections_at + len(table) > end:
+        new += bytes(-len(new) % 8)
+        sections_at = len(new)
+        struct.pack_into("<Q", new, 40, sections_at)
+    new[sections_at : sections_at + len(table)] = table
+    # Zeros count as well: they weigh nothing in an archive.
+    gained = len(contents) - len(new) + new.count(0) - contents.count(0)
+    return bytes(new) if len(new) <= len(contents) and gained >= _SMALLEST_GAIN else None
+
+
+def _removable(contents: bytes, sections: Sequence[Sequence[int]], names: int) -> set[int]:
+    """The numbers of the sections that no loader reads: static symbols with their strings, and debug sections."""
+    texts = contents[sections[names][4] : sections[names][4] + sections[names][5]]
+    going: set[int] = set()
+    for number, section in enumerate(sections):
+        name = texts[section[0] : texts.index(b"\0", section[0])]
+        if section[2] & _SHF_ALLOC:
+            continue
+        if section[1] == _SHT_SYMTAB:
+            going |= {number, section[6]} - {names}
+        elif name.startswith((b".debug_", b".zdebug_")):
+            going.add(number)
+    return going
+
+
+def _replace(path: Path, contents: bytes) -> None:
+    """Give ``path`` new contents, its mode and dates kept; another name of the old file keeps the old contents."""
+    status = path.stat()
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(contents)
+    os.chmod(part, status.st_mode)
+    os.utime(part, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(part, path)
+
+
+# --- duplicates ----------------------------------------------------------------------------------
+
+
+def _share_duplicates(folder: Path) -> None:
+    """Files of the same contents and mode become hard links; wheels carry the same native library more than once."""
+    alike: dict[tuple[int, int], list[Path]] = {}
+    for path in _files(folder):
+        status = path.stat()
+        if status.st_size >= _SMALLEST_GAIN:
+            alike.setdefault((status.st_size, status.st_mode), []).append(path)
+    for paths in alike.values():
+        first: dict[str, Path] = {}
+        for path in paths if len(paths) > 1 else ():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            known = first.setdefault(digest, path)
+            if known is not path and not known.samefile(path):
+                part = path.with_name(path.name + ".part")
+                os.link(known, part)
+                os.replace(part, path)
+
+
+if __name__ == "__main__":
+    json.dump(asdict(prune(Path(sys.argv[1]), sys.argv[2:])), sys.stdout)

@@ -1,0 +1,1 @@
+"""The packaged model behind the HTTP contract of a managed platform: ``.sagemaker`` and ``.vertex``."""
