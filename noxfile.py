@@ -18,10 +18,11 @@ nox.options.error_on_missing_interpreters = True
 
 #: Debian's packages, and what can't be done without each.
 SYSTEM_PACKAGES = {
-    "docker.io": "the container method",
-    "iptables": "the container method",
+    "docker.io": "the methods that make images",
+    "iptables": "the methods that make images",
     "mmdebstrap": "base images where no registry is in reach",
-    "docker-registry": "the packed size of images",
+    "docker-registry": "the packed size and the installation of images",
+    "binutils": "the pyinstaller methods",
 }
 CONSTRAINTS = "constraints.txt"
 
@@ -51,7 +52,8 @@ def tests(session: nox.Session) -> None:
     # Not `python -m pytest`: the checkout must not shadow the installed wheel.
     session.run("coverage", "run", "-m", "pytest", "tests/unit", *session.posargs, env=env)
     session.run("coverage", "report", "--skip-covered", "--skip-empty", success_codes=[0, 2])
-    session.run("pytest", "tests/real", *session.posargs, env=env)
+    # Two side by side, each with a cache and an engine of its own: these tests mostly wait for tools.
+    session.run("pytest", "tests/real", "--numprocesses=2", "--dist=loadgroup", *session.posargs, env=env)
     session.notify("lint")
 
 
@@ -143,6 +145,6 @@ def system_packages(session: nox.Session) -> None:
 
 def is_installed(package: str) -> bool:
     """Whether dpkg knows it as installed, or its program is there by other means."""
-    programs = {"docker.io": "dockerd"}
+    programs = {"docker.io": "dockerd", "binutils": "objcopy"}
     folders = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     return shutil.which(programs.get(package, package), path=folders) is not None

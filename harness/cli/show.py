@@ -165,18 +165,25 @@ def _explain(one: Mapping[str, Any]) -> None:
     rows += [(key, one[key]) for key in ("reason", "remedy") if one[key]]
     console.table("", (one["id"], ""), rows)
     if one["limits"]:
+        sources = list(dict.fromkeys(map(_source, one["limits"])))
         limits = [
             (
                 each["name"],
-                f"{each['value']:,.15g} {each['unit']}",
+                f"{each['value']:,.15g} {each['unit']}".removesuffix(" n"),
                 _METRIC_HELD.get(each["metric"], "by the method, or told only"),
-                f"{each['source']} ({each['read_on']})",
+                f"[{sources.index(_source(each)) + 1}]",
             )
             for each in one["limits"]
         ]
-        console.table("Limits", ("what", "value", "here", "source (date read)"), limits)
+        console.table("Limits", ("what", "value", "here", "source"), limits)
+        for number, source in enumerate(sources, start=1):
+            console.say(f"[{number}] {source}")
     else:
         console.say("Its platform states no limit that it has to keep.")
+
+
+def _source(limit: Mapping[str, Any]) -> str:
+    return f"{limit['source']}, read {limit['read_on']}"
 
 
 #: What becomes of a limit here, by the metric that it names.

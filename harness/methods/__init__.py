@@ -11,6 +11,9 @@ from harness.methods import (
     lambda_image,
     lambda_zip,
     pex,
+    pex_scie,
+    pyinstaller,
+    pyinstaller_onefile,
     rest_api,
     sagemaker,
     venv,
@@ -24,7 +27,7 @@ METHODS: dict[str, Method] = {
     for module in (
         *(container, venv, conda),
         *(lambda_zip, lambda_image, cloud_functions),
-        pex,
+        *(pex, pex_scie, pyinstaller, pyinstaller_onefile),
         *(sagemaker, vertex, azureml),
         rest_api,
     )

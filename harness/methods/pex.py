@@ -8,8 +8,8 @@ none along, so the file, once built, answers the examples in bounds, and the byt
 this loads is added to the archive, where PEX's own extraction puts it beside its source. It takes no more room than
 the pruning made, so the file is never larger than what PEX makes by its defaults.
 
-Docs: https://docs.pex-tool.org and ``pex --help`` of the locked version, for ``--venv-repository``, ``--sh-boot``,
-``--max-install-jobs`` and ``PEX_ROOT``; that a file below ``.deps`` and ``.bootstrap`` is extracted as it is, and that
+Docs: https://docs.pex-tool.org and ``pex --help`` of the locked version, for ``--venv-repository``, ``--sh-boot`` and
+``PEX_ROOT``; that a file below ``.deps`` and ``.bootstrap`` is extracted as it is, and that
 nothing is checked against a hash then, was read in its ``layout.py``.
 """
 
@@ -21,10 +21,9 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
@@ -60,7 +59,7 @@ PROVIDES = frozenset({"locked-dependencies", "single-file"})
 #: The rules of pruning that PEX can go by: it reads the lists of files, takes sources only, and knows no hard links.
 _RULES = ("tests", "stubs", "headers", "symbols")
 
-_BOOTSTRAP, _DEPENDENCIES = ".bootstrap/", ".deps/"
+_DEPENDENCIES = ".deps/"
 _ENTRY_BYTES = 30 + 46  # of zip's two headers for an entry, without its name, which stands in both
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -120,7 +119,8 @@ def _correct(record: Path) -> None:
     for path, digest, size in csv.reader(io.StringIO(record.read_text(encoding="utf-8"))):
         file = packages / path
         if file.is_file():
-            changed = size and file.stat().st_size != int(size)
+            # A stripped library may be as long as before.
+            changed = size and (file.stat().st_size != int(size) or ".so" in file.name)
             rows.append((path, *_measured(file)) if changed else (path, digest, size))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -139,7 +139,7 @@ def _run_pex(locked: LockedModel, scratch: Path, file: Path, options: BuildOptio
     # No --python: with one, PEX 2.105 refuses environments that hold a wheel of any Python ("py2.py3-none-any").
     # Its own environment is made of the default interpreter, as the one that it takes from is.
     argv = [str(tools.executable("pex")), "--output-file", str(file), "--pex-root", str(options.tool_cache / "pex")]
-    argv += ["--python-shebang", str(interpreter.default().path), "--sh-boot", "--max-install-jobs", "-1"]
+    argv += ["--python-shebang", str(interpreter.default().path), "--sh-boot"]
     argv += ["--sources-directory", str(scratch / "sources"), "--entry-point", "harness_runner"]
     argv += ["--no-pypi", "--no-build", "--intransitive", "--no-emit-warnings"]
     if locked.lock.packages:
@@ -230,23 +230,15 @@ def _append(file: Path, sources: Path, names: Sequence[str], *, at_most: int) ->
             bytecode = sources / _cached(name)
             if not bytecode.is_file():
                 continue
-            content, places = bytecode.read_bytes(), list(_places(name))
-            directory += sum(_ENTRY_BYTES + 2 * len(place) for place in places)
-            if archive.fp is None or archive.fp.tell() + directory + len(places) * len(content) > at_most:
+            content, place = bytecode.read_bytes(), _cached(name)
+            directory += _ENTRY_BYTES + 2 * len(place)
+            if archive.fp is None or archive.fp.tell() + directory + len(content) > at_most:
                 break
-            for place in places:
-                entry = zipfile.ZipInfo(place, _FIXED_DATE)
-                entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o100644 << 16
-                archive.writestr(entry, content)
+            entry = zipfile.ZipInfo(place, _FIXED_DATE)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o100644 << 16
+            archive.writestr(entry, content)
             added += 1
     return added
-
-
-def _places(name: str) -> Iterator[str]:
-    """Where in the archive bytecode has to be: as in a folder; PEX's own also beside its source, as zipimport wants."""
-    yield _cached(name)
-    if name.startswith(_BOOTSTRAP):
-        yield re.sub(r"\.py$", ".pyc", name)
 
 
 # --- on the target -------------------------------------------------------------------------------

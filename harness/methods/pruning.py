@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import mmap
 import os
 import py_compile
 import re
@@ -238,21 +239,22 @@ _SMALLEST_GAIN = 4096
 
 def _leave_out_symbols(folder: Path) -> None:
     for path in list(_files(folder)):
-        if ".so" in path.suffixes or path.suffix == ".so":
-            contents = path.read_bytes()
-            stripped = without_symbols(contents)
+        if ".so" in path.suffixes and path.stat().st_size > _SMALLEST_GAIN:
+            # Looked at where it lies: one of PyTorch's libraries has 400 MB.
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as contents:
+                stripped = without_symbols(contents)
             if stripped is not None:
                 _replace(path, stripped)
 
 
-def without_symbols(contents: bytes) -> bytes | None:
+def without_symbols(contents: bytes | mmap.mmap) -> bytearray | None:
     """A native library without its static symbol table and debug sections; None where nothing is to be gained.
 
-    As Debian does with every library of its own (Policy 10.1). The layout is that of elf(5). The loader goes by
-    segments: no byte that belongs to one moves or changes. What lies between segments is made zero, what lies
-    behind the last is cut off, and the table of sections, which debuggers read, is written anew.
+    As Debian does with the libraries of its packages (dh_strip(1), read 2026-11-23). The layout is that of elf(5).
+    The loader goes by segments: no byte that belongs to one moves or changes. What lies between segments is made
+    zero, what lies behind the last is cut off, and the table of sections, which debuggers read, is written anew.
     """
-    if not contents.startswith(_ELF64_LITTLE):
+    if contents[: len(_ELF64_LITTLE)] != _ELF64_LITTLE:
         return None
     try:
         return _stripped(contents)
@@ -260,7 +262,7 @@ def without_symbols(contents: bytes) -> bytes | None:
         return None  # not laid out as we know it: it stays as it is
 
 
-def _stripped(contents: bytes) -> bytes | None:
+def _stripped(contents: bytes | mmap.mmap) -> bytearray | None:
     segments_at, sections_at = struct.unpack_from("<QQ", contents, 32)
     segment_size, segment_count, section_size, section_count, names = struct.unpack_from("<HHHHH", contents, 54)
     if segment_size != _SEGMENT.size or section_size != _SECTION.size or not segment_count or not section_count:
@@ -272,15 +274,19 @@ def _stripped(contents: bytes) -> bytes | None:
         return None
     held = [(one[2], one[2] + one[5]) for one in segments]
     end = max(stop for _, stop in held)
-    if end > len(contents) or sections_at < segments_at:
+    table_end = sections_at + section_count * section_size
+    last = max(end, table_end, *(one[4] + one[5] for one in sections if one[1] != _SHT_NOBITS))
+    # Something that is put behind a library is read by who has put it there.
+    if end > len(contents) or len(contents) - last >= _SECTION.size or _overlaps(sections_at, table_end, held):
         return None
-    new = bytearray(contents[:end])
+    new, zeros = bytearray(contents[:end]), 0
     for i in sorted(going):
         begin, stop = sections[i][4], sections[i][4] + sections[i][5]
-        if any(begin < other_stop and other_begin < stop for other_begin, other_stop in held):
-            return None  # a segment holds it: it may be read
+        if _overlaps(begin, stop, held):
+            return None  # it may be read
         if begin < end:
             new[begin : min(stop, end)] = bytes(min(stop, end) - begin)
+            zeros += min(stop, end) - begin
         sections[i] = [0] * 10
     for section in sections:
         _, kind, flags, _, begin, size = section[:6]
@@ -298,11 +304,15 @@ def _stripped(contents: bytes) -> bytes | None:
         struct.pack_into("<Q", new, 40, sections_at)
     new[sections_at : sections_at + len(table)] = table
     # Zeros count as well: they weigh nothing in an archive.
-    gained = len(contents) - len(new) + new.count(0) - contents.count(0)
-    return bytes(new) if len(new) <= len(contents) and gained >= _SMALLEST_GAIN else None
+    gained = len(contents) - len(new) + zeros
+    return new if len(new) <= len(contents) and gained >= _SMALLEST_GAIN else None
 
 
-def _removable(contents: bytes, sections: Sequence[Sequence[int]], names: int) -> set[int]:
+def _overlaps(begin: int, stop: int, held: Sequence[tuple[int, int]]) -> bool:
+    return any(begin < other_stop and other_begin < stop for other_begin, other_stop in held)
+
+
+def _removable(contents: bytes | mmap.mmap, sections: Sequence[Sequence[int]], names: int) -> set[int]:
     """The numbers of the sections that no loader reads: static symbols with their strings, and debug sections."""
     texts = contents[sections[names][4] : sections[names][4] + sections[names][5]]
     going: set[int] = set()
@@ -317,7 +327,7 @@ def _removable(contents: bytes, sections: Sequence[Sequence[int]], names: int) -
     return going
 
 
-def _replace(path: Path, contents: bytes) -> None:
+def _replace(path: Path, contents: bytearray) -> None:
     """Give ``path`` new contents, its mode and dates kept; another name of the old file keeps the old contents."""
     status = path.stat()
     part = path.with_name(path.name + ".part")

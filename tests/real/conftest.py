@@ -43,8 +43,13 @@ def _leave_out(what: str) -> None:
 def cache() -> Iterator[Path]:
     """The cache that all tests here share: HARNESS_CACHE, else one for the session."""
     given = os.environ.get("HARNESS_CACHE")
+    # Two that work side by side share nothing: traces are told apart by the cache.
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
     if given:
-        yield Path(given).absolute()
+        with pytest.MonkeyPatch.context() as patch:
+            own = f"{given}-{worker}" if worker else given
+            patch.setenv("HARNESS_CACHE", own)
+            yield Path(own).absolute()
         return
     # Not below pytest's own folder, which only its owner can walk through: models run as another user.
     folder = Path(tempfile.mkdtemp(prefix="harness-real-", dir="/var/tmp"))
@@ -74,6 +79,15 @@ def root() -> None:
     """For tests that only root can do."""
     _leave_out("root")
     assert os.geteuid() == 0, "needs root; HARNESS_TEST_WITHOUT=root leaves this test out"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say which tests share a worker, where there are several: those of a method, else those of a file."""
+    for item in items:
+        known = getattr(getattr(item, "callspec", None), "params", {})
+        method = known.get("case") or known.get("method") if item.path.name == "test_conformance.py" else None
+        item.add_marker(pytest.mark.xdist_group(method or item.path.name))
 
 
 # --- small models --------------------------------------------------------------------------------

@@ -259,8 +259,9 @@ def test_limits_are_told_with_their_sources(harness: Harness, monkeypatch: pytes
     told = Limit(name="timeout", value=900, unit="s", source="AWS too", read_on="2026-11-22")
     monkeypatch.setattr(METHODS["pex"], "LIMITS", (held, told))
     text = harness("methods", "pex").out
-    assert re.search(r"zip +262,144,000 bytes +held against unpacked size +AWS \(2026-11-23\)", text)
-    assert re.search(r"timeout +900 s +by the method, or told only +AWS too \(2026-11-22\)", text)
+    assert re.search(r"zip +262,144,000 bytes +held against unpacked size +\[1\]", text)
+    assert re.search(r"timeout +900 s +by the method, or told only +\[2\]", text)
+    assert "[1] AWS, read 2026-11-23\n[2] AWS too, read 2026-11-22\n" in text
     assert harness("methods", "pex", "--json").json["limits"][1]["read_on"] == "2026-11-22"
     assert "states no limit" in harness("methods", "venv").out
 

@@ -241,6 +241,7 @@ def test_symbols_between_segments_become_zeros() -> None:
         pytest.param(b"\x7fELF\x01" + library()[5:], id="for 32 bits"),
         pytest.param(library(in_between=True, held=True), id="in a segment"),
         pytest.param(library(used=True), id="referred to"),
+        pytest.param(library() + b"PK" * 500, id="something behind it"),
     ],
 )
 def test_a_library_that_is_laid_out_otherwise_stays(contents: bytes) -> None:

@@ -1,0 +1,242 @@
+"""``pyinstaller``: one folder with an executable, its own Python and all it needs, made by PyInstaller.
+
+PyInstaller finds modules by reading code, so it misses what is imported by a name in data (the classes in a pickle)
+or by compiled code: its build succeeds then, and the start fails. So the model first answers its examples in bounds,
+in the locked environment, and every module that this loads is named to PyInstaller (``--hidden-import``). The model's
+own sources are read for imports as well, for what other inputs load. Data files and metadata of the dependencies are
+taken along whole. PyInstaller itself runs offline and unprivileged: its hooks import the dependencies.
+
+``pyinstaller-onefile`` (:mod:`harness.methods.pyinstaller_onefile`) is the same as one file; a model that one of the
+two can't carry has no answers with it, which is how it is told which the model tolerates.
+
+Docs: https://pyinstaller.org/en/stable/usage.html and operating-mode.html, of the locked version. The C library is the
+target's: https://pyinstaller.org/en/stable/usage.html#making-gnu-linux-apps-forward-compatible.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
+
+from harness import interpreter, paths, process, tools, tree
+from harness.errors import BuildFailure
+from harness.methods import hosted, layout, pruning, rehearsal
+from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.serving import Served
+from harness.platforms.depot import Depot
+from harness.spec import environments
+from harness.spec.model import Model
+from harness.spec.scenario import Facility
+from harness.spec.weights import LockedModel
+
+ID = "pyinstaller"
+FAMILY = "executable"
+LAYERS = Layers(environment="folder with its own Python", interface="command line, Unix socket", platform="self-hosted")
+FIDELITY = "measured"
+LIMITS: tuple[Limit, ...] = ()
+REQUIREMENTS: tuple[str, ...] = ()
+REQUIRES: frozenset[Facility] = frozenset()
+PROVIDES = frozenset({"carries-python", "locked-dependencies"})
+
+_RESOURCES = paths.PACKAGE / "resources" / "pyinstaller"
+#: Hard links would be copied apart, and PyInstaller takes the lists of installed files for what they say.
+_RULES = ("tests", "stubs", "headers", "symbols")
+_LARGEST_LIST = 8 * 2**20
+
+# What PyInstaller itself may use; its memory grows with the number of modules (2 GiB for PyTorch's, by measurement).
+_MEMORY_BYTES, _PROCESSES, _DISK_BYTES = 4 * 2**30, 64, 32 * 2**30
+
+
+def check() -> Availability:
+    """Ready wherever uv and an interpreter with its shared library are; PyInstaller is fetched on first use."""
+    found = hosted.check()
+    if found.ready and not _python_library():
+        return Availability(
+            ready=False,
+            reason=f"{interpreter.default().path} has no shared library, which PyInstaller takes along",
+            remedy=f"install it (Debian: apt-get install libpython{interpreter.default().minor}), "
+            "or set HARNESS_PYTHON to a Python that was built with --enable-shared",
+        )
+    return found
+
+
+def _python_library() -> bool:
+    python = interpreter.default()
+    folders = (python.stdlib.parent, *python.stdlib.parent.glob("*-linux-gnu*"))
+    return python.library is not None or any(any(one.glob(f"libpython{python.minor}*.so*")) for one in folders)
+
+
+def prepare(model: Model) -> None:
+    """Make PyInstaller's own environment; the model itself needs nothing."""
+    tools.executable("pyinstaller")
+
+
+def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
+    """The folder ``MODEL`` with the executable of that name in it."""
+    made, facts = frozen(locked, layout.fresh_folder(workdir, ID), options, kind="onedir")
+    return Artifact(method=ID, model=locked.model.name, digest=tree.digest(made), path=made, facts=facts)
+
+
+def frozen(
+    locked: LockedModel, folder: Path, options: BuildOptions, *, kind: Literal["onedir", "onefile"]
+) -> tuple[Path, dict[str, str]]:
+    """What PyInstaller makes, moved to ``folder``; and what is to be said of it. BuildFailure where it refuses."""
+    rules = [rule for rule in _RULES if rule in locked.model.file.prune]
+    with process.temporary_folder("pyinstaller", readable=True) as scratch:
+        environment, sources = scratch / "environment", scratch / "sources"
+        environments.install(
+            locked.lock, environment, cache=options.tool_cache / "uv", bytecode="none", timeout_s=options.timeout_s
+        )
+        if rules:
+            pruning.prune(hosted.site_packages(environment), rules)
+        layout.write_sources(locked, sources, bytecode=options.bytecode)
+        loaded = _loaded(locked, scratch, options)
+        arguments = _arguments(locked, scratch, loaded, kind)
+        _run_pyinstaller(scratch, arguments, options)
+        made = folder / locked.model.name
+        shutil.move(scratch / "dist" / locked.model.name, made)
+    _give_back(made)
+    return made, {
+        "pyinstaller": tools.version("pyinstaller"),
+        "interpreter": interpreter.default().version,
+        "pruned": ", ".join(rules) or "nothing",
+        "hidden imports": str(len(loaded)) if loaded else "none: the examples could not be answered in the environment",
+    }
+
+
+def _loaded(locked: LockedModel, scratch: Path, options: BuildOptions) -> list[str]:
+    """The names of the modules that answering the examples loads, those of the runner and the model left out."""
+    written = scratch / "home" / "loaded"
+    python, sources = scratch / "environment" / "bin" / "python", scratch / "sources"
+    argv = [str(python), "-I", str(_copied("loaded.py", scratch)), str(sources), str(written)]
+    if not rehearsal.answered(locked, argv, scratch=scratch, timeout_s=options.timeout_s, PYTHONDONTWRITEBYTECODE="1"):
+        return []
+    # The model could have written this: it is a name that PyInstaller finds in the environment, or it is nothing.
+    if written.is_symlink() or not written.is_file() or written.stat().st_size > _LARGEST_LIST:
+        return []
+    names = written.read_text(encoding="utf-8", errors="replace").splitlines()
+    own = {"__main__", "predictor", "harness_runner", *_own_modules(locked)}
+    return [
+        name for name in names if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name) and name.partition(".")[0] not in own
+    ]
+
+
+def _own_modules(locked: LockedModel) -> Iterator[str]:
+    """The names by which the model's own sources import each other."""
+    for path in sorted(locked.payload.iterdir()):
+        if path.suffix == ".py" and path.stem.isidentifier():
+            yield path.stem
+        elif path.is_dir() and (path / "__init__.py").is_file():
+            yield path.name
+
+
+def _copied(name: str, scratch: Path) -> Path:
+    """A script of ours where the unprivileged user reaches it."""
+    return Path(shutil.copyfile(_RESOURCES / name, scratch / name))
+
+
+def _arguments(locked: LockedModel, scratch: Path, loaded: Sequence[str], kind: str) -> list[str]:
+    sources, name = scratch / "sources", locked.model.name
+    model = sources / layout.MODEL_FOLDER
+    arguments = [f"--{kind}", "--name", name, "--noconfirm", "--log-level", "WARN", "--noupx"]
+    for option in ("dist", "work", "spec"):
+        arguments += [f"--{option}path", str(scratch / option)]
+    arguments += ["--paths", str(sources), "--paths", str(model)]
+    arguments += ["--add-data", f"{model}{os.pathsep}{layout.MODEL_FOLDER}"]
+    packages = hosted.site_packages(scratch / "environment")
+    for module in (*loaded, *_own_modules(locked)):
+        arguments += ["--hidden-import", module]
+    for package in sorted({module.partition(".")[0] for module in loaded}):
+        if (packages / package).is_dir():
+            arguments += ["--collect-data", package]
+    for distribution, _ in locked.lock.packages:
+        arguments += ["--copy-metadata", distribution]
+    for module in sorted(_top_level(_tool_packages()) - _top_level(packages)):
+        arguments += ["--exclude-module", module]
+    return [*arguments, str(_copied("entry.py", scratch))]
+
+
+def _tool_packages() -> Path:
+    """The folder of PyInstaller's own packages."""
+    return hosted.site_packages(tools.executable("pyinstaller").parent.parent)
+
+
+def _top_level(packages: Path) -> set[str]:
+    names = {path.name.partition(".")[0] for path in packages.iterdir() if path.suffix in ("", ".py")}
+    return {name for name in names if name.isidentifier() and name != "__pycache__"}
+
+
+def _run_pyinstaller(scratch: Path, arguments: Sequence[str], options: BuildOptions) -> None:
+    """PyInstaller in bounds of its own: without network, as the user that models run as."""
+    python, home = scratch / "environment" / "bin" / "python", scratch / "own"
+    folders = [scratch / name for name in ("own", "dist", "work", "spec")]
+    for folder in folders:
+        folder.mkdir()
+    argv = [str(python), "-I", str(_copied("freeze.py", scratch)), str(_tool_packages()), *arguments]
+    # Both for the same output each time (PyInstaller's "Creating a Reproducible Build").
+    env = process.environment(
+        home,
+        PYINSTALLER_CONFIG_DIR=str(home),
+        PYTHONHASHSEED="1",
+        PYTHONDONTWRITEBYTECODE="1",
+        SOURCE_DATE_EPOCH=str(tree.FIXED_DATE),
+    )
+    bounds = process.bounds(
+        memory_bytes=_MEMORY_BYTES,
+        processes=_PROCESSES,
+        disk_bytes=_DISK_BYTES,
+        needed=environments.needed_paths(scratch, _tool_packages()),
+    )
+    with bounds as policy:
+        environments.give_to(policy, *folders)
+        try:
+            done = process.run(argv, env=env, cwd=home, timeout_s=options.timeout_s, policy=policy)
+        except process.TimedOut as error:
+            raise BuildFailure(f"PyInstaller: {error}", log=error.output) from error
+    if done.returncode != 0:
+        raise BuildFailure(f"PyInstaller ended with exit code {done.returncode}", log=done.output)
+
+
+def _give_back(made: Path) -> None:
+    """Have what was made belong to whoever runs the harness, and be the same for everybody else."""
+    for path in (made, *(made.rglob("*") if made.is_dir() else ())):
+        os.chown(path, os.geteuid(), os.getegid(), follow_symlinks=False)
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+
+
+# --- on the target -------------------------------------------------------------------------------
+
+
+def sizes(artifact: Artifact, depot: Depot) -> Sizes:
+    """Packed: the tar.gz. Unpacked: the folder; nothing else is needed but the system's C library."""
+    return hosted.folder_sizes(artifact)
+
+
+def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
+    """Fetch the archive and unpack it on the target."""
+    found = hosted.install_archive(artifact, target, depot)
+    return dataclasses.replace(found, cold_paths=found.own_paths)  # the target's Python is not read
+
+
+def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
+    """``MODEL serve``, in bounds."""
+    assert installed.root is not None
+    program = str(installed.root / installed.artifact.model)
+    return hosted.serving(installed, limits, lambda socket: [program, "serve", "--socket", str(socket)])
+
+
+def present(artifact: Artifact) -> bool:
+    """Whether it is still there."""
+    return hosted.present(artifact)
+
+
+def remove(artifact: Artifact) -> None:
+    """Delete the folder and its archive."""
+    hosted.remove(artifact)

@@ -1,0 +1,206 @@
+"""What PyInstaller is told, and what is believed of what the model's process wrote. PyInstaller is run by tests/real."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import process, tools
+from harness.errors import BuildFailure
+from harness.methods import hosted, layout, pyinstaller, pyinstaller_onefile, rehearsal
+from harness.methods.contract import Artifact, BuildOptions, Installed, Limits, Method
+from harness.spec import environments, weights
+from harness.spec.weights import LockedModel
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+@pytest.fixture
+def locked(folder: Any) -> LockedModel:
+    """A model with sources of its own and one dependency."""
+    (folder.path / "helper.py").write_text("")
+    (folder.path / "parts").mkdir()
+    (folder.path / "parts" / "__init__.py").write_text("")
+    (folder.path / "weights").mkdir()
+    (folder.path / "weights" / "not-a-module.py").write_text("")
+    found = weights.locked(folder.read())
+    return dataclasses.replace(found, lock=dataclasses.replace(found.lock, packages=(("num-py", "2.4"),)))
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a build: its environment has ``numpy``, PyInstaller's has ``packaging`` too."""
+    place = tmp_path / "scratch"
+    (hosted.site_packages(place / "environment") / "numpy").mkdir(parents=True)
+    (hosted.site_packages(place / "environment") / "numpy-2.4.dist-info").mkdir()
+    for name in ("numpy", "packaging", "altgraph", "altgraph-1.dist-info", "__pycache__"):
+        (hosted.site_packages(tmp_path / "tools") / name).mkdir(parents=True)
+    monkeypatch.setattr(tools, "executable", lambda *_: tmp_path / "tools" / "bin" / "pyinstaller")
+    return place
+
+
+def values(arguments: list[str], option: str) -> list[str]:
+    return [arguments[number + 1] for number, one in enumerate(arguments) if one == option]
+
+
+@pytest.mark.parametrize("method", [pyinstaller, pyinstaller_onefile])
+def test_it_is_a_method(method: Method) -> None:
+    """It has what the contract wants, and needs no Python on the target; only one of the two is one file."""
+    assert method.REQUIRES == frozenset()
+    assert "carries-python" in method.PROVIDES
+    assert ("single-file" in method.PROVIDES) == (method is pyinstaller_onefile)
+
+
+def test_every_module_that_is_loaded_is_named(locked: LockedModel, scratch: Path) -> None:
+    """And those of the model, for what it loads for other inputs; its folder lies where the runner looks."""
+    found = pyinstaller._arguments(locked, scratch, ["numpy", "numpy._core", "json"], "onedir")
+    assert values(found, "--hidden-import") == ["numpy", "numpy._core", "json", "helper", "parts", "predictor"]
+    assert values(found, "--add-data") == [f"{scratch}/sources/{layout.MODEL_FOLDER}:{layout.MODEL_FOLDER}"]
+    assert found[0] == "--onedir"
+    assert found[-1] == str(scratch / "entry.py")
+
+
+def test_data_and_metadata_of_dependencies_are_taken(locked: LockedModel, scratch: Path) -> None:
+    """Not those of the standard library, which has none that PyInstaller leaves out."""
+    found = pyinstaller._arguments(locked, scratch, ["numpy._core", "json", "json.decoder"], "onedir")
+    assert values(found, "--collect-data") == ["numpy"]
+    assert values(found, "--copy-metadata") == ["num-py"]
+
+
+def test_nothing_of_pyinstallers_own_gets_in(locked: LockedModel, scratch: Path) -> None:
+    """But what the model's environment has too is the model's."""
+    found = pyinstaller._arguments(locked, scratch, [], "onefile")
+    assert values(found, "--exclude-module") == ["altgraph", "packaging"]
+
+
+def loading(monkeypatch: pytest.MonkeyPatch, writes: Any, *, ended_well: bool = True) -> None:
+    def answered(locked: Any, argv: Any, *, scratch: Path, **_: Any) -> bool:
+        (scratch / "home").mkdir()
+        writes(Path(argv[-1]))
+        return ended_well
+
+    monkeypatch.setattr(rehearsal, "answered", answered)
+
+
+def test_only_names_are_taken_from_the_models_process(
+    locked: LockedModel, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what is no name nor what is the model's or the runner's."""
+    lines = ["numpy", "numpy._core.multiarray", "--add-data", "a b", "x;y", "", "../up", "predictor", "parts.one"]
+    loading(monkeypatch, lambda to: to.write_text("\n".join([*lines, "harness_runner.model", "__main__", "_ctypes"])))
+    found = pyinstaller._loaded(locked, scratch, BuildOptions(tool_cache=tmp_path))
+    assert found == ["numpy", "numpy._core.multiarray", "_ctypes"]
+
+
+def _too_long(to: Path) -> None:
+    to.touch()
+    os.truncate(to, pyinstaller._LARGEST_LIST + 1)
+
+
+@pytest.mark.parametrize(
+    ("writes", "ended_well"),
+    [
+        (lambda to: to.write_text("numpy"), False),
+        (lambda to: None, True),
+        (lambda to: to.mkdir(), True),
+        (lambda to: to.symlink_to("/etc/passwd"), True),
+        (_too_long, True),
+    ],
+)
+def test_without_answers_nothing_is_named(
+    locked: LockedModel, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: Any, ended_well: bool
+) -> None:
+    """A model that fails, or writes something else in place of the list, teaches nothing."""
+    loading(monkeypatch, writes, ended_well=ended_well)
+    assert pyinstaller._loaded(locked, scratch, BuildOptions(tool_cache=tmp_path)) == []
+
+
+@contextlib.contextmanager
+def unbounded(**_: Any) -> Iterator[None]:
+    yield None
+
+
+@pytest.mark.parametrize("ends", [1, process.TimedOut(["python"], 900, "hook-numpy.py")])
+def test_a_refusal_is_a_failed_build_with_its_log(
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: Any
+) -> None:
+    """It runs by the environment's Python, without network variables, in bounds."""
+    ran: list[Any] = []
+
+    def run(argv: Any, **how: Any) -> process.Completed:
+        ran.append((argv, how))
+        if isinstance(ends, Exception):
+            raise ends
+        return process.Completed(argv=tuple(argv), returncode=ends, stdout="", stderr="hook-numpy.py", wall_s=0.1)
+
+    monkeypatch.setattr(process, "run", run)
+    monkeypatch.setattr(process, "bounds", unbounded)
+    monkeypatch.setattr(environments, "give_to", lambda *_: None)
+    with pytest.raises(BuildFailure, match="PyInstaller") as raised:
+        pyinstaller._run_pyinstaller(scratch, ["--onedir"], BuildOptions(tool_cache=tmp_path))
+    assert "hook-numpy.py" in raised.value.log
+    [(argv, how)] = ran
+    assert argv[:2] == [str(scratch / "environment/bin/python"), "-I"]
+    assert argv[-1] == "--onedir"
+    assert how["env"]["PYTHONHASHSEED"] == "1"
+    assert "policy" in how
+
+
+def test_what_was_made_is_the_same_for_everybody(tmp_path: Path) -> None:
+    """Whoever runs it can read it; what was executable stays so."""
+    made = tmp_path / "made"
+    (made / "inside").mkdir(parents=True, mode=0o700)
+    (made / "program").touch(mode=0o700)
+    (made / "inside" / "data").touch(mode=0o600)
+    (made / "link").symlink_to("program")
+    pyinstaller._give_back(made)
+    assert {path.name: path.stat().st_mode & 0o777 for path in made.rglob("*") if not path.is_symlink()} == {
+        "inside": 0o755,
+        "program": 0o755,
+        "data": 0o644,
+    }
+
+
+def test_an_interpreter_without_a_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: Any) -> None:
+    """With what to install; one beside the standard library is found."""
+    bare = dataclasses.replace(here, stdlib=tmp_path / "lib" / f"python{here.minor}", library=None)
+    monkeypatch.setattr(pyinstaller.interpreter, "default", lambda: bare)
+    found = pyinstaller_onefile.check()
+    assert not found.ready
+    assert "shared library" in found.reason
+    assert f"libpython{here.minor}" in found.remedy
+    (tmp_path / "lib" / "x86_64-linux-gnu").mkdir(parents=True)
+    (tmp_path / "lib" / "x86_64-linux-gnu" / f"libpython{here.minor}.so.1.0").touch()
+    assert pyinstaller.check().ready
+
+
+@pytest.mark.parametrize("method", [pyinstaller, pyinstaller_onefile])
+def test_its_own_executable_is_started(method: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the target's Python."""
+    commands: list[Any] = []
+    monkeypatch.setattr(hosted, "serving", lambda installed, limits, command: commands.append(command(Path("/s"))))
+    artifact = Artifact(method=method.ID, model="tiny", digest="d", path=tmp_path / "tiny")
+    limits = Limits(memory_bytes=1, processes=1, disk_bytes=1, start_timeout_s=1.0, predict_timeout_s=1.0)
+    method.start(Installed(artifact=artifact, root=tmp_path / "app"), limits)
+    assert commands == [[str(tmp_path / "app" / "tiny"), "serve", "--socket", "/s"]]
+
+
+def test_modules_of_an_executable_count_as_bytecode(runner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are named after sources that are not there."""
+
+    packed = types.ModuleType("packed")
+    packed.__file__ = "/nowhere/packed.py"
+    monkeypatch.setitem(sys.modules, "packed", packed)
+    before = runner.facts()
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    after = runner.facts()
+    assert after["modules_from_bytecode"] == before["modules_from_bytecode"] + 1
+    assert after["modules_from_source"] == before["modules_from_source"] - 1
