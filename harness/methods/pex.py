@@ -85,7 +85,8 @@ def write(locked: LockedModel, file: Path, options: BuildOptions) -> dict[str, s
     """Make the PEX at ``file``; what is to be said of it."""
     rules = [rule for rule in _RULES if rule in locked.model.file.prune]
     with process.temporary_folder("pex") as scratch:
-        layout.write_sources(locked, scratch / "sources", bytecode="none")
+        # PEX leaves this bytecode behind, but a source that can't be compiled is told of here.
+        layout.write_sources(locked, scratch / "sources", bytecode=options.bytecode)
         if locked.lock.packages:
             _environment(locked, scratch / "environment", rules, options)
         _run_pex(locked, scratch, file, options)
@@ -172,7 +173,7 @@ def _add_bytecode(locked: LockedModel, file: Path, options: BuildOptions) -> int
         sources = scratch / "compiled"
         with zipfile.ZipFile(file) as archive:
             archive.extractall(sources, names)
-        _compile(sources, options.bytecode)
+        compile_below(sources, options.bytecode)
         return _append(file, sources, names, at_most=room)
 
 
@@ -199,7 +200,7 @@ def _loaded(locked: LockedModel, file: Path, scratch: Path, options: BuildOption
     return [name for name in names if any((place / _cached(name)).is_file() for place in laid_out)]
 
 
-def _compile(folder: Path, bytecode: Bytecode) -> None:
+def compile_below(folder: Path, bytecode: Bytecode) -> None:
     """Compile every source below ``folder``, whose name the bytecode doesn't tell; what can't be stays as it is."""
     argv = [str(interpreter.default().path), "-I", "-m", "compileall", "-q", "--invalidation-mode", bytecode]
     try:

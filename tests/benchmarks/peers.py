@@ -50,6 +50,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
@@ -642,11 +643,24 @@ def build_with(method: Any) -> Callable[[Stage, Path], Artifact]:
     return build
 
 
+def plain_start(installed: Installed, limits: Limits) -> contextlib.AbstractContextManager[Any]:
+    """``python FILE.pex``: what PEX makes by its defaults is started by an interpreter."""
+    assert installed.root is not None
+    assert installed.artifact.path is not None
+    argv = [str(interpreter.default().path), str(installed.artifact.path), "serve", "--socket"]
+    extraction = installed.extraction_caches[0]
+    return hosted.serving(
+        installed, limits, lambda socket: [*argv, str(socket)], writable=[extraction], PEX_ROOT=str(extraction)
+    )
+
+
+PLAIN_PEX = SimpleNamespace(start=plain_start, remove=pex.remove)
+
 HOSTED: Mapping[str, tuple[Any, Callable[[Stage, Path], Artifact]]] = {
     "venv": (venv, build_with(venv)),
     "plain-venv": (venv, plain_venv),
     "pex": (pex, build_with(pex)),
-    "plain-pex": (pex, plain_pex),
+    "plain-pex": (PLAIN_PEX, plain_pex),
 }
 
 
@@ -769,7 +783,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--only", choices=["images", "hosted"], help="half of it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every value there")
     args = parser.parse_args(argv)
-    chance, values = random.Random(args.seed), Values()
+    chance, values, code = random.Random(args.seed), Values(), 0
     try:
         with stage() as at:
             if args.only != "hosted":
@@ -778,12 +792,12 @@ def main(argv: list[str]) -> int:
                 measure_hosted(at, values, rounds=args.rounds, times=args.builds, chance=chance)
     except HarnessError as error:
         print(f"{error}\n{getattr(error, 'log', '')}", file=sys.stderr)
-        return error.exit_code
-    found = outcome(values)
+        code = error.exit_code
+    found = outcome(values)  # what was measured until then, too
     if args.json:
         args.json.write_text(json.dumps(found, indent=1) + "\n")
     print_outcome(found)
-    return 0
+    return code
 
 
 if __name__ == "__main__":

@@ -70,6 +70,9 @@ def built(method: Method, folder: Path, depot: Depot) -> Iterator[Case]:
 MAY_BE_ABSENT = {"pex-scie": "HARNESS_SCIE_ASSETS"}
 
 
+#: What unpacks itself where it is started.
+EXTRACTING = {"pex", "pex-scie", "pyinstaller-onefile"}
+
 #: What travels is the model and its requirements' names: the platform installs them.
 WITHOUT_DEPENDENCIES = {"cloud-functions"}
 
@@ -215,7 +218,7 @@ def prepare(method: Method, folder: Path, depot: Depot, running: engine.Engine |
     model = models.read(folder)
     weights.locked(model, extra=method.REQUIREMENTS)
     method.prepare(model)
-    depot.aws_endpoint()
+    depot.account()
     if running is not None and depot._node is None:
         depot.pull(running, images.base(running, interpreter.default().minor).tag)
 
@@ -306,8 +309,8 @@ def test_a_model_is_kept_in_bounds_and_leaves_nothing(
         assert found["user"] == [UNPRIVILEGED] * 3
         assert found["groups"] in ([], [UNPRIVILEGED])
         assert found["secret"] in {"PermissionError", "FileNotFoundError"}
-        # What a PEX extracts belongs to the user that starts it.
-        assert method.ID == "pex" or found["own files"] in {"PermissionError", "OSError"}
+        # What an executable extracts belongs to the user that starts it.
+        assert method.ID in EXTRACTING or found["own files"] in {"PermissionError", "OSError"}
 
 
 # --- the larger models, once each ----------------------------------------------------------------

@@ -71,8 +71,9 @@ def facts():
         # Some modules (torch.ops) answer any attribute with an object of their own.
         if isinstance(file, str) and file.endswith(".py") and not frozen:
             cached = getattr(module, "__cached__", None)
-            # In an executable made by PyInstaller modules are bytecode in an archive, named after sources left behind.
-            packed = getattr(sys, "frozen", False) and not os.path.exists(file)
+            # An executable made by PyInstaller has its modules as bytecode in an archive, whatever lies beside it.
+            loader = type(getattr(module, "__loader__", None)).__name__
+            packed = getattr(sys, "frozen", False) and (loader != "SourceFileLoader" or not os.path.exists(file))
             if packed or (isinstance(cached, str) and os.path.exists(cached)):
                 compiled += 1
             else:

@@ -67,7 +67,7 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             made.write_bytes(b"bytecode")
 
     monkeypatch.setattr(rehearsal, "answered", answered)
-    monkeypatch.setattr(pex, "_compile", compiled)
+    monkeypatch.setattr(pex, "compile_below", compiled)
     return asked
 
 
