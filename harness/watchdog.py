@@ -8,6 +8,7 @@ it does even on SIGKILL, whatever is still listed is ended, newest first.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http
 import http.client
 import json
@@ -19,6 +20,8 @@ import sys
 import time
 
 _BEING_MADE_S = 5.0
+_DYING_S = 5.0
+_MNT_DETACH = 2
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -71,8 +74,27 @@ def end_container(engine_socket: str, name: str) -> None:
 
 
 def remove_folder(path: str) -> None:
-    """Delete the folder and everything in it."""
-    shutil.rmtree(path, ignore_errors=True)
+    """Delete the folder and everything in it.
+
+    What was mounted below it by a Docker engine that was killed is unmounted, and what still writes there while it
+    is dying is waited for.
+    """
+    deadline = time.monotonic() + _DYING_S
+    while os.path.isdir(path):
+        unmount_below(path)
+        shutil.rmtree(path, ignore_errors=True)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+
+
+def unmount_below(path: str) -> None:
+    """Detach every mount below ``path``, the last first."""
+    with contextlib.suppress(OSError), open("/proc/self/mounts") as file:
+        places = [line.split()[1].encode().decode("unicode_escape") for line in file]
+        for place in reversed(places):
+            if place.startswith(f"{path}/"):
+                ctypes.CDLL(None).umount2(os.fsencode(place), _MNT_DETACH)
 
 
 def end(what: dict[str, object]) -> None:

@@ -88,11 +88,10 @@ def leftovers(delete: bool, as_json: bool) -> int:
         rows = [{**vars(one), "ledger": one in ours} for one in (*ours, *others)]
         console.as_json({"leftovers": rows, "problems": problems})
     else:
-        columns = ("run", "what", "name", "region", "noted here", "why it is there")
-        rows_shown = [_row(one, "yes") for one in ours] + [_row(one, "no") for one in others]
-        if rows_shown:
-            console.table("", columns, rows_shown)
-        else:
+        # Lines, no table: a name that is to be copied must not be broken.
+        for one in (*ours, *others):
+            console.say(f"run {one.run}: {one}{'' if one in ours else ', not noted on this machine'}")
+        if not ours and not others:
             console.say("Nothing is left in the account, as far as it could be looked at.")
         for problem in problems:
             console.note(problem)
@@ -103,12 +102,6 @@ def _of(ledger: Ledger, *, delete: bool) -> list[Leftover]:
     from harness.platforms import aws as platform
 
     return platform.delete_leftovers(ledger) if delete else platform.of_ledger(ledger).leftovers()
-
-
-def _row(one: Leftover, noted: str) -> tuple[str, ...]:
-    from harness.platforms.aws_kinds import KINDS
-
-    return (one.run, KINDS[one.kind].title, one.name, one.region, noted, one.why)
 
 
 COMMANDS = (aws,)

@@ -240,7 +240,7 @@ def test_nothing_of_bad_models_is_left(every: Batch) -> None:
 def test_people_are_told_as_well(every: Batch, harness: Any) -> None:
     """``compare`` says of a failed cell why, and ends well: the failure is the result."""
     said = harness("compare", "exits", "--results", every.results, "--run", every.told["run"]).expect(0)
-    assert "venv: exited with code 3 before it answered" in said.out
+    assert "venv: failed: exited with code 3 before it answered" in said.out
     listed = harness("runs", "--results", every.results, "--json").expect(0).json
     assert [(one["run"], one["finished"] != "no") for one in listed] == [(every.told["run"], True)]
 

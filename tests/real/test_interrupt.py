@@ -289,5 +289,5 @@ def test_without_a_docker_engine(harness: Any, slow: Any, tmp_path: Path) -> Non
     found = next(one for one in checked["checks"] if one["what"] == "method container")
     assert found["remedy"]
     shown = harness("compare", "slow", "--results", tmp_path / "results", **env).expect(0)
-    assert "container: no Docker engine answers" in " ".join(shown.out.split())
+    assert "container: not ready on that machine: no Docker engine answers" in " ".join(shown.out.split())
     assert harness("engine", "status", **env).expect(3).out
