@@ -18,7 +18,7 @@ import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness import interpreter, process, tools, tree
+from harness import process, tools, tree
 from harness.errors import BuildFailure, HarnessError
 from harness.methods import hosted, layout
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
@@ -152,16 +152,9 @@ def _compile(folder: Path, options: BuildOptions) -> None:
     packages = hosted.site_packages(folder)
     for old in [*packages.rglob("__pycache__")]:
         shutil.rmtree(old)
-    if options.bytecode == "none":
-        return
-    argv = [str(interpreter.default().path), "-I", "-m", "compileall", "-q", "-q", "-f", "-j", "0"]
-    argv += ["--invalidation-mode", options.bytecode, "-s", str(folder)]  # places of this machine are not to be in it
     # Dates are fixed when it is packed, which makes bytecode that is checked by date worthless.
     compiled = packages if _undated(packages.parent) else packages.parent
-    try:
-        process.run([*argv, str(compiled)], env=process.environment(folder), timeout_s=options.timeout_s)
-    except process.TimedOut as error:
-        raise BuildFailure(f"compiling the packages: {error.problem}", log=error.output) from error
+    layout.compile_packages(folder, bytecode=options.bytecode, timeout_s=options.timeout_s, below=compiled)
 
 
 def _undated(library: Path) -> bool:

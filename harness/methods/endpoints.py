@@ -18,7 +18,7 @@ from harness import process
 from harness.errors import BuildFailure, DoesNotFit, MissingComponent, ModelFailure
 from harness.methods.contract import Artifact, Installed, Limit, Stamps, Usage
 from harness.methods.serving import Http, worded
-from harness.platforms import aws, ecr
+from harness.platforms import aws, ecr, s3
 from harness.platforms.aws import Account
 from harness.platforms.aws_kinds import PREFIX, listed_tags, role_policy
 from harness.platforms.depot import Depot
@@ -86,9 +86,10 @@ class Deployed:
 def deploy(account: Account, depot: Depot, artifact: Artifact) -> Deployed:
     """Upload image and model; have SageMaker know the model, and a configuration that names a machine."""
     assert artifact.image is not None
+    assert artifact.path is not None
     begin = time.monotonic()
     kind = machine(int(artifact.facts["memory_mb"]))
-    bucket, key = _uploaded(account, artifact)
+    bucket, key = s3.put(account, artifact.path, name=account.name("model"))
     image = ecr.put(account, depot, artifact.image, name=account.name("image"))
     role = _role(account, bucket)
     model, config = account.name(artifact.model), account.name(f"{artifact.model}-config")
@@ -151,21 +152,6 @@ def rehearsed(artifact: Artifact, depot: Depot) -> str:
     except MissingComponent as error:
         return f"not deployed: {error.problem}"
     return f"to moto's SageMaker: an endpoint of one {deployed.machine}, {found['EndpointStatus']}"
-
-
-def _uploaded(account: Account, artifact: Artifact) -> tuple[str, str]:
-    """The bucket and the key of the model's archive."""
-    assert artifact.path is not None
-    name, key = account.name("model"), artifact.path.name
-    where = {} if account.region == "us-east-1" else {"LocationConstraint": account.region}
-    more = {"CreateBucketConfiguration": where} if where else {}
-    account.make("bucket", name, lambda s3: s3.create_bucket(Bucket=name, **more))
-    s3 = account.client("s3")
-    with aws.asking(f"uploading {key} to the bucket {name}"):
-        s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": listed_tags(account.tags)})
-        with artifact.path.open("rb") as content:
-            s3.put_object(Bucket=name, Key=key, Body=content)
-    return name, key
 
 
 def _role(account: Account, bucket: str) -> str:

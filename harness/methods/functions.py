@@ -23,7 +23,7 @@ from harness.errors import BuildFailure, DoesNotFit, HarnessError, ModelFailure
 from harness.methods import imaging
 from harness.methods.contract import Artifact, Availability, Installed, Limit, Limits, Stamps, Usage
 from harness.methods.serving import Http, worded
-from harness.platforms import aws, lambda_runtime
+from harness.platforms import aws, lambda_runtime, s3
 from harness.platforms.aws import Account
 from harness.platforms.aws_kinds import PREFIX, listed_tags, role_policy
 from harness.spec.model import Json, answers_match
@@ -167,7 +167,8 @@ def deploy_zip(account: Account, artifact: Artifact, archive: Path, **environmen
     begin, before = time.monotonic(), set(account.ledger.entries)
     size = archive.stat().st_size
     if size > DIRECT_UPLOAD_BYTES:
-        how, code = "through S3, being over 50 MB", dict[str, Any](_through_s3(account, archive))
+        bucket, key = s3.put(account, archive, name=account.name("code"))
+        how, code = "through S3, being over 50 MB", dict[str, Any](S3Bucket=bucket, S3Key=key)
     else:
         how, code = "uploaded directly", {"ZipFile": archive.read_bytes()}
     name = _create(
@@ -192,18 +193,6 @@ def deploy_image(account: Account, artifact: Artifact, address: str) -> Deployed
 def _deployed(account: Account, name: str, how: str, begin: float, before: set[tuple[str, str]]) -> Deployed:
     made = tuple(key for key in account.ledger.entries if key not in before and key[0] != "role")
     return Deployed(account=account, name=name, seconds=time.monotonic() - begin, how=how, made=made)
-
-
-def _through_s3(account: Account, archive: Path) -> dict[str, str]:
-    name = account.name("code")
-    where = {} if account.region == "us-east-1" else {"LocationConstraint": account.region}
-    more = {"CreateBucketConfiguration": where} if where else {}
-    account.make("bucket", name, lambda s3: s3.create_bucket(Bucket=name, **more))
-    s3 = account.client("s3")
-    with aws.asking(f"uploading {archive.name} to the bucket {name}"), archive.open("rb") as content:
-        s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": listed_tags(account.tags)})
-        s3.put_object(Bucket=name, Key=archive.name, Body=content)
-    return {"S3Bucket": name, "S3Key": archive.name}
 
 
 def _create(account: Account, artifact: Artifact, **settings: Any) -> str:

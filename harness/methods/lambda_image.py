@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.errors import MissingComponent
 from harness.methods import functions, imaging
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Instance, Layers, Limits, Sizes
+from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Instance, Layers, Limits
 from harness.platforms import ecr, lambda_runtime
 from harness.platforms.depot import Depot
 from harness.spec.model import Model
@@ -40,6 +40,9 @@ RECIPE = imaging.Recipe(
     workdir="/app/model",  # the runtime client looks for the handler where it is started
 )
 
+#: As with every image.
+sizes, present, remove = imaging.sizes, imaging.present, imaging.remove
+
 
 def check() -> Availability:
     """Ready where a Docker engine is on this machine, we may enter its containers' network, and boto3 is there."""
@@ -59,11 +62,6 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     told = {name: said for name, said in lambda_runtime.facts(base).items() if name == "emulator"}
     runtime = {"runtime_client": REQUIREMENTS[0].replace("==", " ")}
     return replace(built, facts={**built.facts, **told, **runtime, **functions.asked_facts(locked)})
-
-
-def sizes(artifact: Artifact, depot: Depot) -> Sizes:
-    """Packed: the compressed layers as a registry stores them, base included. Unpacked: all layers."""
-    return imaging.sizes(artifact, depot)
 
 
 def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
@@ -96,16 +94,6 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Instan
         mounts={lambda_runtime.emulator(): lambda_runtime.EMULATOR},
         env=functions.emulator_environment(artifact, limits),
     )
-
-
-def present(artifact: Artifact) -> bool:
-    """Whether the engine that is used now has the image, under its tag and with its digest."""
-    return imaging.present(artifact)
-
-
-def remove(artifact: Artifact) -> None:
-    """Delete the image with its tag, and what its build left."""
-    imaging.remove(artifact)
 
 
 # --- deploying -----------------------------------------------------------------------------------

@@ -214,19 +214,11 @@ def _leave_out_bytecode(folder: Path) -> None:
 
 
 def _compile(folder: Path, options: BuildOptions) -> None:
-    """Compile everything, as if it lay where Lambda has it: the bytecode names its sources' places."""
-    if options.bytecode == "none":
-        return
-    argv = [str(interpreter.default().path), "-I", "-m", "compileall", "-q", "-j", "0"]
-    argv += ["--invalidation-mode", options.bytecode, "-s", str(folder), "-p", lambda_runtime.TASK_ROOT, str(folder)]
-    try:
-        done = process.run(argv, env=process.environment(folder), timeout_s=options.timeout_s)
-    except process.TimedOut as error:
-        raise BuildFailure(f"compiling the function: {error}", log=error.output) from error
-    # Packages carry files for other Pythons, which don't compile; a model's own have to.
+    """Compile everything, as if it lay where Lambda has it; a model's own files have to be compilable."""
+    root = lambda_runtime.TASK_ROOT
+    layout.compile_packages(folder, bytecode=options.bytecode, timeout_s=options.timeout_s, place=root)
     model = folder / layout.MODEL_FOLDER
-    if done.returncode != 0 and len(list(model.rglob("*.pyc"))) < len(list(model.rglob("*.py"))):
-        raise BuildFailure("a Python file of the model cannot be compiled", log=done.output, remedy="mend it")
+    layout.compile_bytecode(model, bytecode=options.bytecode, place=f"{root}/{model.name}")
 
 
 def pack(folder: Path, archive: Path) -> None:

@@ -50,22 +50,38 @@ def write_examples(locked: LockedModel, folder: Path) -> None:
     os.utime(folder / "about.json", (tree.FIXED_DATE, tree.FIXED_DATE))
 
 
-def compile_bytecode(*folders: Path, bytecode: Bytecode, python: Path | None = None, place: str = "") -> None:
-    """Compile every source below ``folders`` with the interpreter that will run it.
+def compile_bytecode(*folders: Path, bytecode: Bytecode, place: str = "") -> None:
+    """Compile every source of a model or of ours below ``folders`` with the interpreter that will run it.
 
     ``place`` is where the one folder will lie: bytecode names its source's place, and is the same every time then.
     """
     if bytecode == "none":
         return
-    argv = [str(python or interpreter.default().path), "-I", "-m", "compileall", "-q"]
-    argv += ["--invalidation-mode", bytecode, *(("-s", str(folders[0]), "-p", place) if place else ())]
-    argv += map(str, folders)
-    try:
-        done = process.run(argv, env=process.environment(folders[0]), timeout_s=300)
-    except process.TimedOut as error:
-        raise BuildFailure(f"compiling the model's files: {error.problem}", log=error.output) from error
+    where = ["-s", str(folders[0]), "-p", place] if place else []
+    done = _compileall([*where, *map(str, folders)], bytecode, folders[0], 300.0)
     if done.returncode != 0:
         raise BuildFailure("a Python file of the model cannot be compiled", log=done.output, remedy="mend it")
+
+
+def compile_packages(
+    folder: Path, *, bytecode: Bytecode, timeout_s: float, place: str = "", below: Path | None = None
+) -> None:
+    """Compile the packages in ``folder``, or those ``below`` a folder of it, whose own name the bytecode won't tell.
+
+    ``place`` is where ``folder`` will lie. Packages carry files for other Pythons: what can't be compiled is left out.
+    """
+    if bytecode == "none":
+        return
+    where = ["-s", str(folder), *(["-p", place] if place else [])]
+    _compileall(["-f", "-j", "0", *where, str(below or folder)], bytecode, folder, timeout_s)
+
+
+def _compileall(more: list[str], bytecode: Bytecode, home: Path, timeout_s: float) -> process.Completed:
+    argv = [str(interpreter.default().path), "-I", "-m", "compileall", "-q", "--invalidation-mode", bytecode, *more]
+    try:
+        return process.run(argv, env=process.environment(home), timeout_s=timeout_s)
+    except process.TimedOut as error:
+        raise BuildFailure(f"compiling Python files: {error.problem}", log=error.output) from error
 
 
 def fresh_folder(workdir: Path, name: str) -> Path:

@@ -32,9 +32,7 @@ from harness.errors import BuildFailure
 from harness.methods import hosted, layout, pruning, rehearsal
 from harness.methods.contract import (
     Artifact,
-    Availability,
     BuildOptions,
-    Bytecode,
     Installed,
     Layers,
     Limit,
@@ -63,10 +61,8 @@ _DEPENDENCIES = ".deps/"
 _ENTRY_BYTES = 30 + 46  # of zip's two headers for an entry, without its name, which stands in both
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
-
-def check() -> Availability:
-    """Ready wherever uv and an interpreter are; PEX itself is fetched on first use."""
-    return hosted.check()
+#: As with every artifact that lies on the target.
+check, present, remove = hosted.check, hosted.present, hosted.remove
 
 
 def prepare(model: Model) -> None:
@@ -173,7 +169,7 @@ def _add_bytecode(locked: LockedModel, file: Path, options: BuildOptions) -> int
         sources = scratch / "compiled"
         with zipfile.ZipFile(file) as archive:
             archive.extractall(sources, names)
-        compile_below(sources, options.bytecode)
+        layout.compile_packages(sources, bytecode=options.bytecode, timeout_s=options.timeout_s)
         return _append(file, sources, names, at_most=room)
 
 
@@ -198,15 +194,6 @@ def _loaded(locked: LockedModel, file: Path, scratch: Path, options: BuildOption
     # The folder was the model's to write to: it is asked for names of ours only, and nothing in it is read.
     laid_out = list(extraction.glob(f"unzipped_pexes/*/{pex_hash}"))
     return [name for name in names if any((place / _cached(name)).is_file() for place in laid_out)]
-
-
-def compile_below(folder: Path, bytecode: Bytecode) -> None:
-    """Compile every source below ``folder``, whose name the bytecode doesn't tell; what can't be stays as it is."""
-    argv = [str(interpreter.default().path), "-I", "-m", "compileall", "-q", "--invalidation-mode", bytecode]
-    try:
-        process.run([*argv, "-s", str(folder), str(folder)], env=process.environment(folder), timeout_s=300)
-    except process.TimedOut as error:
-        raise BuildFailure(f"compiling the modules: {error.problem}", log=error.output) from error
 
 
 def _cached(name: str) -> str:
@@ -287,13 +274,3 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served
 def _command(file: Path) -> list[str]:
     """By the shell script that ``--sh-boot`` puts first, which knows without Python whether it was extracted before."""
     return ["/bin/sh", str(file)]
-
-
-def present(artifact: Artifact) -> bool:
-    """Whether it is still there."""
-    return hosted.present(artifact)
-
-
-def remove(artifact: Artifact) -> None:
-    """Delete the file."""
-    hosted.remove(artifact)

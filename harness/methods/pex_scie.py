@@ -77,6 +77,9 @@ _REMEDY = (
     "commands make one), or let this machine reach github.com"
 )
 
+#: As with every artifact that lies on the target.
+present, remove = hosted.present, hosted.remove
+
 
 def check() -> Availability:
     """Whether PEX can be had, and the assets: are there, or their source answers within a few seconds."""
@@ -346,13 +349,3 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served
         writable=[extraction],
         HOME=str(extraction),
     )
-
-
-def present(artifact: Artifact) -> bool:
-    """Whether it is still there."""
-    return hosted.present(artifact)
-
-
-def remove(artifact: Artifact) -> None:
-    """Delete the file."""
-    hosted.remove(artifact)

@@ -26,7 +26,7 @@ from typing import Literal
 
 from harness import interpreter, paths, process, tools, tree
 from harness.errors import BuildFailure
-from harness.methods import hosted, layout, pex, pruning, rehearsal
+from harness.methods import hosted, layout, pruning, rehearsal
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
@@ -51,6 +51,9 @@ _LARGEST_LIST = 8 * 2**20
 
 # What PyInstaller itself may use; for a model with PyTorch it took 1.0 GB of memory here, files in memory included.
 _MEMORY_BYTES, _PROCESSES, _DISK_BYTES = 4 * 2**30, 64, 32 * 2**30
+
+#: As with every artifact that lies on the target.
+present, remove = hosted.present, hosted.remove
 
 
 def check() -> Availability:
@@ -95,9 +98,8 @@ def frozen(
         )
         if rules:
             pruning.prune(hosted.site_packages(environment), rules)
-        layout.write_sources(locked, sources, bytecode=options.bytecode)
-        if options.bytecode != "none":  # once more, without this folder's name in it, so that it is the same each time
-            pex.compile_below(sources, options.bytecode)
+        layout.write_sources(locked, sources, bytecode="none")
+        layout.compile_bytecode(sources, bytecode=options.bytecode, place="app")
         loaded = _loaded(locked, scratch, options)
         arguments = _arguments(locked, scratch, loaded, kind)
         _run_pyinstaller(scratch, arguments, options)
@@ -232,13 +234,3 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served
     assert installed.root is not None
     program = str(installed.root / installed.artifact.model)
     return hosted.serving(installed, limits, lambda socket: [program, "serve", "--socket", str(socket)])
-
-
-def present(artifact: Artifact) -> bool:
-    """Whether it is still there."""
-    return hosted.present(artifact)
-
-
-def remove(artifact: Artifact) -> None:
-    """Delete the folder and its archive."""
-    hosted.remove(artifact)

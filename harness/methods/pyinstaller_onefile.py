@@ -30,6 +30,9 @@ REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES: frozenset[Facility] = frozenset()
 PROVIDES = frozenset({"carries-python", "locked-dependencies", "single-file"})
 
+#: As with every artifact that lies on the target.
+present, remove = hosted.present, hosted.remove
+
 
 def check() -> Availability:
     """Ready where PyInstaller can be used."""
@@ -63,13 +66,3 @@ def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
 def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
     """``MODEL serve``, in bounds; what it unpacks lies in the instance's home, which is ``TMPDIR`` too."""
     return pyinstaller.start(installed, limits)
-
-
-def present(artifact: Artifact) -> bool:
-    """Whether it is still there."""
-    return hosted.present(artifact)
-
-
-def remove(artifact: Artifact) -> None:
-    """Delete the file."""
-    hosted.remove(artifact)

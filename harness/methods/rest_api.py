@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import interpreter, paths, tools, tree
 from harness.methods import hosted, layout
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import REST, Served
 from harness.platforms.depot import Depot
 from harness.spec import environments
@@ -28,10 +28,8 @@ PROVIDES = frozenset({"locked-dependencies", "http-api", "form-page"})
 
 _WRAPPER = paths.PACKAGE / "resources" / "rest_api" / "harness_rest"
 
-
-def check() -> Availability:
-    """Ready wherever uv and an interpreter are."""
-    return hosted.check()
+#: As with every artifact that lies on the target.
+check, present, remove = hosted.check, hosted.present, hosted.remove
 
 
 def prepare(model: Model) -> None:
@@ -79,13 +77,3 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served
     return hosted.serving(
         installed, limits, lambda socket: [python, "-m", "harness_rest", "--socket", str(socket)], http=REST
     )
-
-
-def present(artifact: Artifact) -> bool:
-    """Whether it is still there."""
-    return hosted.present(artifact)
-
-
-def remove(artifact: Artifact) -> None:
-    """Delete the environment and its archive."""
-    hosted.remove(artifact)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import interpreter, tools, tree
 from harness.methods import hosted, layout
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
 from harness.spec import environments
@@ -26,10 +26,8 @@ REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES = frozenset({"python"})
 PROVIDES = frozenset({"locked-dependencies"})
 
-
-def check() -> Availability:
-    """Ready wherever uv and an interpreter are."""
-    return hosted.check()
+#: As with every artifact that lies on the target.
+check, present, remove = hosted.check, hosted.present, hosted.remove
 
 
 def prepare(model: Model) -> None:
@@ -68,13 +66,3 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served
     return hosted.serving(
         installed, limits, lambda socket: [python, "-m", "harness_runner", "serve", "--socket", str(socket)]
     )
-
-
-def present(artifact: Artifact) -> bool:
-    """Whether it is still there."""
-    return hosted.present(artifact)
-
-
-def remove(artifact: Artifact) -> None:
-    """Delete the environment and its archive."""
-    hosted.remove(artifact)

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.methods import imaging, platform_server
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits
 from harness.methods.serving import Http, Served
 from harness.platforms.depot import Depot
-from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
 ID = "vertex"
@@ -59,6 +58,9 @@ ENVIRONMENT = {
     "AIP_STORAGE_URI": "",  # where a model is uploaded without artifacts, since the image has them
 }
 
+#: As with every image.
+prepare, sizes, present, remove = imaging.prepare, imaging.sizes, imaging.present, imaging.remove
+
 
 def outputs(answer: Any) -> Any:
     """What the runner would say, of ``{"predictions": [...]}``; an error stays as it is."""
@@ -75,19 +77,9 @@ def check() -> Availability:
     return imaging.check(port=True)
 
 
-def prepare(model: Model) -> None:
-    """Make or fetch the base images; MissingComponent where there is no way to get one."""
-    imaging.prepare(model)
-
-
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """An image with the server, the dependencies and the model."""
     return imaging.build(ID, RECIPE, locked, workdir, options)
-
-
-def sizes(artifact: Artifact, depot: Depot) -> Sizes:
-    """Packed: the compressed layers as a registry stores them, base included. Unpacked: all layers."""
-    return imaging.sizes(artifact, depot)
 
 
 def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
@@ -99,13 +91,3 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served
     """The container as the platform starts it, with ``AIP_...`` set, on a network that leads nowhere."""
     assert installed.image is not None
     return imaging.serving(installed.image, limits, http=HTTP, port=_PORT, env=ENVIRONMENT)
-
-
-def present(artifact: Artifact) -> bool:
-    """Whether the engine that is used now has the image, under its tag and with its digest."""
-    return imaging.present(artifact)
-
-
-def remove(artifact: Artifact) -> None:
-    """Delete the image with its tag, and what its build left."""
-    imaging.remove(artifact)

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from harness import paths, process, tools
 from harness.errors import MissingComponent
-from harness.platforms.registry import free_port
+from harness.platforms import loopback
 from harness.process import Child
 
 _START_S = 60.0
-_PORTS_TRIED = 5
 _SERVER = paths.PACKAGE / "resources" / "aws_lambda" / "moto_server.py"
 
 
@@ -32,9 +30,9 @@ def session(**environment: str) -> Iterator[str]:
     """
     python = str(tools.executable("moto", "moto_server").with_name("python"))
     said = ""
-    for _ in range(_PORTS_TRIED):
+    for _ in range(loopback.PORTS_TRIED):
         with process.temporary_folder("moto") as home, contextlib.ExitStack() as stack:
-            port = free_port()
+            port = loopback.free_port()
             child = Child(
                 [python, str(_SERVER), "--host", "127.0.0.1", "--port", str(port)],
                 env=process.environment(home, **environment),
@@ -42,7 +40,7 @@ def session(**environment: str) -> Iterator[str]:
             )
             stack.enter_context(process.guarded(process_group=child.pid))
             stack.callback(child.end)
-            if _answers(child, port):
+            if loopback.answers(child, port, "/moto-api/data.json", within_s=_START_S):
                 yield f"http://127.0.0.1:{port}"
                 return
             said = child.output()
@@ -68,18 +66,3 @@ def _request(endpoint: str, verb: str, path: str, body: object, headers: dict[st
         said = response.read()
     if response.status >= http.client.BAD_REQUEST:
         raise MissingComponent(f"moto's S3 answered {response.status} to {path}: {said[:200]!r}", remedy="try again")
-
-
-def _answers(child: Child, port: int) -> bool:
-    deadline = time.monotonic() + _START_S
-    with process.ledger.waiting_for("tools"):
-        while time.monotonic() < deadline and child.exit_code() is None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
-                connection.request("GET", "/moto-api/data.json")
-                with connection.getresponse() as response:
-                    response.read()
-                    if response.status == http.client.OK and child.exit_code() is None:
-                        return True
-            time.sleep(0.05)
-    return False

@@ -9,8 +9,6 @@ import contextlib
 import http.client
 import json
 import shutil
-import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +18,11 @@ from urllib.parse import urlsplit
 
 from harness import process
 from harness.errors import CheckFailure, MissingComponent
+from harness.platforms import loopback
 from harness.platforms.engine import Engine, asking, refusal
 from harness.process import Child
 
 _START_S = 15.0
-_PORTS_TRIED = 5
 _MANIFEST_TYPES = (
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
@@ -77,10 +75,10 @@ def session() -> Iterator[Registry]:
     """A registry of our own on a free port; it and what it stores are gone afterwards."""
     check()
     with process.temporary_folder("registry") as folder, contextlib.ExitStack() as stack:
-        for _ in range(_PORTS_TRIED):
-            port = free_port()
+        for _ in range(loopback.PORTS_TRIED):
+            port = loopback.free_port()
             child = stack.enter_context(_server(folder, port))
-            if _answers(child, port):
+            if loopback.answers(child, port, "/v2/", within_s=_START_S):
                 yield Registry(address=f"127.0.0.1:{port}")
                 return
             said = child.output()
@@ -163,20 +161,6 @@ def _server(folder: Path, port: int) -> Iterator[Child]:
             child.end()
 
 
-def _answers(child: Child, port: int) -> bool:
-    deadline = time.monotonic() + _START_S
-    with process.ledger.waiting_for("tools"):
-        while time.monotonic() < deadline and child.exit_code() is None:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-            with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
-                connection.request("GET", "/v2/")
-                with connection.getresponse() as response:
-                    if response.status == http.client.OK and child.exit_code() is None:
-                        return True
-            time.sleep(0.02)
-    return False
-
-
 def _get(registry: Registry, path: str) -> tuple[dict[str, Any], str]:
     parts = urlsplit(f"http://{registry.address}")
     connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=30)
@@ -188,14 +172,6 @@ def _get(registry: Registry, path: str) -> tuple[dict[str, Any], str]:
         raise CheckFailure(f"the registry answered {response.status} to {path}: {body[:200]!r}")
     manifest: dict[str, Any] = json.loads(body)
     return manifest, response.getheader("Docker-Content-Digest", "")
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def _program() -> str | None:

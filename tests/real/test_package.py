@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.methods import METHODS
-from harness.platforms import builds, registry
+from harness.platforms import builds, loopback
 from harness.spec import model as models
 
 PATIENCE_S = 180
@@ -31,7 +31,7 @@ def elsewhere(script: str) -> str:
     """The script on a free port; a container with the host's network, since the private engine has no bridge."""
     port = re.search(r"--port (\d+)", script)
     if port is not None:
-        return script.replace(port[1], str(registry.free_port()))
+        return script.replace(port[1], str(loopback.free_port()))
     return re.sub(r"--publish \S+", "--network host", script)
 
 

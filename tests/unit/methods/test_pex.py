@@ -12,7 +12,7 @@ import pytest
 
 from harness import process, tree
 from harness.errors import BuildFailure
-from harness.methods import pex, rehearsal
+from harness.methods import layout, pex, rehearsal
 from harness.methods.contract import BuildOptions, Bytecode
 from harness.spec import weights
 from harness.spec.weights import LockedModel
@@ -60,14 +60,14 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         (writable[0] / "unzipped_pexes" / "4" / "other").mkdir()
         return True
 
-    def compiled(folder: Path, bytecode: Bytecode) -> None:
+    def compiled(folder: Path, **_: Any) -> None:
         for source in folder.rglob("*.py"):
             made = folder / pex._cached(source.relative_to(folder).as_posix())
             made.parent.mkdir(exist_ok=True)
             made.write_bytes(b"bytecode")
 
     monkeypatch.setattr(rehearsal, "answered", answered)
-    monkeypatch.setattr(pex, "compile_below", compiled)
+    monkeypatch.setattr(layout, "compile_packages", compiled)
     return asked
 
 
