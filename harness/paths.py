@@ -6,6 +6,7 @@ artifacts, the private Docker engine's data. ``HARNESS_CACHE`` moves it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -36,6 +37,11 @@ def cache() -> Path:
             remedy="set HARNESS_CACHE to a folder that you can write to",
         ) from error
     return path
+
+
+def key() -> str:
+    """Twelve hex digits that stand for this cache in names that the whole machine shares."""
+    return hashlib.sha256(str(cache().resolve()).encode()).hexdigest()[:12]
 
 
 def walkable_by_others(path: Path) -> bool:

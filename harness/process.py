@@ -266,7 +266,7 @@ def bounds(
 
     ``needed`` are the folders that the process must reach; they decide whether it can run unprivileged.
     """
-    group = cgroup.create(f"harness-{os.getpid()}-{os.urandom(4).hex()}")
+    group = cgroup.create(f"harness-{paths.key()}-{os.urandom(4).hex()}")
     folders = [str(folder) for folder in group.folders.values()] if group else []
     with guarded(control_group=folders):
         try:

@@ -8,7 +8,6 @@ engine: no default bridge, no packet filter rules, its own configuration file, d
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import secrets
@@ -319,9 +318,9 @@ def apart() -> Iterator[Engine]:
 
 
 def _places() -> Places:
-    cache = paths.cache().resolve()
-    key = hashlib.sha256(str(cache).encode()).hexdigest()[:12]
-    return Places(folder=cache / "engine", runtime=Path("/run") / f"ml-packaging-harness-{key}")
+    return Places(
+        folder=paths.cache().resolve() / "engine", runtime=Path("/run") / f"ml-packaging-harness-{paths.key()}"
+    )
 
 
 def _program(name: str) -> str | None:

@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 import harness as package
+from harness import paths
 from harness.platforms import engine as engines
 from harness.platforms.engine import Engine
 
@@ -289,9 +290,7 @@ class Traces:
                 groups = (entry / "cgroup").read_text()
             except (OSError, ProcessLookupError):
                 continue
-            of_ours = any(mark in known for mark in marks[:2]) or any(
-                not _other_cache(pid, self.cache) for pid in re.findall(r"/harness-(\d+)-", groups)
-            )
+            of_ours = any(mark in known for mark in marks[:2]) or f"/harness-{paths.key()}-" in groups
             own_watchdog = marks[2] in arguments and int(fields[1]) == os.getpid()
             if of_ours and not own_watchdog and fields[0] != "Z":
                 shown = arguments.replace(b"\0", b" ").decode(errors="replace")[:200]
@@ -310,12 +309,9 @@ class Traces:
                 yield f"mount {line[:200]}"
 
     def _control_groups(self) -> Iterator[str]:
-        # Other harnesses may be at work on this machine: groups are named after the process that made them.
-        for pattern in ("harness-*", "*/harness-*"):
-            for folder in Path("/sys/fs/cgroup").glob(pattern):
-                pid = folder.name.split("-")[1]
-                if pid == str(os.getpid()) or not _other_cache(pid, self.cache):
-                    yield f"control group {folder}"
+        for pattern in ("", "*/"):
+            for folder in Path("/sys/fs/cgroup").glob(f"{pattern}harness-{paths.key()}-*"):
+                yield f"control group {folder}"
 
     def _files(self) -> Iterator[str]:
         yield from (f"file {path}" for path in (self.cache / "tmp").glob("*"))
@@ -340,12 +336,6 @@ def _root_mount(process: Path) -> bytes:
         if line.split()[4] == b"/":
             return line
     return b""
-
-
-def _other_cache(pid: str, cache: Path) -> bool:
-    """Whether a living harness with another cache is at work there."""
-    environment = _content(Path("/proc", pid, "environ"))
-    return Path("/proc", pid).is_dir() and f"HARNESS_CACHE={cache}\0".encode() not in environment
 
 
 @pytest.fixture(scope="session")

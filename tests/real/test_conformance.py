@@ -176,7 +176,9 @@ def test_a_cold_start_is_taken_in_both_states(case: Case) -> None:
         taken = start.take(case.method, case.installed, case.limits, case.locked.model, state)
         phases = [value for name, value in taken.values.items() if name.startswith("phase_")]
         assert len(phases) == 5
-        assert all(phase > 0 for phase in phases)
+        # An engine learns of a container's process a little after it runs: the interpreter's phase can be 0.
+        assert min(phases) >= 0
+        assert sum(phase > 0 for phase in phases) >= 4
         assert sum(phases) == pytest.approx(taken.values["cold_start_s"])
         assert taken.dropped == ""
     assert case.installed.own_paths
