@@ -55,10 +55,12 @@ def tests(session: nox.Session) -> None:
     install(session, ".[all]", "--group", "test")
     env = {"HARNESS_TEST_WITHOUT": ",".join(without), "PYTHONDONTWRITEBYTECODE": "", "HARNESS_CACHE": cache()}
     # Not `python -m pytest`: the checkout must not shadow the installed wheel.
-    session.run("coverage", "run", "-m", "pytest", "tests/unit", *session.posargs, env=env)
-    session.run("coverage", "report", "--skip-covered", "--skip-empty", success_codes=[0, 2])
-    # Two side by side, each with a cache and an engine of its own: these tests mostly wait for tools.
-    session.run("pytest", "tests/real", "--numprocesses=2", "--dist=loadgroup", *session.posargs, env=env)
+    two = ("--numprocesses=2", "--dist=loadgroup")
+    session.run(
+        "pytest", "tests/unit", *two, "--cov=harness", "--cov-report=term:skip-covered", *session.posargs, env=env
+    )
+    # Side by side, each with a cache and an engine of its own: these tests mostly wait for tools.
+    session.run("pytest", "tests/real", *two, *session.posargs, env=env)
     session.notify("lint")
 
 

@@ -73,7 +73,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
 
     shown = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
-        shown.add_column(Text(column), justify="right" if number in right else "left", overflow="fold")
+        # What a row is called stays whole: it is copied into the next command.
+        shown.add_column(
+            Text(column), justify="right" if number in right else "left", overflow="fold", no_wrap=number == 0
+        )
     for row in rows:
         shown.add_row(*(Text(cell) for cell in row))
     Console(width=width(), highlight=False).print(shown)

@@ -57,8 +57,14 @@ present, remove = hosted.present, hosted.remove
 
 
 def check() -> Availability:
-    """Ready wherever uv and an interpreter with its shared library are; PyInstaller is fetched on first use."""
+    """Ready wherever uv, objcopy and an interpreter with its shared library are; PyInstaller is fetched when used."""
     found = hosted.check()
+    if found.ready and shutil.which("objcopy") is None:
+        return Availability(
+            ready=False,
+            reason="there is no objcopy, with which PyInstaller joins its launcher and what it starts",
+            remedy="install binutils (Debian: apt-get install binutils)",
+        )
     if found.ready and not _python_library():
         return Availability(
             ready=False,

@@ -81,6 +81,7 @@ def watchdog(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HARNESS_RESULTS", str(tmp_path / "results"))
     monkeypatch.delenv("HARNESS_PYTHON", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
     told = ToldWatchdog()
     monkeypatch.setattr(process, "_watchdog", told)
     _forbid_network(monkeypatch)

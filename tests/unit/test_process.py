@@ -156,8 +156,12 @@ def test_an_interrupt_after_an_error_is_not_lost() -> None:
             os.kill(os.getpid(), signal.SIGINT)
             raise ValueError("inside")
 
-    with pytest.raises(KeyboardInterrupt) as caught:
-        broken()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt) as caught:
+            broken()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert isinstance(caught.value.__context__, ValueError)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib.machinery
 import os
+import shutil
 import sys
 import types
 from collections.abc import Iterator
@@ -168,6 +169,15 @@ def test_what_was_made_is_the_same_for_everybody(tmp_path: Path) -> None:
         "program": 0o755,
         "data": 0o644,
     }
+
+
+def test_a_machine_without_objcopy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to install: PyInstaller itself would fail at its last step."""
+    monkeypatch.setattr(shutil, "which", lambda name, **_: None if name == "objcopy" else f"/usr/bin/{name}")
+    found = pyinstaller_onefile.check()
+    assert not found.ready
+    assert "objcopy" in found.reason
+    assert "binutils" in found.remedy
 
 
 def test_an_interpreter_without_a_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: Any) -> None:
