@@ -76,4 +76,5 @@ def test_results_are_where_they_are_told_to_be(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("HARNESS_RESULTS", "from_env")
     assert paths.results() == tmp_path / "from_env"
     monkeypatch.delenv("HARNESS_RESULTS")
-    assert paths.results() == paths.PACKAGE.parent / "results"
+    monkeypatch.setattr(paths, "PACKAGE", tmp_path / "checkout" / "harness")
+    assert paths.results() == tmp_path / "checkout" / "results"
