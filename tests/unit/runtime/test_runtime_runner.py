@@ -263,7 +263,7 @@ def test_a_line_is_answered_by_a_line(runner: ModuleType) -> None:
 
 @contextlib.contextmanager
 def serving(folder: Path, predictor: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A runner that serves, once it listens; and its socket."""
+    """A runner that serves, once its socket is there; and where that is."""
     (folder / "predictor.py").write_text(predictor)
     with tempfile.TemporaryDirectory(prefix="h") as short:
         path = f"{short}/s"
@@ -282,8 +282,9 @@ def serving(folder: Path, predictor: str) -> Iterator[tuple[subprocess.Popen[byt
             process.wait()
 
 
-def ask(path: str, *requests: Any) -> list[Any]:
-    """Ask over one connection."""
+@contextlib.contextmanager
+def connected(path: str) -> Iterator[socket.socket]:
+    """A connection, once it listens: a socket is there a moment before that."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         while True:
@@ -292,6 +293,12 @@ def ask(path: str, *requests: Any) -> list[Any]:
                 break
             except ConnectionRefusedError:
                 time.sleep(0.01)
+        yield connection
+
+
+def ask(path: str, *requests: Any) -> list[Any]:
+    """Ask over one connection."""
+    with connected(path) as connection:
         answers = []
         with connection.makefile("rb") as lines:
             for request in requests:
@@ -327,8 +334,7 @@ def test_a_client_that_leaves_does_not_end_a_served_model(tmp_path: Path) -> Non
     """Who hangs up before the answer harms nobody else."""
     with serving(tmp_path, predicting("return ['x' * 5_000_000]")) as (process, path):
         for _ in range(2):
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.connect(path)
+            with connected(path) as connection:
                 connection.sendall(b'{"predict": [1]}\n')
                 connection.recv(10)
         (answer,) = ask(path, {"facts": True})
