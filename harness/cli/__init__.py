@@ -15,7 +15,20 @@ from typing import Any
 import click
 
 from harness import __version__
-from harness.cli import appendix, aws, calibrate, console, decide, make, measure, package, show
+from harness.cli import (
+    appendix,
+    aws,
+    calibrate,
+    console,
+    decide,
+    importing,
+    make,
+    measure,
+    models,
+    package,
+    scenarios,
+    show,
+)
 from harness.errors import BadInput, HarnessError, Interrupted
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -53,7 +66,10 @@ def cli(verbose: bool) -> None:
 
 for _command in (
     *show.COMMANDS,
+    *models.COMMANDS,
+    *scenarios.COMMANDS,
     *make.COMMANDS,
+    *importing.COMMANDS,
     *package.COMMANDS,
     *measure.COMMANDS,
     *decide.COMMANDS,

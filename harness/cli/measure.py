@@ -179,7 +179,10 @@ def _new_plan(
 
 
 def _place(model: Model) -> str:
-    return model.name if model.folder.parent == paths.data("sample_models") else str(model.folder)
+    from harness.spec import synthetic
+
+    travels = model.folder.parent == paths.data("sample_models") or synthetic.is_generated(model.folder)
+    return model.name if travels else str(model.folder)
 
 
 def _new_manifest(plan: Plan, cloud: AccountKind) -> Manifest:

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: doctor, models, methods, scenarios, runs, compare."""
+"""Commands that look and change nothing: doctor, methods, runs, compare."""
 
 from __future__ import annotations
 
@@ -83,35 +83,6 @@ def _extras() -> list[tuple[str, bool, str, str]]:
 
 
 @click.command()
-@console.json_option
-def models(as_json: bool) -> None:
-    """List the models that travel with the harness."""
-    from harness.spec import model
-
-    found = [model.find(name) for name in model.sample_names()]
-    if as_json:
-        listed = [
-            {
-                "name": one.name,
-                "framework": one.file.framework,
-                "family": one.file.family,
-                "description": one.file.description,
-                "requirements": one.file.requirements,
-                "folder": str(one.folder),
-            }
-            for one in found
-        ]
-        console.as_json(listed)
-        return
-    rows = [
-        (one.name, one.file.framework, one.file.family, _plain(one.file.requirements), one.file.description)
-        for one in found
-    ]
-    console.table("", ("model", "framework", "family", "requirements", "description"), rows)
-    console.say("A path to any model folder works as well; 'harness init DIR' makes one.")
-
-
-@click.command()
 @click.argument("method", required=False)
 @console.json_option
 def methods(method: str | None, as_json: bool) -> None:
@@ -159,13 +130,13 @@ def _list_methods(described: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _explain(one: Mapping[str, Any]) -> None:
     console.say(one["about"] + "\n")
-    told = {"layers", "reason", "remedy", "about", "limits", "summary"}
+    told = {"layers", "reason", "remedy", "about", "limits", "qualities", "summary"}
     rows = [(key, _plain(value)) for key, value in one.items() if key not in told]
     rows[2:2] = list(one["layers"].items())
     rows += [(key, one[key]) for key in ("reason", "remedy") if one[key]]
     console.table("", (one["id"], ""), rows)
+    sources = list(dict.fromkeys(map(_source, [*one["limits"], *one["qualities"]])))
     if one["limits"]:
-        sources = list(dict.fromkeys(map(_source, one["limits"])))
         limits = [
             (
                 each["name"],
@@ -176,14 +147,37 @@ def _explain(one: Mapping[str, Any]) -> None:
             for each in one["limits"]
         ]
         console.table("Limits", ("what", "value", "here", "source"), limits)
-        for number, source in enumerate(sources, start=1):
-            console.say(f"[{number}] {source}")
     else:
-        console.say("Its platform states no limit that it has to keep.")
+        console.say("Its platform states no limit that it has to keep.\n")
+    qualities = [
+        (
+            each["quality"],
+            "has it" if each["has"] else "lacks it",
+            each["statement"],
+            f"[{sources.index(_source(each)) + 1}]",
+        )
+        for each in one["qualities"]
+    ]
+    console.table("Qualities that a scenario can need", ("quality", "", "stated", "source"), qualities)
+    for number, source in enumerate(sources, start=1):
+        console.say(f"[{number}] {source}")
 
 
-def _source(limit: Mapping[str, Any]) -> str:
-    return f"{limit['source']}, read {limit['read_on']}"
+def _qualities(layers: Any) -> list[dict[str, Any]]:
+    """For each quality what is stated of the layers that decides about it."""
+    import dataclasses
+
+    from harness.spec import capabilities
+
+    return [
+        {"quality": quality, **dataclasses.asdict(stated[0])}
+        for quality in capabilities.QUALITIES
+        if (stated := capabilities.about(quality, layers))
+    ]
+
+
+def _source(stated: Mapping[str, Any]) -> str:
+    return f"{stated['source']}, read {stated['read_on']}"
 
 
 #: What becomes of a limit here, by the metric that it names.
@@ -207,6 +201,7 @@ def _described(method: Any) -> dict[str, Any]:
         "gives": sorted(method.PROVIDES),
         "adds to the model's requirements": method.REQUIREMENTS,
         "limits": [dataclasses.asdict(limit) for limit in method.LIMITS],
+        "qualities": _qualities(method.LAYERS),
         "ready": available.ready,
         "reason": available.reason,
         "remedy": available.remedy,
@@ -221,53 +216,6 @@ def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(str(part) for part in value) or "none"
     return str(value)
-
-
-@click.command()
-@click.argument("scenario", required=False)
-@console.json_option
-def scenarios(scenario: str | None, as_json: bool) -> None:
-    """List the scenarios; with SCENARIO (a name or a file), show what it asks for."""
-    import dataclasses
-
-    from harness.spec import scenario as scenario_files
-
-    if scenario:
-        one = scenario_files.find(scenario)
-        if as_json:
-            console.as_json(dataclasses.asdict(one))
-            return
-        _show_scenario(one)
-        return
-    found = [scenario_files.find(name) for name in scenario_files.names()]
-    if as_json:
-        console.as_json([dataclasses.asdict(one) for one in found])
-        return
-    rows = [(one.name, one.title, ", ".join(one.needs) or "none", one.description.strip()) for one in found]
-    console.table("", ("scenario", "title", "needs", "description"), rows)
-    console.say("'harness scenarios NAME' shows one; a path to a scenario.toml of your own works as well.")
-
-
-def _show_scenario(one: Any) -> None:
-    from harness.metrics import METRICS
-    from harness.report.numbers import share, shown
-
-    console.say(f"{one.title}\n\n{one.description.strip()}\n")
-    target = one.target
-    has = ", ".join(target.has) or "neither Python nor a container engine"
-    console.say(f"Target: {has}; memory {target.memory_mb or 'open'} MB, disk {target.disk_mb or 'open'} MB")
-    console.say(f"Traffic: {one.traffic.pattern}, {one.traffic.requests_per_day:g} requests a day")
-    console.say(f"Needs: {', '.join(one.needs) or 'nothing in particular'}\n")
-    total = sum(objective.weight for objective in one.objectives)
-    rows = []
-    for objective in one.objectives:
-        unit = METRICS[objective.metric].unit
-        title = METRICS[objective.metric].title + (f", {objective.state}" if objective.state else "")
-        limit = shown(objective.limit, unit) if objective.limit is not None else "-"
-        ends = (shown(objective.best, unit), shown(objective.worst, unit))
-        rows.append((title, share(objective.weight / total), *ends, objective.scale, limit))
-    columns = ("what matters", "weight", "worth 1 at", "worth 0 at", "scale", "limit")
-    console.table("", columns, rows, right=(1, 2, 3, 5))
 
 
 @click.command()
@@ -323,4 +271,4 @@ def compare(model: str, run_id: str | None, results: str | None, as_json: bool) 
     evidence.print_comparison(found)
 
 
-COMMANDS = (doctor, models, methods, scenarios, runs, compare)
+COMMANDS = (doctor, methods, runs, compare)

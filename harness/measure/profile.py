@@ -15,19 +15,16 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
-from harness import __version__, interpreter, paths, process, tree
-from harness.measure import host, sentinel, start
+from harness import __version__, paths, process, tree
+from harness.measure import host, plain, sentinel, start
 from harness.measure.trial import limits_of
-from harness.methods import hosted, layout
-from harness.methods.contract import Artifact, Installed, Limits, Method
-from harness.methods.serving import Served
+from harness.methods import hosted
 from harness.metrics import State
 from harness.spec import environments, reading, weights
 from harness.spec.model import Model
@@ -208,41 +205,16 @@ def sources_digest(model: Model) -> str:
     return total.hexdigest()
 
 
-class _Local:
-    """The part of a method that a start needs: the environment's interpreter, the sources on its path."""
-
-    def __init__(self, python: Path) -> None:
-        self._python = python
-
-    def start(self, installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
-        return hosted.serving(
-            installed,
-            limits,
-            lambda socket: [str(self._python), "-m", "harness_runner", "serve", "--socket", str(socket)],
-            needed=[self._python.parent.parent],
-            PYTHONPATH=str(installed.root),
-        )
-
-
 def _starts(locked: LockedModel, python: Path, steps: Callable[[str], None]) -> Iterator[LocalStart]:
     """The starts that count; the one before them, which answers every example, does not."""
     model, limits = locked.model, limits_of(locked.model)
-    # measure.start calls nothing of a method but start().
-    local = cast("Method", _Local(python))
-    with process.temporary_folder("profile", readable=True) as scratch:
-        sources = scratch / "sources"
-        layout.write_sources(locked, sources, bytecode="unchecked-hash")
-        own = (sources, python.parent.parent)
-        artifact = Artifact(method="profile", model=model.name, digest=locked.digest, path=sources)
-        installed = Installed(
-            artifact=artifact, root=sources, own_paths=own, cold_paths=(*own, *interpreter.default().files)
-        )
+    with plain.laid_out(locked, python) as (method, installed):
         steps("start it and ask every example")
-        start.right_answers(local, installed, limits, model)
+        start.right_answers(method, installed, limits, model)
         for state, count in STARTS.items():
             for number in range(count):
                 steps(f"start it, {state}, {number + 1} of {count}")
-                taken = start.take(local, installed, limits, model, state)
+                taken = start.take(method, installed, limits, model, state)
                 if not taken.dropped:
                     yield _local_start(state, taken.values)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness import process, tree
-from harness.errors import BadInput, CheckFailure, DiskFull, DoesNotFit, HarnessError, Interrupted
+from harness.errors import BadInput, CheckFailure, DiskFull, DoesNotFit, HarnessError, Interrupted, ModelFailure
 from harness.measure import artifacts, host, sentinel, start
 from harness.measure.plan import PROFILES, Plan
 from harness.measure.sample import SENTINEL, Cell, Sample
@@ -35,6 +35,9 @@ _TOLD = ("python", "user", "modules_from_bytecode", "modules_from_source")
 
 #: Failed starts of a cell in a row after which it is not started again: a hang costs its whole timeout.
 _PATIENCE = 2
+
+#: What the dynamic linker says of a library that is not there.
+_LIBRARY_LACKS = "cannot open shared object file"
 
 #: Told after each step: what was done, and how many of how many steps that makes.
 Tell = Callable[[str, int, int], None]
@@ -207,7 +210,7 @@ class Trial:
                 target.mkdir(mode=0o755)
                 installed = method.install(artifact, target, self._depot)
                 self._record_installation(cell, installed)
-                facts = start.right_answers(method, installed, limits_of(model), model)
+                facts = _first_answers(method, installed, model)
                 told = {name: facts[name] for name in _TOLD if name in facts}
                 self._note_artifact(cell, artifact.digest, {**artifact.facts, **installed.facts, **told})
                 if not self._has(cell, "files"):
@@ -417,6 +420,23 @@ def limits_of(model: Model) -> Limits:
         start_timeout_s=resources.start_timeout_s,
         predict_timeout_s=resources.predict_timeout_s,
     )
+
+
+def _first_answers(method: Method, installed: Installed, model: Model) -> Mapping[str, str]:
+    """The facts of a first instance that answers every example right.
+
+    DoesNotFit where it lacks a library of the operating system that the method does not bring along.
+    """
+    try:
+        return start.right_answers(method, installed, limits_of(model), model)
+    except ModelFailure as error:
+        needed = model.file.system_packages
+        if needed and "carries-system-libraries" not in method.PROVIDES and _LIBRARY_LACKS in error.problem:
+            raise DoesNotFit(
+                f"it brings no system libraries, and this machine has not what the model needs "
+                f"({', '.join(needed)}): {error.problem}"
+            ) from error
+        raise
 
 
 def _key(cell: Cell, metric: str, number: int, state: str) -> tuple[str, str, str, str, int, str]:

@@ -18,6 +18,7 @@ from harness.methods import imaging, layout
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits
 from harness.methods.serving import Http, Served
 from harness.platforms.depot import Depot
+from harness.spec import capabilities
 from harness.spec.weights import LockedModel
 
 ID = "azureml"
@@ -36,7 +37,7 @@ LIMITS: tuple[Limit, ...] = (
 )
 REQUIREMENTS: tuple[str, ...] = ("azureml-inference-server-http==1.5.1",)
 REQUIRES = frozenset({"azure"})
-PROVIDES = frozenset({"carries-python", "carries-system-libraries", "locked-dependencies", "http-api", "isolated"})
+PROVIDES = capabilities.given(LAYERS)
 
 _SCORE = paths.PACKAGE / "resources" / "azureml" / "harness_score"
 _INSIDE = "/app/model"  # where imaging puts the model, the runner and packages

@@ -36,7 +36,7 @@ from harness.methods.contract import (
 from harness.methods.serving import Http, Served
 from harness.platforms import namespaces
 from harness.platforms.depot import Depot
-from harness.spec import environments
+from harness.spec import capabilities, environments
 from harness.spec.lock import Lock
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
@@ -62,7 +62,7 @@ LIMITS: tuple[Limit, ...] = (
 )
 REQUIREMENTS: tuple[str, ...] = ("functions-framework==3.10.2",)
 REQUIRES = frozenset({"google-cloud"})
-PROVIDES = frozenset({"locked-dependencies", "http-api", "isolated"})
+PROVIDES = capabilities.given(LAYERS)
 
 _SOURCE = paths.PACKAGE / "resources" / "cloud_functions"
 _TARGET = "predict"

@@ -25,6 +25,7 @@ from harness.methods.contract import Artifact, Availability, BuildOptions, Insta
 from harness.methods.serving import Served
 from harness.platforms.conda import locking, tooling
 from harness.platforms.depot import Depot
+from harness.spec import capabilities
 from harness.spec import lock as locks
 from harness.spec.model import Model
 from harness.spec.scenario import Facility
@@ -37,7 +38,7 @@ FIDELITY = "measured"
 LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES: frozenset[Facility] = frozenset()
-PROVIDES = frozenset({"carries-python", "locked-dependencies"})
+PROVIDES = capabilities.given(LAYERS)
 
 # The channel that was decided on for each model in this process: nothing else tells a kept artifact from another's.
 _channels: dict[str, str] = {}

@@ -12,6 +12,7 @@ from harness.methods import imaging
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
+from harness.spec import capabilities
 from harness.spec.weights import LockedModel
 
 ID = "container"
@@ -21,7 +22,7 @@ FIDELITY = "measured"
 LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES = frozenset({"container-engine"})
-PROVIDES = frozenset({"carries-python", "carries-system-libraries", "locked-dependencies", "isolated"})
+PROVIDES = capabilities.given(LAYERS)
 
 RECIPE = imaging.Recipe(module="harness_runner", command=["once"], measured_bytecode=True)
 

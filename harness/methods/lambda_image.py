@@ -16,6 +16,7 @@ from harness.methods import functions, imaging
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Instance, Layers, Limits
 from harness.platforms import ecr, lambda_runtime
 from harness.platforms.depot import Depot
+from harness.spec import capabilities
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -31,7 +32,7 @@ LIMITS = (
 )
 REQUIREMENTS = ("awslambdaric==4.2.2",)
 REQUIRES = frozenset({"aws"})
-PROVIDES = frozenset({"carries-python", "carries-system-libraries", "locked-dependencies", "isolated"})
+PROVIDES = capabilities.given(LAYERS)
 
 RECIPE = imaging.Recipe(
     module="awslambdaric",

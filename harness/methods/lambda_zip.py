@@ -24,6 +24,7 @@ from harness.methods import functions, hosted, imaging, layout, pruning
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Instance, Layers, Limits, Sizes
 from harness.platforms import builds, engine, lambda_runtime
 from harness.platforms.depot import Depot
+from harness.spec import capabilities
 from harness.spec.model import SAFE_PRUNE, Model
 from harness.spec.weights import LockedModel
 
@@ -40,7 +41,7 @@ LIMITS = (
 )
 REQUIREMENTS: tuple[str, ...] = ()  # the runtime client is AWS's to bring
 REQUIRES = frozenset({"aws"})
-PROVIDES = frozenset({"locked-dependencies", "single-file", "isolated"})
+PROVIDES = capabilities.given(LAYERS)
 
 #: A zip holds no link, so files that are the same are stored once each.
 _NOT_IN_A_ZIP = frozenset({"duplicates"})

@@ -41,7 +41,7 @@ from harness.methods.contract import (
 )
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
-from harness.spec import environments
+from harness.spec import capabilities, environments
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -52,7 +52,7 @@ FIDELITY = "measured"
 LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES = frozenset({"python"})
-PROVIDES = frozenset({"locked-dependencies", "single-file"})
+PROVIDES = capabilities.given(LAYERS)
 
 #: The rules of pruning that PEX can go by: it reads the lists of files, takes sources only, and knows no hard links.
 _RULES = ("tests", "stubs", "headers", "symbols")

@@ -30,7 +30,7 @@ from harness.methods import hosted, layout, pruning, rehearsal
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
-from harness.spec import environments
+from harness.spec import capabilities, environments
 from harness.spec.model import Model
 from harness.spec.scenario import Facility
 from harness.spec.weights import LockedModel
@@ -42,7 +42,7 @@ FIDELITY = "measured"
 LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES: frozenset[Facility] = frozenset()
-PROVIDES = frozenset({"carries-python", "locked-dependencies"})
+PROVIDES = capabilities.given(LAYERS)
 
 _RESOURCES = paths.PACKAGE / "resources" / "pyinstaller"
 #: Hard links would be copied apart, and PyInstaller takes the lists of installed files for what they say.

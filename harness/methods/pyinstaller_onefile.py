@@ -15,6 +15,7 @@ from harness.methods import hosted, layout, pyinstaller
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
+from harness.spec import capabilities
 from harness.spec.model import Model
 from harness.spec.scenario import Facility
 from harness.spec.weights import LockedModel
@@ -28,7 +29,7 @@ FIDELITY = "measured"
 LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES: frozenset[Facility] = frozenset()
-PROVIDES = frozenset({"carries-python", "locked-dependencies", "single-file"})
+PROVIDES = capabilities.given(LAYERS)
 
 #: As with every artifact that lies on the target.
 present, remove = hosted.present, hosted.remove

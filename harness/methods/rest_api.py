@@ -13,7 +13,7 @@ from harness.methods import hosted, layout
 from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import REST, Served
 from harness.platforms.depot import Depot
-from harness.spec import environments
+from harness.spec import capabilities, environments
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -24,7 +24,7 @@ FIDELITY = "measured"
 LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ("fastapi==0.165.0", "uvicorn==0.54.0")
 REQUIRES = frozenset({"python"})
-PROVIDES = frozenset({"locked-dependencies", "http-api", "form-page"})
+PROVIDES = capabilities.given(LAYERS)
 
 _WRAPPER = paths.PACKAGE / "resources" / "rest_api" / "harness_rest"
 

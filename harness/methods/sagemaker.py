@@ -34,6 +34,7 @@ from harness.methods.contract import (
 )
 from harness.platforms import aws
 from harness.platforms.depot import Depot
+from harness.spec import capabilities
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -44,7 +45,7 @@ FIDELITY = "emulated"
 LIMITS: tuple[Limit, ...] = endpoints.LIMITS
 REQUIREMENTS: tuple[str, ...] = platform_server.REQUIREMENTS
 REQUIRES = frozenset({"aws"})
-PROVIDES = frozenset({"carries-python", "carries-system-libraries", "locked-dependencies", "http-api", "isolated"})
+PROVIDES = capabilities.given(LAYERS)
 
 RECIPE = imaging.Recipe(
     module="harness_server.sagemaker", command=("serve",), packages=(platform_server.FOLDER,), model=False

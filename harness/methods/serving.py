@@ -254,7 +254,7 @@ class Served:
         if not isinstance(answer, dict):
             raise ModelFailure(f"the model answered rubbish: {str(answer)[:200]}")
         if "error" in answer:
-            raise ModelFailure(worded(answer["error"]))
+            raise ModelFailure(worded(answer["error"]), remedy=_remedy(answer["error"]))
         return answer
 
     def _look_after(self) -> None:
@@ -374,6 +374,19 @@ def _peak_resident_bytes(pid: int) -> int | None:
     with contextlib.suppress(psutil.Error):
         found += [child.pid for child in psutil.Process(pid).children(recursive=True)]
     return max((peak for peak in map(peak_resident_bytes, found) if peak is not None), default=None)
+
+
+def _remedy(error: Any) -> str:
+    """What to do about the two failures of a first start that the model's author can't read from the message."""
+    kind, message = (error.get("type"), str(error.get("message"))) if isinstance(error, dict) else ("", "")
+    if kind == "ModuleNotFoundError":
+        return "add the package that has this module to 'requirements' in model.toml"
+    if kind in {"ImportError", "OSError"} and "cannot open shared object file" in message:
+        return (
+            "name the Debian package that has this library in 'system_packages' in model.toml; "
+            "a method that carries no system libraries needs it on the target"
+        )
+    return ""
 
 
 def worded(error: Any) -> str:

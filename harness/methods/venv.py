@@ -13,7 +13,7 @@ from harness.methods import hosted, layout
 from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
-from harness.spec import environments
+from harness.spec import capabilities, environments
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -24,7 +24,7 @@ FIDELITY = "measured"
 LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES = frozenset({"python"})
-PROVIDES = frozenset({"locked-dependencies"})
+PROVIDES = capabilities.given(LAYERS)
 
 #: As with every artifact that lies on the target.
 check, present, remove = hosted.check, hosted.present, hosted.remove

@@ -16,6 +16,7 @@ from harness.methods import imaging, platform_server
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits
 from harness.methods.serving import Http, Served
 from harness.platforms.depot import Depot
+from harness.spec import capabilities
 from harness.spec.weights import LockedModel
 
 ID = "vertex"
@@ -42,7 +43,7 @@ LIMITS: tuple[Limit, ...] = (
 )
 REQUIREMENTS: tuple[str, ...] = platform_server.REQUIREMENTS
 REQUIRES = frozenset({"google-cloud"})
-PROVIDES = frozenset({"carries-python", "carries-system-libraries", "locked-dependencies", "http-api", "isolated"})
+PROVIDES = capabilities.given(LAYERS)
 
 RECIPE = imaging.Recipe(module="harness_server.vertex", packages=(platform_server.FOLDER,))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.methods.contract import Family
     from harness.recommend.limits import Packaging
     from harness.spec.model import ModelFile
-    from harness.spec.scenario import Scenario
+    from harness.spec.scenario import Quality, Scenario
 
 #: From how many locked packages on a model counts as one of "many dependencies".
 MANY_DEPENDENCIES = 20
@@ -39,6 +39,25 @@ SAYS: dict[Family, str] = {
     "cloud-platform": "easy to use environment for deploying, managing, and monitoring ML models",
     "api": "models that need to be integrated into existing systems "
     "or for making the model accessible to non-technical users",
+}
+
+#: The family whose rule a need calls up, with the article's words; of the other needs it says nothing.
+CALLED_UP: dict[Quality, tuple[Family, str]] = {
+    "carries-system-libraries": (
+        "container",
+        "'need to run on specific operating systems': system libraries have to come along",
+    ),
+    "locked-dependencies": (
+        "virtual-environment",
+        "'reproducing a specific environment': dependencies have to be locked",
+    ),
+    "scales-to-zero": ("serverless", "'without provisioning or managing servers': nothing may run while nobody asks"),
+    "carries-python": ("executable", "'run without a separate Python installation': it has to bring its own"),
+    "autoscaling": ("cloud-platform", "'automatic scaling': the platform has to add instances"),
+    "managed-monitoring": ("cloud-platform", "'managing, and monitoring': the platform has to do it"),
+    "managed-patching": ("cloud-platform", "'automatic patching': the platform has to do it"),
+    "http-api": ("api", "'integrated into existing systems': other programs call it over HTTP"),
+    "form-page": ("api", "'accessible to non-technical users': it needs a form page"),
 }
 
 Agreement = Literal["agrees", "tied", "differs", "excluded", "not offered"]
@@ -131,10 +150,9 @@ def rank(scenario: Scenario, methods: Mapping[str, Packaging], model: Features |
 
 
 def _of_scenario(scenario: Scenario) -> Iterator[tuple[Family, str]]:
-    if "carries-system-libraries" in scenario.needs:
-        yield "container", "'need to run on specific operating systems': system libraries have to come along"
-    if "locked-dependencies" in scenario.needs:
-        yield "virtual-environment", "'reproducing a specific environment': dependencies have to be locked"
+    for need in scenario.needs:
+        if need in CALLED_UP:
+            yield CALLED_UP[need]
     if scenario.traffic.pattern == "rare":
         yield "serverless", "'infrequent usage': requests are rare"
     memory = scenario.target.memory_mb
@@ -142,10 +160,6 @@ def _of_scenario(scenario: Scenario) -> Iterator[tuple[Family, str]]:
         yield "executable", f"'low-resource devices': the target has {memory} MB of memory"
     if scenario.traffic.pattern == "bursty":
         yield "cloud-platform", "'automatic scaling': requests come in bursts"
-    if "http-api" in scenario.needs:
-        yield "api", "'integrated into existing systems': other programs call it over HTTP"
-    if "form-page" in scenario.needs:
-        yield "api", "'accessible to non-technical users': it needs a form page"
 
 
 def _of_model(model: Features) -> Iterator[tuple[Family, str]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from harness.metrics import METRICS
 from harness.recommend import words
+from harness.spec import capabilities
 
 if TYPE_CHECKING:
     from harness.bootstrap import Interval
@@ -114,10 +115,16 @@ def _lacking(evidence: Evidence, scenario: Scenario, method_id: str, method: Pac
                 rule="needs",
                 subject=quality,
                 reason=f"{method_id}: does not give '{quality}', which scenario {scenario.name} needs; "
-                "stated by the method",
+                + _stated(method, quality),
                 run_id=evidence.run_id,
                 fidelity="documented",
             )
+
+
+def _stated(method: Packaging, quality: Quality) -> str:
+    """Why it lacks the quality, who says so, and when that was read."""
+    stated = capabilities.about(quality, method.LAYERS)
+    return "; ".join(f"{one.statement} ({one.source}, read {one.read_on})" for one in stated) or "stated by the method"
 
 
 def _failed(evidence: Evidence, method_id: str) -> Iterator[Exclusion]:

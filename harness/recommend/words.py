@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 #: One megabyte here is 10^6 bytes, as in the reports; it is the stricter reading of a target's "512 MB".
 MB = 1_000_000
 
-_FACILITY = {
+#: What a target can have, in words.
+FACILITIES = {
     "python": "a Python installation",
     "container-engine": "a container engine",
     "aws": "an account at Amazon Web Services",
@@ -25,7 +26,7 @@ _FACILITY = {
 
 def facility(name: str) -> str:
     """What a target has, in words."""
-    return _FACILITY.get(name, name)
+    return FACILITIES.get(name, name)
 
 
 def measure(metric: str, state: str = "") -> str:

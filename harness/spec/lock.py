@@ -6,7 +6,7 @@
 
 A ``requirements.lock`` in the model's folder (``harness lock MODEL`` writes one) is used as it is,
 so that everyone gets the same bits. Only wheels are taken: building a source distribution would run
-foreign code and make the result depend on this machine.
+foreign code and make the result depend on this machine. A model's own ``wheels`` go before any index's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,7 +73,7 @@ def lock(model: Model, *, extra: Sequence[str] = ()) -> Lock:
     python = interpreter.suits(model.file.python, file=model.folder / "model.toml")
     wanted = (*model.file.requirements, *extra)
     shipped = _shipped(model) if not extra else None
-    key = _key(wanted, model.file.torch_backend, python, shipped)
+    key = _key(wanted, model, python, shipped)
     folder = paths.cache() / "locks" / key
     requirements = folder / "requirements.txt"
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
@@ -106,7 +106,8 @@ def resolve(model: Model, *, extra: Sequence[str] = (), universal: bool = False)
     if universal:
         argv += ["--universal", "--python-version", "3.11"]
     sources = find_links()
-    for source in sources:
+    own = (str(model.folder / model.file.wheels),) if model.file.wheels else ()
+    for source in (*own, *sources):
         argv += ["--find-links", source]
     if model.file.torch_backend and not _has_torch(sources):
         # The annotation tells where PyTorch's builds lie, which only uv knows; pip then fetches from there.
@@ -184,8 +185,13 @@ def _header(wanted: Sequence[str]) -> str:
     return f"{_FOR}{hashlib.sha256(json.dumps(sorted(wanted)).encode()).hexdigest()}\n"
 
 
-def _key(wanted: Sequence[str], backend: str | None, python: Interpreter, shipped: str | None) -> str:
-    parts = [sorted(wanted), backend, python.minor, os.uname().machine, shipped]
+def _own_wheels(model: Model) -> list[Path]:
+    return sorted((model.folder / model.file.wheels).glob("*.whl")) if model.file.wheels else []
+
+
+def _key(wanted: Sequence[str], model: Model, python: Interpreter, shipped: str | None) -> str:
+    parts = [sorted(wanted), model.file.torch_backend, python.minor, os.uname().machine, shipped]
+    parts += [tree.sha256(wheel) for wheel in _own_wheels(model)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
@@ -199,6 +205,8 @@ def _fetch(
     """Fill ``folder/wheels``; what each is (name, version, bytes), and how long downloads took."""
     applying = [pin for pin in pins(text) if _applies(pin.requirement, python)]
     house = paths.cache() / "wheelhouse"
+    for own in _own_wheels(model):
+        _keep(house, own, shutil.copyfile)
     known = {name: _stored(house, pin, python) for pin in applying for name in [pin.line]}
     lacking = [pin for pin in applying if known[pin.line] is None]
     download_s = None
@@ -264,11 +272,19 @@ def _download(lacking: list[Pin], house: Path, model: Model, indexes: Sequence[s
                 remedy="check that a package index is in reach; give a package without a wheel one by find-links",
             )
         for wheel in (scratch / "wheels").glob("*.whl"):
-            place = house / tree.sha256(wheel) / wheel.name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            wheel.chmod(0o644)
-            shutil.move(wheel, place)
+            _keep(house, wheel, shutil.move)
     return done.wall_s
+
+
+def _keep(house: Path, wheel: Path, put: Callable[[Path, Path], object]) -> None:
+    """Give the wheel its place in the wheelhouse, where it has none."""
+    place = house / tree.sha256(wheel) / wheel.name
+    if not place.is_file():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(wheel.name + ".part")
+        put(wheel, part)
+        part.chmod(0o644)
+        part.replace(place)
 
 
 def _write_whole(file: Path, text: str) -> None:

@@ -20,9 +20,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from pydantic import AfterValidator
 
-from harness import paths
+from harness import paths, tree
 from harness.errors import BadInput
-from harness.spec import reading
+from harness.spec import reading, synthetic
 
 #: The version of the format that this code reads and writes.
 SPEC_VERSION = 1
@@ -75,10 +75,11 @@ SAFE_PRUNE: tuple[Prune, ...] = ("tests", "stubs", "headers", "symbols", "duplic
 
 @dataclass(frozen=True, kw_only=True)
 class ArtifactFile:
-    """A file of weights: made by ``train.py`` where it is not there, then checked.
+    """A file of weights, or a folder of them: made by ``train.py`` where it is not there, then checked.
 
-    ``verify`` is ``sha256`` where training gives the same bits everywhere, ``outputs`` where it
-    does not and the examples decide.
+    A ``path`` that ends in ``/`` is a folder with all that is in it; its ``sha256`` is :func:`harness.tree.digest`,
+    its ``bytes`` are those of all its files. ``verify`` is ``sha256`` where training gives the same bits everywhere,
+    ``outputs`` where it does not and the examples decide.
     """
 
     __pydantic_config__ = reading.STRICT
@@ -87,6 +88,20 @@ class ArtifactFile:
     sha256: Sha256 | None = None
     bytes: Annotated[int, Ge(0)] | None = None
     verify: Literal["sha256", "outputs"] = "sha256"
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of files."""
+        return self.path.endswith("/")
+
+    def holds(self, relative: Path) -> bool:
+        """Whether the file at ``relative``, seen from the model's folder, is it or in it."""
+        return relative.is_relative_to(self.path) if self.is_folder else relative.as_posix() == self.path
+
+    def present(self, folder: Path) -> bool:
+        """Whether it is there below ``folder``; a folder without a file in it is not."""
+        place = folder / self.path
+        return any(tree.files(place)) if self.is_folder else place.is_file()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +164,8 @@ class ModelFile:
     entrypoint: str = "predictor.py"
     python: SpecifierText = ">=3.11"
     requirements: tuple[RequirementText, ...] = ()
+    #: A folder of wheels that no index has: packages of one's own.
+    wheels: str = ""
     torch_backend: Literal["cpu"] | None = None
     system_packages: tuple[str, ...] = ()
     conda: Conda = field(default_factory=Conda)
@@ -205,13 +222,15 @@ def read(folder: Path) -> Model:
 
 
 def find(name_or_path: str) -> Model:
-    """The model called so in ``sample_models/``, or the model folder at that path."""
+    """The model called so in ``sample_models/``, the model folder at that path, or a generated one."""
     sample = paths.data("sample_models") / name_or_path
     if re.fullmatch(r"[a-z0-9-]+", name_or_path) and (sample / "model.toml").is_file():
         return read(sample)
     folder = Path(name_or_path).expanduser()
     if folder.is_dir():
         return read(folder.resolve())
+    if synthetic.is_name(name_or_path):
+        return read(synthetic.folder(name_or_path))
     raise BadInput(
         f"no sample model and no folder is called '{name_or_path}'",
         remedy=f"one of {', '.join(sample_names()) or '(none)'}, or the path of a model folder ('harness init DIR')",
@@ -276,6 +295,14 @@ def _check_files(folder: Path, contents: ModelFile, file: Path) -> None:
             value=contents.entrypoint,
             remedy="name the file that has load(model_dir) and predict(model, inputs)",
         )
+    if contents.wheels and not any(reading.inside(folder, contents.wheels, file=file, key="wheels").glob("*.whl")):
+        raise BadInput(
+            "is not a folder with wheels in it",
+            file=file,
+            key="wheels",
+            value=contents.wheels,
+            remedy="put the wheels of your own packages there ('pip wheel --no-deps'), or leave the key out",
+        )
     script = None
     if contents.train is not None:
         script = reading.inside(folder, contents.train.script, file=file, key="train.script")
@@ -286,13 +313,21 @@ def _check_files(folder: Path, contents: ModelFile, file: Path) -> None:
     for index, artifact in enumerate(contents.artifacts):
         key = f"artifacts.{index}.path"
         weights = reading.inside(folder, artifact.path, file=file, key=key)
-        if not weights.is_file() and script is None:
+        if weights.resolve() == folder.resolve():
+            raise BadInput(
+                "is the model's own folder",
+                file=file,
+                key=key,
+                value=artifact.path,
+                remedy="name the folder in it that holds the weights alone",
+            )
+        if not artifact.present(folder) and script is None:
             raise BadInput(
                 "is not there, and no [train] script makes it",
                 file=file,
                 key=key,
                 value=artifact.path,
-                remedy="add the file, or a [train] table",
+                remedy=f"add the {'folder' if artifact.is_folder else 'file'}, or a [train] table",
             )
         if artifact.verify == "sha256" and artifact.sha256 is None:
             raise BadInput(

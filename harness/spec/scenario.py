@@ -7,10 +7,12 @@ else is compared.
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt
 
@@ -25,15 +27,21 @@ SPEC_VERSION = 1
 #: What a target can have, and a method can require of it; the last three are an account there.
 Facility = Literal["python", "container-engine", "aws", "google-cloud", "azure"]
 
-#: What a scenario can need, and a method can provide; `harness scenarios --help` explains each.
+#: What a scenario can need. What each means, and which layers have it, is in :mod:`harness.spec.capabilities`.
 Quality = Literal[
-    "carries-python",  # runs where no Python is installed
-    "carries-system-libraries",  # brings the operating system's libraries along
-    "locked-dependencies",  # every dependency is pinned by hash
-    "single-file",  # travels as one file
-    "http-api",  # other programs can call it over HTTP
-    "form-page",  # a person without code can use it in a browser
-    "isolated",  # separated from the host's files, processes and network by the platform itself
+    "carries-python",
+    "carries-system-libraries",
+    "locked-dependencies",
+    "single-file",
+    "http-api",
+    "form-page",
+    "isolated",
+    "offline-install",
+    "scales-to-zero",
+    "autoscaling",
+    "managed-monitoring",
+    "rollback",
+    "managed-patching",
 ]
 
 
@@ -107,6 +115,7 @@ def read(file: Path) -> Scenario:
             value=version,
             remedy="upgrade the harness" if newer else f"spec_version = {SPEC_VERSION}",
         )
+    _check_names(table, file)
     scenario = reading.record(Scenario, table, file=file)
     _check_objectives(scenario, file)
     return scenario
@@ -123,13 +132,43 @@ def find(name_or_path: str) -> Scenario:
         return read(file.resolve())
     raise BadInput(
         f"no scenario and no file is called '{name_or_path}'",
-        remedy=f"one of {', '.join(names()) or '(none)'}, or the path of a scenario.toml",
+        remedy=_one_of(name_or_path, names()) + ", or the path of a scenario.toml of yours",
     )
 
 
 def names() -> list[str]:
     """The names of the scenarios that travel with the harness."""
     return sorted(path.stem for path in paths.data("scenarios").glob("*.toml"))
+
+
+def _check_names(table: Mapping[str, Any], file: Path) -> None:
+    """The names of closed sets, before the record's own check: who misspells one is told the one that is meant."""
+    target = table.get("target")
+    lists = {
+        "needs": (table.get("needs"), Quality, "a quality that can be needed"),
+        "target.has": (target.get("has") if isinstance(target, dict) else None, Facility, "what a target can have"),
+    }
+    for key, (given, known, what) in lists.items():
+        names = given if isinstance(given, list) else []
+        for index, name in enumerate(names):
+            if not isinstance(name, str):
+                continue  # the record's check says so
+            if name not in get_args(known):
+                raise BadInput(
+                    f"is not {what}",
+                    file=file,
+                    key=f"{key}.{index}",
+                    value=name,
+                    remedy=_one_of(name, get_args(known)) + "; 'harness scenarios --help' says what each means",
+                )
+            if name in names[:index]:
+                raise BadInput("stands twice", file=file, key=f"{key}.{index}", value=name, remedy="leave one out")
+
+
+def _one_of(name: str, known: Collection[str]) -> str:
+    """The remedy for a name that is not known: the nearest one, and all that there are."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return (f"did you mean '{close[0]}'? " if close else "") + f"one of {', '.join(known)}"
 
 
 def _check_objectives(scenario: Scenario, file: Path) -> None:
@@ -146,7 +185,7 @@ def _check_objectives(scenario: Scenario, file: Path) -> None:
                 file=file,
                 key=f"{key}.metric",
                 value=objective.metric,
-                remedy=f"one of {', '.join(METRICS)}",
+                remedy=_one_of(objective.metric, METRICS),
             )
         same = [other for other in scenario.objectives if (other.metric, other.state) == (metric.name, objective.state)]
         if len(same) > 1:

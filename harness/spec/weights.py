@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from harness import paths, process, tools, tree
 from harness.errors import BadInput, ModelFailure
@@ -46,18 +46,24 @@ def locked(model: Model, *, extra: tuple[str, ...] = ()) -> LockedModel:
 def payload(model: Model, weights: Path) -> Path:
     """The folder of what travels, made once: every file of the model except training, examples and prose."""
     script = model.file.train.script if model.file.train else None
-    declared = {artifact.path for artifact in model.file.artifacts}
-    skipped = {*_NEVER_TRAVEL, script, model.file.examples.path, *declared}
+    skipped = {*_NEVER_TRAVEL, script, model.file.examples.path}
+
+    def declared(relative: Path) -> bool:
+        return any(artifact.holds(relative) for artifact in model.file.artifacts)
+
+    wheels = PurePath(model.file.wheels) if model.file.wheels else None
 
     def travels(relative: Path) -> bool:
+        if wheels is not None and relative.is_relative_to(wheels):
+            return False
         hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
         prose = len(relative.parts) == 1 and (relative.suffix in _PROSE or relative.name.startswith("LICEN"))
-        return not hidden and not prose and relative.as_posix() not in skipped
+        return not hidden and not prose and relative.as_posix() not in skipped and not declared(relative)
 
     with process.temporary_folder("payload") as scratch, process.disk_full_named(scratch):
         new = scratch / "payload"
         tree.copy(model.folder, new, keep=travels)
-        tree.copy(weights, new, keep=lambda relative: relative.as_posix() in declared)
+        tree.copy(weights, new, keep=declared)
         place = paths.cache() / "payloads" / tree.digest(new)[:24]
         if not place.is_dir():
             place.parent.mkdir(exist_ok=True)
@@ -69,29 +75,33 @@ def payload(model: Model, weights: Path) -> Path:
 
 def _weights(model: Model) -> Path:
     """The folder that holds every declared artifact, checked."""
-    lacking = [artifact for artifact in model.file.artifacts if not (model.folder / artifact.path).is_file()]
-    if not lacking:
-        for index, artifact in enumerate(model.file.artifacts):
-            size = (model.folder / artifact.path).stat().st_size
-            if artifact.bytes is not None and size != artifact.bytes:
-                raise BadInput(
-                    f"the file has {size} bytes, not as many as given",
-                    file=model.folder / "model.toml",
-                    key=f"artifacts.{index}.bytes",
-                    value=artifact.bytes,
-                    remedy=f"restore {artifact.path}, or correct the number",
-                )
-            found = tree.sha256(model.folder / artifact.path)
-            if artifact.sha256 is not None and found != artifact.sha256:
-                raise BadInput(
-                    f"the file's sha256 is {found}, not the one given",
-                    file=model.folder / "model.toml",
-                    key=f"artifacts.{index}.sha256",
-                    value=artifact.sha256,
-                    remedy=f"restore {artifact.path}, delete it to have it trained again, or correct the sha256",
-                )
-        return model.folder
-    return _trained(model)
+    if not all(artifact.present(model.folder) for artifact in model.file.artifacts):
+        return _trained(model)
+    for index, artifact in enumerate(model.file.artifacts):
+        place, kind = model.folder / artifact.path, "folder" if artifact.is_folder else "file"
+        size, _ = tree.size(place)
+        if artifact.bytes is not None and size != artifact.bytes:
+            raise BadInput(
+                f"the {kind} has {size} bytes, not as many as given",
+                file=model.folder / "model.toml",
+                key=f"artifacts.{index}.bytes",
+                value=artifact.bytes,
+                remedy=f"restore {artifact.path}, or correct the number",
+            )
+        if artifact.sha256 is not None and (found := _sha256(place)) != artifact.sha256:
+            raise BadInput(
+                f"the {kind}'s sha256 is {found}, not the one given",
+                file=model.folder / "model.toml",
+                key=f"artifacts.{index}.sha256",
+                value=artifact.sha256,
+                remedy=f"restore {artifact.path}, delete it to have it trained again, or correct the sha256",
+            )
+    return model.folder
+
+
+def _sha256(place: Path) -> str:
+    """What ``sha256`` of an artifact means: of a file its contents', of a folder the tree's."""
+    return tree.digest(place) if place.is_dir() else tree.sha256(place)
 
 
 def _trained(model: Model) -> Path:
@@ -157,16 +167,15 @@ def _train(model: Model, found: Lock, place: Path) -> None:
 
 def _check_trained(model: Model, out: Path, python: Path, scratch: Path) -> None:
     for artifact in model.file.artifacts:
-        file = out / artifact.path
-        if not file.is_file() or file.is_symlink():
+        place = out / artifact.path
+        if not artifact.present(out) or place.is_symlink():
             raise ModelFailure(
                 f"{model.name}: training ended without writing {artifact.path}",
                 remedy="train.py is given the folder to write to as its first argument",
             )
-        if artifact.verify == "sha256" and tree.sha256(file) != artifact.sha256:
+        if artifact.verify == "sha256" and (found := _sha256(place)) != artifact.sha256:
             raise ModelFailure(
-                f"{model.name}: trained {artifact.path} has sha256 {tree.sha256(file)}, "
-                f"model.toml says {artifact.sha256}",
+                f"{model.name}: trained {artifact.path} has sha256 {found}, model.toml says {artifact.sha256}",
                 remedy='correct the sha256; where training is not bit-reproducible across machines, verify = "outputs"',
             )
     if any(artifact.verify == "outputs" for artifact in model.file.artifacts):

@@ -25,7 +25,9 @@ import pytest
 
 import harness as package
 from harness import paths
+from harness.platforms import depot as depots
 from harness.platforms import engine as engines
+from harness.platforms.depot import Depot
 from harness.platforms.engine import Engine
 
 #: How long the watchdog may take to clean up after a killed harness.
@@ -82,13 +84,24 @@ def root() -> None:
     assert os.geteuid() == 0, "needs root; HARNESS_TEST_WITHOUT=root leaves this test out"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests share a worker, where there are several: those of a method, else those of a file."""
-    for item in items:
-        known = getattr(getattr(item, "callspec", None), "params", {})
-        method = known.get("case") or known.get("method") if item.path.name == "test_conformance.py" else None
-        item.add_marker(pytest.mark.xdist_group(method or item.path.name))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Say which tests share a worker, where there are several: those of a method or model, else those of a file."""
+    known = getattr(getattr(item, "callspec", None), "params", {})
+    apart = {"test_conformance.py": known.get("case") or known.get("method"), "test_models.py": known.get("name")}
+    item.add_marker(pytest.mark.xdist_group(apart.get(item.path.name) or item.path.name))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fail where groups are asked for and not kept, as under a pytest that pytest-xdist does not know yet."""
+    if session.config.getoption("loadgroup", default=False) and any("@" not in item.nodeid for item in session.items):
+        pytest.exit("pytest-xdist does not keep groups of tests together under this pytest", returncode=3)
+
+
+@pytest.fixture(scope="module")
+def depot() -> Iterator[Depot]:
+    """One for all tests of a file: what it starts is what takes long."""
+    with depots.session() as found:
+        yield found
 
 
 # --- small models --------------------------------------------------------------------------------

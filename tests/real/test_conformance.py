@@ -18,7 +18,6 @@ from harness.measure import artifacts, start
 from harness.measure.trial import limits_of
 from harness.methods import METHODS, hosted
 from harness.methods.contract import Artifact, BuildOptions, Installed, Limits, Method
-from harness.platforms import depot as depots
 from harness.platforms import engine, images
 from harness.platforms.depot import Depot
 from harness.spec import model as models
@@ -40,13 +39,6 @@ class Case:
     @property
     def limits(self) -> Limits:
         return limits_of(self.locked.model)
-
-
-@pytest.fixture(scope="module")
-def depot() -> Iterator[Depot]:
-    """One for all: what it starts is what takes long."""
-    with depots.session() as found:
-        yield found
 
 
 @contextlib.contextmanager

@@ -23,6 +23,7 @@ from harness.platforms import engine
 from harness.sandbox import Abilities
 from harness.spec import model as models
 from harness.spec import scenario as scenarios
+from harness.spec.synthetic import DESIGNS
 
 Harness = Callable[..., Any]
 
@@ -227,6 +228,29 @@ def test_models_are_listed(harness: Harness) -> None:
     assert [one["name"] for one in listed] == models.sample_names()
     text = harness("models").out
     assert all(name in text for name in models.sample_names())
+    with_generated = harness("models", "--synthetic", "--json").json
+    assert [one["name"] for one in with_generated if one["family"] == "synthetic"] == [d.name for d in DESIGNS]
+
+
+def test_a_model_is_explained(harness: Harness, folder: Any) -> None:
+    """With what it brings along where a profile tells; one without says how to make one."""
+    (known,) = harness("models", "digits-forest", "--json").json
+    assert known["profile"]["packages"] == 7
+    assert re.search(r"packages +7\b", harness("models", "digits-forest").out)
+    text = harness("models", folder.path).out
+    assert "harness profile tiny" in text
+    assert harness("models", "nonesuch").code == 2
+
+
+def test_the_spread_of_the_models_is_drawn(harness: Harness, tmp_path: Path, folder: Any) -> None:
+    """Of those that have a profile; without any, and where nothing can be written, it is bad input."""
+    picture = tmp_path / "models.svg"
+    assert harness("models", "--plot", picture).code == 0
+    assert picture.read_text().startswith("<svg")
+    assert harness("models", "--plot", tmp_path / "no" / "folder.svg").code == 2
+    found = harness("models", folder.path, "--plot", tmp_path / "none.svg")
+    assert found.code == 2
+    assert "harness profile" in found.err
 
 
 def test_methods_are_listed_and_explained(harness: Harness) -> None:

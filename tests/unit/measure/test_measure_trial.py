@@ -207,6 +207,20 @@ def test_a_method_may_find_out_itself_that_it_does_not_fit(bench: Any) -> None:
     assert bench.run().unfit == {("tiny", "one"): "does not fit: 20 GB of memory"}
 
 
+def test_a_method_without_the_systems_libraries_does_not_fit(bench: Any, folder: Any) -> None:
+    """Where the model says that it needs some and the machine has them not; a method that brings them has failed."""
+    lacking = ModelFailure("loading the model raised ImportError: libGL.so.1: cannot open shared object file")
+    for method in bench.methods.values():
+        method.at("start", raising(lacking))
+    bench.methods["two"].PROVIDES = frozenset({"carries-system-libraries"})
+    folder.write(system_packages=["libgl1"])
+    outcome = bench.run()
+    assert outcome.unfit.keys() == {("tiny", "one"), ("tiny", "three")}
+    for part in ("libgl1", "libGL.so.1"):
+        assert part in outcome.unfit["tiny", "one"]
+    assert outcome.failed.keys() == {("tiny", "two")}
+
+
 def test_a_value_is_called_what_it_is(bench: Any) -> None:
     """What is of the artifact is measured on any platform; starts are the platform's; a transfer has its own."""
     bench.methods["one"].FIDELITY = "emulated"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import typing
 from typing import Any
 
 import pytest
 
 from harness.recommend import article
 from harness.spec.model import ModelFile
-from harness.spec.scenario import Target, Traffic
+from harness.spec.scenario import Quality, Target, Traffic
 
 
 def order(make: Any, scenario: Any, model: article.Features | None = None) -> list[str]:
@@ -78,6 +79,34 @@ def test_needs_call_up_rules(make: Any) -> None:
     needs = ("carries-system-libraries", "locked-dependencies", "http-api")
     ranked = article.rank(make.scenario(case="executable", needs=needs), make.four())
     assert [choice.method for choice in ranked if choice.because] == ["pex", "container", "venv", "rest-api"]
+
+
+@pytest.mark.parametrize(
+    ("need", "family"),
+    [
+        ("scales-to-zero", "serverless"),
+        ("carries-python", "executable"),
+        ("autoscaling", "cloud-platform"),
+        ("managed-monitoring", "cloud-platform"),
+        ("managed-patching", "cloud-platform"),
+        ("form-page", "api"),
+    ],
+)
+def test_a_need_calls_up_the_family_that_the_article_praises_for_it(make: Any, need: Any, family: str) -> None:
+    """Its words stand in the reason; the article says nothing of the other families."""
+    methods = {name: make.packager(name, name) for name in article.SAYS}
+    ranked = article.rank(make.scenario(case="container", needs=(need,)), methods)
+    assert [choice.method for choice in ranked if choice.because] == ["container", family]
+    [because] = next(choice.because for choice in ranked if choice.method == family)
+    assert because.startswith("'")
+
+
+def test_the_article_is_silent_about_other_needs(make: Any) -> None:
+    """What it does not speak of calls up no rule."""
+    needs = tuple(set(typing.get_args(Quality)) - set(article.CALLED_UP))
+    assert set(needs) == {"single-file", "isolated", "offline-install", "rollback"}
+    ranked = article.rank(make.scenario(case="container", needs=needs), make.four())
+    assert [choice.method for choice in ranked if choice.because] == ["container"]
 
 
 def test_features_of_a_model() -> None:

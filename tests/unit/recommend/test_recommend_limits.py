@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from harness.methods.contract import Layers
 from harness.recommend import limits
+from harness.spec import capabilities
 from harness.spec.scenario import Target
 
 
@@ -51,7 +53,20 @@ def test_a_need_that_is_not_met(make: Any) -> None:
     found = only(check(make, {}, make.scenario(needs=("http-api",)), make.packager("pex", provides=["single-file"])))
     assert (found.rule, found.subject) == ("needs", "http-api")
     assert "'http-api'" in found.reason
-    assert "scenario s" in found.reason
+    assert found.reason.endswith("which scenario s needs; stated by the method")
+
+
+def test_why_a_need_is_not_met(make: Any) -> None:
+    """What is stated of the layers that lack it stands with the exclusion: why, who says so, when it was read."""
+    layers = Layers(environment="image", interface="HTTP API", platform="Google Vertex AI")
+    method = dataclasses.replace(make.packager("pex"), LAYERS=layers)
+    found = only(check(make, {}, make.scenario(needs=("scales-to-zero",)), method))
+    [stated] = capabilities.about("scales-to-zero", layers)
+    assert found.reason == (
+        "pex: does not give 'scales-to-zero', which scenario s needs; "
+        f"{stated.statement} ({stated.source}, read {stated.read_on})"
+    )
+    assert found.fidelity == "documented"
 
 
 def test_wrong_answers(make: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from harness import bootstrap
+from harness.methods.contract import Layers
 from harness.metrics import PHASES, START_STATES
 from harness.recommend.article import Advice, Choice, Features
 from harness.recommend.engine import Option, Recommendation
@@ -321,7 +322,7 @@ def made_up_recommendation(model: str = "digits-forest") -> Recommendation:
 class Method:
     """As much of a method as a recommendation looks at."""
 
-    LAYERS = None
+    LAYERS = Layers(environment="made up", interface="made up", platform="made up")
 
     def __init__(self, name: str, family: str, requires: str, *provides: str) -> None:
         self.ID, self.FAMILY = name, family

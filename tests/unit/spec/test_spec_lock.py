@@ -124,6 +124,41 @@ def test_wheels_come_from_the_wheelhouse_where_they_are_there(folder: Any, ran: 
 
 
 @pytest.mark.usefixtures("here")
+def test_a_models_own_wheels_need_no_index(folder: Any, ran: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are resolved from, kept in the wheelhouse, and another file of the same name makes another lock."""
+    (folder.path / "wheels").mkdir()
+    file, digest = wheel(folder.path / "wheels", "own-1.0-py3-none-any.whl")
+    folder.write(requirements=["own==1.0"], wheels="wheels")
+    said = {"digest": digest}
+
+    def run(argv: list[str], **_: Any) -> Ended:
+        ran.append(argv)
+        return Ended(stdout=f"own==1.0 --hash=sha256:{said['digest']}\n" if "compile" in argv else "")
+
+    monkeypatch.setattr(process, "run", run)
+    found = locks.lock(folder.read())
+    assert found.packages == (("own", "1.0"),)
+    assert found.download_s is None
+    assert (paths.cache() / "wheelhouse" / digest / file.name).read_bytes() == file.read_bytes()
+    (resolving,) = [argv for argv in ran if "compile" in argv]
+    assert resolving[resolving.index("--find-links") + 1] == str(file.parent)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.py", "changed")
+    said["digest"] = tree.sha256(file)
+    assert locks.lock(folder.read()).requirements != found.requirements
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("given", ["wheels", "predictor.py", "../elsewhere"])
+def test_a_folder_without_wheels_is_bad_input(folder: Any, given: str) -> None:
+    """One that is not there, is no folder, or lies outside is named, with the key."""
+    folder.write(wheels=given)
+    with pytest.raises(BadInput) as raised:
+        folder.read()
+    assert f"key 'wheels' = '{given}'" in raised.value.problem
+
+
+@pytest.mark.usefixtures("here")
 def test_what_lacks_is_downloaded_with_hashes_and_kept_by_its_digest(
     folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

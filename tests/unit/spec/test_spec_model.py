@@ -67,6 +67,18 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "script not there": ({"train": {"script": "t.py"}}, ("key 'train.script' = 't.py'", "is not there")),
     "artifact above": ({"artifacts": [{"path": "../w", "sha256": SHA}]}, ("'artifacts.0.path' = '../w'", "leaves")),
     "artifact not there": ({"artifacts": [{"path": "w", "sha256": SHA}]}, ("'artifacts.0.path' = 'w'", "no [train]")),
+    "artifact folder not there": (
+        {"artifacts": [{"path": "w/", "sha256": SHA}]},
+        ("'artifacts.0.path' = 'w/'", "add the folder"),
+    ),
+    "artifact a file, not a folder": (
+        {"artifacts": [{"path": "predictor.py/", "sha256": SHA}]},
+        ("'artifacts.0.path' = 'predictor.py/'", "is not there"),
+    ),
+    "artifact of everything": (
+        {"artifacts": [{"path": "./", "sha256": SHA}]},
+        ("'artifacts.0.path' = './'", "model's own folder"),
+    ),
     "artifact without digest": (
         {"artifacts": [{"path": "predictor.py"}]},
         ("key 'artifacts.0.sha256'", "is missing", 'verify = "outputs"'),

@@ -111,6 +111,7 @@ class Training:
         if self.timed_out:
             raise process.TimedOut(argv, 5, "epoch 1")
         for name, text in self.writes.items():
+            Path(argv[-1], name).parent.mkdir(exist_ok=True)
             Path(argv[-1], name).write_text(text)
         return process.Completed(
             argv=tuple(argv), returncode=self.returncode, stdout="", stderr="Traceback: boom", wall_s=1.0
@@ -192,3 +193,58 @@ def test_a_trained_model_that_answers_wrongly_is_a_model_failure(
     training.answer = '{"outputs": [2, 5, 6]}'
     weights.locked(folder.read())
     assert training.times == 2
+
+
+def of_a_folder(folder: Any, **changes: Any) -> Model:
+    """The folder, its weights being a folder with two files."""
+    filled(folder)
+    (folder.path / "weights" / "v.bin").write_text("more")
+    digest = tree.digest(folder.path / "weights")
+    folder.write(artifacts=[{"path": "weights/", "sha256": digest, **changes}])
+    return folder.read()
+
+
+def test_a_folder_of_weights_travels_whole(folder: Any) -> None:
+    """Where the path ends in a slash, all that is in the folder is the weights."""
+    found = weights.locked(of_a_folder(folder))
+    wanted = ["predictor.py", "data/README.md", "data/words.txt", "weights/v.bin", "weights/w.bin"]
+    assert names(found.payload) == wanted
+
+
+@pytest.mark.parametrize("damage", ["change", "more", "fewer"])
+def test_a_folder_of_weights_is_checked_whole(folder: Any, damage: str) -> None:
+    """Another file, a missing one and a changed one are all seen."""
+    model = of_a_folder(folder)
+    place = folder.path / "weights"
+    if damage == "fewer":
+        (place / "v.bin").unlink()
+    else:
+        (place / ("v.bin" if damage == "change" else "u.bin")).write_text("even")
+    with pytest.raises(BadInput, match=r"the folder's sha256 is") as raised:
+        weights.locked(model)
+    assert tree.digest(place) in str(raised.value)
+
+
+def test_the_bytes_of_a_folder_are_those_of_its_files(folder: Any) -> None:
+    """A folder of another size than model.toml says is not the one that is meant."""
+    with pytest.raises(BadInput, match="the folder has 11 bytes"):
+        weights.locked(of_a_folder(folder, bytes=12))
+
+
+def test_a_folder_of_weights_is_trained(folder: Any, training: Training) -> None:
+    """An empty folder is not there yet; what training writes is checked whole, and nothing else is taken."""
+    model = of_a_folder(folder)
+    for file in (folder.path / "weights").iterdir():
+        file.unlink()
+    with pytest.raises(ModelFailure, match="without writing weights/"):
+        weights.locked(model)
+    training.writes = {"weights/w.bin": "weights"}
+    with pytest.raises(ModelFailure, match=r"trained weights/ has sha256 .* model\.toml says"):
+        weights.locked(model)
+    training.writes |= {"weights/v.bin": "more", "notes.txt": "not declared"}
+    found = weights.locked(model)
+    assert [name for name in names(found.payload) if not name.startswith("data/")] == [
+        "predictor.py",
+        "weights/v.bin",
+        "weights/w.bin",
+    ]

@@ -1,0 +1,73 @@
+"""YAML of strangers: plain values only, and no more of them than a file of that size can mean.
+
+PyYAML's safe loader makes no objects; but aliases let a small file stand for billions of values, and merge keys
+(``<<``) multiply them while they are read. MLflow writes neither merge keys nor deep nesting.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BadInput
+
+#: The largest file that is read. MLmodel grows with the signature: one of 20,000 columns is 2 MiB.
+MAX_BYTES = 4 * 2**20
+#: How many values a file may stand for, each alias counted as often as it is used.
+MAX_VALUES = 200_000
+
+_MERGE = "tag:yaml.org,2002:merge"
+
+
+def table(file: Path, *, remedy: str) -> dict[str, Any]:
+    """The mapping in ``file``; BadInput where it is missing, too large, not YAML, or not a mapping of plain values."""
+    value = _value(file, _text(file, remedy))
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise BadInput("is not a mapping of names to values", file=file, value=type(value).__name__, remedy=remedy)
+    return value
+
+
+def _text(file: Path, remedy: str) -> str:
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise BadInput(f"is larger than {MAX_BYTES:,} bytes", file=file, remedy=remedy)
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise BadInput("there is no such file", file=file, remedy=remedy) from None
+    except OSError as error:
+        raise BadInput(f"cannot be read: {error.strerror}", file=file, remedy=remedy) from error
+    except UnicodeDecodeError as error:
+        raise BadInput("is not UTF-8 text", file=file, remedy=remedy) from error
+
+
+def _value(file: Path, text: str) -> Any:
+    import yaml  # type: ignore[import-untyped]
+
+    remedy = "it has to be as MLflow wrote it; save the model again"
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count(node, file, remedy)
+        return loader.construct_document(node)
+    except RecursionError:
+        raise BadInput("is nested too deeply", file=file, remedy=remedy) from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        said = " ".join(str(error).split())
+        raise BadInput(f"is not YAML of plain values: {said}", file=file, remedy=remedy) from None
+
+
+def _count(node: Any, file: Path, remedy: str) -> None:
+    """BadInput where the document stands for too many values (a cycle for endlessly many), or has a merge key."""
+    waiting, seen = [node], 0
+    while waiting:
+        one = waiting.pop()
+        seen += 1
+        if seen > MAX_VALUES:
+            raise BadInput(f"stands for more than {MAX_VALUES:,} values", file=file, remedy=remedy)
+        if one.tag == _MERGE:
+            raise BadInput("has a merge key", file=file, key="<<", remedy=remedy)
+        if isinstance(one.value, list):
+            for entry in one.value:
+                waiting.extend(entry if isinstance(entry, tuple) else (entry,))
