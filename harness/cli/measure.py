@@ -92,7 +92,7 @@ def run(
         run_id = writer.manifest.run_id
         _announce(plan, run_id, resumed=resume is not None)
         try:
-            with console.progress() as tell, depot.session(cloud=cloud, role=aws_role) as store:
+            with console.progress() as tell, depot.session(cloud=cloud, role=aws_role, anew=plan.anew) as store:
                 taken = stored.read_samples(writer.folder)
                 outcome = Trial(plan, writer, METHODS, store, tell, taken=taken).carry_out()
         except KeyboardInterrupt:

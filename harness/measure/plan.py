@@ -16,21 +16,22 @@ ProfileName = Literal["quick", "standard", "nightly"]
 class Profile:
     """How often things are done: rounds of starts, and clean builds.
 
-    Without ``builds_anew`` the clean build that made an artifact of the cache stands for one of this run's.
+    Without ``anew`` the clean build that made an artifact of the cache stands for one of this run's, and so does the
+    last time that a node pulled an image.
     """
 
     rounds: int
     builds: int
     meaning: str
-    builds_anew: bool = True
+    anew: bool = True
 
 
 PROFILES: Mapping[ProfileName, Profile] = {
     "quick": Profile(
         rounds=8,
         builds=1,
-        meaning="8 rounds, the fewest behind a headline number; 1 clean build, or the one that is in the cache",
-        builds_anew=False,
+        meaning="8 rounds, the fewest behind a headline number; 1 clean build and pull, or those of the cache",
+        anew=False,
     ),
     "standard": Profile(rounds=15, builds=3, meaning="15 rounds, 3 clean builds"),
     "nightly": Profile(rounds=25, builds=5, meaning="25 rounds, 5 clean builds"),
@@ -59,6 +60,11 @@ class Plan:
     states: tuple[State, ...] = START_STATES
     #: Where each model is, for ``--resume``: its folder, or its name where it travels with the harness.
     folders: Mapping[str, str]
+
+    @property
+    def anew(self) -> bool:
+        """Whether everything is measured in this run; see :class:`Profile`."""
+        return all(self.profile != name or one.anew for name, one in PROFILES.items())
 
     def as_dict(self) -> dict[str, Any]:
         """As it stands in ``run.json``."""

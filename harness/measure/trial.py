@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from harness import process, tree
 from harness.errors import BadInput, CheckFailure, DiskFull, DoesNotFit, HarnessError, Interrupted, ModelFailure
 from harness.measure import artifacts, host, sentinel, start
-from harness.measure.plan import PROFILES, Plan
+from harness.measure.plan import Plan
 from harness.measure.sample import SENTINEL, Cell, Sample
 from harness.methods.contract import Artifact, Availability, Installed, Limits, Method, Sizes
 from harness.metrics import METRICS, Fidelity, State
@@ -186,8 +186,7 @@ class Trial:
                 del usable[method_id]
 
     def _build_one(self, cell: Cell, method: Method, locked: LockedModel, replicate: int) -> None:
-        anew = replicate > 0 or all(self._plan.profile != name or one.builds_anew for name, one in PROFILES.items())
-        kept = None if anew else artifacts.kept_build(method, locked)
+        kept = None if replicate > 0 or self._plan.anew else artifacts.kept_build(method, locked)
         if kept is None:
             wall_s = artifacts.clean_build(method, locked)
             self._record(cell, {"build_clean_s": wall_s}, number=replicate)
@@ -234,7 +233,10 @@ class Trial:
         if installed.install_s is None:
             self._record(cell, {}, closing="install_s", flags=("absent",), note=installed.install_absent)
         else:
-            self._record(cell, {"install_s": installed.install_s}, fidelity=installed.install_fidelity)
+            at = installed.install_kept
+            flags, note = (("kept",), f"with a pull taken {at}") if at else ((), "")
+            values = {"install_s": installed.install_s}
+            self._record(cell, values, fidelity=installed.install_fidelity, flags=flags, note=note)
 
     def _record_sizes(self, cell: Cell, sizes: Sizes, extraction_caches: Iterable[Path]) -> None:
         """Sizes once it has been started: what it extracted for itself then lies on the disk as well."""

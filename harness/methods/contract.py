@@ -101,6 +101,8 @@ class Installed:
     #: Seconds that a node without it takes: fetch and unpack, pull, deploy; and what it was fetched from.
     install_s: float | None = None
     install_fidelity: Fidelity = "measured"
+    #: When a part of that was timed, where it was not now.
+    install_kept: str = ""
     #: Why there is no installation to time, or no disk-cold start to take, where there is none.
     install_absent: str = ""
     cold_absent: str = ""

@@ -288,6 +288,7 @@ def install(artifact: Artifact, depot: Depot, *more_cold: Path) -> Installed:
         install_s=pulled.seconds,
         install_fidelity=pulled.fidelity,
         install_absent=pulled.absent,
+        install_kept=pulled.kept,
         cold_absent="" if layers else "the engine's layers cannot be seen from here, so their pages cannot be evicted",
     )
 

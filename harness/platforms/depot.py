@@ -10,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import json
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness import process
+from harness import paths, process
 from harness.errors import BuildFailure, HarnessError, MissingComponent
 from harness.metrics import Fidelity
 from harness.platforms import aws, engine, lambda_runtime, moto, registry
@@ -33,18 +35,24 @@ _PUBLIC = {"x-amz-acl": "public-read"}  # a node fetches by plain HTTP, as with 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """How long a node took to get an artifact; ``absent`` says why there is no such number, where there is none."""
+    """How long a node took to get an artifact; ``absent`` says why there is no such number, where there is none.
+
+    ``kept`` is the time at which it was taken, where that was not now.
+    """
 
     seconds: float | None
     fidelity: Fidelity
     absent: str = ""
+    kept: str = ""
 
 
 class Depot:
     """What :func:`session` gives; use it there only."""
 
-    def __init__(self, stack: contextlib.ExitStack, *, cloud: AccountKind = "moto", role: str = "") -> None:
-        self._stack, self.cloud, self._role = stack, cloud, role
+    def __init__(
+        self, stack: contextlib.ExitStack, *, cloud: AccountKind = "moto", role: str = "", anew: bool = True
+    ) -> None:
+        self._stack, self.cloud, self._role, self._anew = stack, cloud, role, anew
         self._registry: Registry | None = None
         self._node: Engine | None = None
         self._moto: str | None = None
@@ -81,7 +89,14 @@ class Depot:
         return known
 
     def pull(self, running: Engine, image: str) -> Fetched:
-        """Have a node with an empty store pull the image: download, check and unpack every layer, base included."""
+        """Have a node with an empty store pull the image: download, check and unpack every layer, base included.
+
+        What that took is kept under the image's digest; where nothing has to be taken anew, it is what comes back.
+        """
+        record = paths.cache() / "pulls" / f"{_digest(running, image)}.json"
+        kept = None if self._anew else _kept_pull(record)
+        if kept is not None:
+            return kept
         try:
             pushed = self.push(running, image)
             if self._node is None:
@@ -94,6 +109,10 @@ class Depot:
         with engine.asking(self._node, f"removing {pushed.reference}") as asked:
             asked.remove_image(pushed.reference, force=True)
             asked.prune_images(filters={"dangling": False})  # so that the next pull finds nothing either
+        with process.disk_full_named(record):
+            record.parent.mkdir(exist_ok=True)
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            record.write_text(json.dumps({"seconds": seconds, "at": at}))
         return Fetched(seconds=seconds, fidelity="measured")
 
     def fetch(self, file: Path, to: Path) -> Fetched:
@@ -118,14 +137,28 @@ class Depot:
 
 
 @contextmanager
-def session(*, cloud: AccountKind = "moto", role: str = "") -> Iterator[Depot]:
+def session(*, cloud: AccountKind = "moto", role: str = "", anew: bool = True) -> Iterator[Depot]:
     """A depot for the time of a block.
 
     ``cloud="real"`` deploys to the user's own AWS account, which the caller has had confirmed; ``role`` is the
-    execution role to use there, empty to make one.
+    execution role to use there, empty to make one. Without ``anew`` an image that was pulled before is not pulled
+    again: how long it took then is what it takes.
     """
     with contextlib.ExitStack() as stack:
-        yield Depot(stack, cloud=cloud, role=role)
+        yield Depot(stack, cloud=cloud, role=role, anew=anew)
+
+
+def _digest(running: Engine, image: str) -> str:
+    with engine.asking(running, f"looking at {image}") as asked:
+        return str(asked.inspect_image(image)["Id"]).rpartition(":")[2]
+
+
+def _kept_pull(record: Path) -> Fetched | None:
+    try:
+        table = json.loads(record.read_text())
+        return Fetched(seconds=float(table["seconds"]), fidelity="measured", kept=str(table["at"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _get(url: str, to: Path) -> None:

@@ -33,6 +33,8 @@ _ITS_OWN = frozenset(
         ".python-version",
     }
 )
+#: Packages that give the same module as another.
+_ALIKE = {"xgboost": {"xgboost-cpu"}, "onnxruntime": {"onnxruntime-gpu"}}
 #: A start imports much, and a model may be large: four times its files, beyond what any model gets.
 _MEMORY_MB, _MEMORY_PER_BYTE = 2048, 4
 #: MLflow neither tells anybody about itself nor looks for git. (MLFLOW_DISABLE_TELEMETRY: mlflow.org/docs/latest/
@@ -121,7 +123,9 @@ def native(model: MlflowModel, question: Question, needs: Needs) -> Plan | Refus
         framework=found.framework,
         loader=found.loader,
         settings={"code": _code(model), **found.settings},
-        requirements=needs.texts(without=(*MLFLOW, *found.without), more=(*found.more, *_of_form(question))),
+        requirements=needs.texts(
+            without=(*MLFLOW, *found.without), more=(*_lacking(found, needs), *_of_form(question))
+        ),
         files=tuple(file for file in model.files if file not in _ITS_OWN and not file.startswith("metadata/")),
         env={},
     )
@@ -233,6 +237,11 @@ def _versioned(package: str, model: MlflowModel, key: str) -> str:
 
 def _no_file(key: str) -> Refusal:
     return Refusal(reason=f"MLmodel doesn't say where its file is ('{key}' is missing)")
+
+
+def _lacking(native: _Native, needs: Needs) -> list[str]:
+    """What the variant needs besides, but for packages that another of the list is a build of."""
+    return [text for text in native.more if not _ALIKE.get(Requirement(text).name, set()) & set(needs.requirements)]
 
 
 def _code(model: MlflowModel) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import itertools
 import shutil
@@ -258,11 +259,23 @@ def test_a_quick_run_takes_the_build_that_is_in_the_cache(bench: Any) -> None:
     (kept,) = bench.of("one", "build_clean_s")
     assert (kept.value, kept.flags) == (first.value, ("kept",))
     assert kept.note.startswith("taken 20")
+
     assert bench.methods["one"].calls.count("build") == calls
     shutil.rmtree(bench.made.results)
     bench.run(builds=1, methods=("one",), profile="standard")
     assert bench.of("one", "build_clean_s")[0].flags == ()
     assert bench.methods["one"].calls.count("build") == calls + 1
+
+
+def test_a_pull_that_was_taken_before_is_said_to_be(bench: Any) -> None:
+    """With its time; it counts."""
+    one = bench.methods["one"]
+    install = one.install
+    one.install = lambda *given: dataclasses.replace(install(*given), install_kept="2026-01-01")
+    bench.run()
+    (found,) = bench.of("one", "install_s")
+    assert (found.flags, found.note) == (("kept",), "with a pull taken 2026-01-01")
+    assert found.counts
 
 
 def test_a_resumed_run_repeats_nothing(bench: Any) -> None:

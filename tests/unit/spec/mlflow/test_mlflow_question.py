@@ -221,7 +221,17 @@ def test_examples_of_a_wrong_shape_are_refused(saved: Saved, value: Any, kind: s
 
 
 def test_an_example_that_is_not_json(saved: Saved) -> None:
-    """Not even the numbers that JSON lacks."""
-    for text in ("[", '{"columns": ["a"], "data": [[NaN]]}', "[" * 100_000):
+    """Nor one with an infinite number; whether bytes are text is seen as well."""
+    for text in ("[", '{"columns": ["a"], "data": [[Infinity]]}', "[" * 100_000):
         with pytest.raises(BadInput, match="input_example"):
             asked(saved("1.23", {"input_example.json": text}))
+    place = saved("1.23")
+    (place / "input_example.json").write_bytes(b"\xff")
+    with pytest.raises(BadInput, match="cannot be read"):
+        asked(place)
+
+
+def test_a_missing_number_is_null(saved: Saved) -> None:
+    """MLflow 3.17 with pandas 3 writes NaN into its JSON."""
+    found = asked(saved("1.23", {"input_example.json": '{"columns": ["a", "b"], "data": [[NaN, 2]]}'}))
+    assert found.value == [{"a": None, "b": 2}]

@@ -96,6 +96,11 @@ def test_xgboost(saved: Saved, read: Any) -> None:
     found = native(read, saved("2.14", None, *as_flavor("xgboost", "    xgb_version: 2.0.3\n")))
     assert (found.loader, found.settings["class"]) == ("xgboost", "xgboost.core.Booster")
     assert "xgboost==2.0.3" in found.requirements
+    other = {"requirements.txt": "xgboost-cpu==2.0.3\nnumpy==1.26.4\n"}
+    assert native(read, saved("2.14", other, *as_flavor("xgboost"))).requirements == (
+        "numpy==1.26.4",
+        "xgboost-cpu==2.0.3",
+    )
     swaps = as_flavor("xgboost", "    model_class: xgboost.sklearn.XGBClassifier\n")
     assert native(read, saved("2.14", None, *swaps)).settings["class"] == "xgboost.sklearn.XGBClassifier"
     assert "os.system" in reason(read, saved("2.14", None, *as_flavor("xgboost", "    model_class: os.system\n")))

@@ -1,0 +1,73 @@
+"""What a depot remembers of pulls. Real transfers are in tests/real."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from harness import paths
+from harness.platforms import depot
+from harness.platforms.engine import Engine
+
+ENGINE = cast("Engine", SimpleNamespace(url="unix:///made-up.sock"))
+
+
+@pytest.fixture
+def pulled(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """An engine, a registry and a node that are pretended; what the image's digest is, and what was pulled."""
+    known: dict[str, Any] = {"digest": "sha256:aa", "pulls": []}
+
+    @contextlib.contextmanager
+    def asking(*_: Any, **__: Any) -> Iterator[Any]:
+        yield SimpleNamespace(
+            inspect_image=lambda _: {"Id": known["digest"]},
+            remove_image=lambda *_, **__: None,
+            prune_images=lambda **_: None,
+        )
+
+    monkeypatch.setattr(depot.engine, "asking", asking)
+    monkeypatch.setattr(depot.engine, "apart", lambda: contextlib.nullcontext(ENGINE))
+    monkeypatch.setattr(depot.registry, "session", contextlib.nullcontext)
+    pushed = SimpleNamespace(reference="registry/image")
+    monkeypatch.setattr(depot.registry, "push", lambda *_, **__: pushed)
+    monkeypatch.setattr(depot.registry, "pull", lambda _, reference: known["pulls"].append(reference))
+    return known
+
+
+def pull(*, anew: bool) -> depot.Fetched:
+    """Pull once, from a depot of its own."""
+    with depot.session(anew=anew) as found:
+        return found.pull(ENGINE, "image:tag")
+
+
+def test_a_pull_is_kept_for_who_does_not_want_it_anew(pulled: dict[str, Any]) -> None:
+    """With the time at which it was taken; who wants it anew has it taken anew."""
+    first = pull(anew=False)
+    assert (first.kept, len(pulled["pulls"])) == ("", 1)
+    again = pull(anew=False)
+    assert again.seconds == first.seconds
+    assert again.kept
+    assert len(pulled["pulls"]) == 1
+    assert pull(anew=True).kept == ""
+    assert len(pulled["pulls"]) == 2
+
+
+def test_another_image_of_the_same_name_is_pulled(pulled: dict[str, Any]) -> None:
+    """What is kept is of the contents."""
+    pull(anew=False)
+    pulled["digest"] = "sha256:bb"
+    assert pull(anew=False).kept == ""
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"seconds": "x", "at": "y"}'])
+def test_a_damaged_record_is_no_record(pulled: dict[str, Any], text: str) -> None:
+    """It is taken anew, and written anew."""
+    (paths.cache() / "pulls").mkdir()
+    (paths.cache() / "pulls" / "aa.json").write_text(text)
+    assert pull(anew=False).kept == ""
+    assert pull(anew=False).kept
+    assert len(pulled["pulls"]) == 1
