@@ -383,6 +383,7 @@ class Trial:
             "version": file.version,
             "family": file.family,
             "framework": file.framework,
+            "system_packages": list(file.system_packages),
         }
         noted[locked.model.name] = {**known, "features": features, "locks": locks}
         if noted != self._writer.noted("models"):

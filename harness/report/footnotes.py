@@ -91,8 +91,8 @@ class Footnotes:
     def rule(self, method: str) -> Text:
         """A reference to what a method says of itself, and a scenario asks for."""
         text = (
-            f"{self._of(method)}; stated by the method, and by the scenario {self._advice.scenario}; no metric, "
-            "no interval; documented"
+            f"{self._of(method)}; stated of the method or of its layers (docs/scenarios.md), and by the scenario "
+            f"{self._advice.scenario}; no metric, no interval; documented"
         )
         return self._ref(("rule", method), (text,), method=method, fidelity="documented")
 

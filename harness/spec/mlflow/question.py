@@ -26,6 +26,8 @@ _AGAIN = "log the model again with input_example=..., or give one: --input FILE"
 _REQUESTS = ("dataframe_split", "dataframe_records", "inputs", "instances")
 #: MLflow's types of columns that a frame can be built of; with others values stay as they are.
 _COLUMN_TYPES = {"boolean", "integer", "long", "float", "double", "string", "binary", "datetime"}
+#: Columns whose values are lists and dicts; they stay as they are.
+_NESTED_TYPES = {"array", "object"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,12 +172,14 @@ def _of_records(model: MlflowModel, records: Sequence[Mapping[str, Json]]) -> tu
 
 
 def _object(model: MlflowModel, value: Json, file: Path) -> tuple[dict[str, Any], Json]:
-    """Any JSON value. With a signature of plain columns MLflow makes a frame of it, and so do we."""
-    plain = all(field.type in _COLUMN_TYPES for field in model.fields or ())
-    if not model.fields or model.type_hints or not plain:
+    """Any JSON value. With a signature of columns MLflow makes a frame of it (``_enforce_schema``), and so do we."""
+    kinds = {field.type for field in model.fields or ()}
+    if not kinds or model.type_hints or kinds - _COLUMN_TYPES - _NESTED_TYPES:
         return {"kind": "plain"}, value
     if isinstance(value, dict):
         columns = list(value)
+        if kinds & _NESTED_TYPES:  # its lists are values of one row, not columns
+            return _of_records(model, [value])
         if columns and all(isinstance(column, list) and not _texts(column) for column in value.values()):
             if len({len(column) for column in value.values()}) != 1:
                 raise BadInput("has columns of different lengths", file=file, remedy=_AGAIN)

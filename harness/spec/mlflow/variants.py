@@ -104,7 +104,7 @@ def native(model: MlflowModel, question: Question, needs: Needs) -> Plan | Refus
     """The flavour's own file, loaded by what wrote it; or why that can't be."""
     make = _MAKERS.get(model.loader)
     if make is None and model.loader.split(".")[0] == "mlflow":
-        known = ", ".join(sorted(loader.removeprefix("mlflow.") for loader in _MAKERS))
+        known = ", ".join(sorted(loader.removeprefix("mlflow.") for loader in _MAKERS if "loaders" not in loader))
         return Refusal(
             reason=f"only MLflow knows how a model of {model.loader} is run; native variants are there for {known} "
             "and for loaders of the model's own"
@@ -169,7 +169,7 @@ def _onnx(model: MlflowModel) -> _Native | Refusal:
 
 def _python_model(model: MlflowModel) -> _Native | Refusal:
     if model.pyfunc.get("model_code_path"):
-        return Refusal(reason="it is a model from code, whose code asks MLflow to take the model")
+        return _from_code(model)
     if model.type_hints:
         return Refusal(reason="its inputs are made and checked by MLflow from the type hints of predict()")
     if model.pyfunc.get("python_model") is None:
@@ -186,6 +186,10 @@ def _python_model(model: MlflowModel) -> _Native | Refusal:
         },
         more=(_versioned("cloudpickle", model, "cloudpickle_version"),),
     )
+
+
+def _from_code(_: MlflowModel) -> Refusal:
+    return Refusal(reason="it is a model from code, whose code hands the model to MLflow (mlflow.models.set_model)")
 
 
 def _own_loader(model: MlflowModel) -> _Native:
@@ -207,6 +211,7 @@ _MAKERS: Mapping[str, Callable[[MlflowModel], _Native | Refusal]] = {
     "mlflow.xgboost": _xgboost,
     "mlflow.onnx": _onnx,
     "mlflow.pyfunc.model": _python_model,
+    "mlflow.pyfunc.loaders.code_model": _from_code,
 }
 
 

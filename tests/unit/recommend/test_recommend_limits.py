@@ -69,6 +69,18 @@ def test_why_a_need_is_not_met(make: Any) -> None:
     assert found.fidelity == "documented"
 
 
+def test_system_packages_are_left_to_the_target(make: Any) -> None:
+    """Where the method brings none, the reader is told which the target must have; it is not ruled out by that."""
+    evidence = make.evidence({"pex": {"parity": [1.0]}})
+    manifest = dataclasses.replace(evidence.manifest, models={"m": {"system_packages": ["libgl1", "libglib2.0-0"]}})
+    evidence = dataclasses.replace(evidence, manifest=manifest)
+    exclusions, [doubt] = limits.check(evidence, make.scenario(), "pex", make.packager("pex"))
+    assert exclusions == []
+    assert doubt.text == "pex: brings no system libraries; the target must have libgl1 and libglib2.0-0"
+    carrying = make.packager("pex", provides=["carries-system-libraries"])
+    assert limits.check(evidence, make.scenario(), "pex", carrying) == ([], [])
+
+
 def test_wrong_answers(make: Any) -> None:
     """A method that answers wrongly is out, with the run that shows it."""
     found = only(check(make, {"parity": [0.0, 0.0]}, make.scenario()))

@@ -130,7 +130,14 @@ def test_texts_for_one_column(saved: Saved, value: Any) -> None:
     assert (unnamed.value, unnamed.form["columns"]) == ([[text] for text in value], None)
 
 
-@pytest.mark.parametrize("signature", ["null", '\'[{"name": "a", "type": "array", "items": {"type": "long"}}]\''])
+def test_lists_in_a_column(saved: Saved) -> None:
+    """One record, whose list is one value."""
+    nested = '\'[{"name": "a", "type": "array", "items": {"type": "long"}}]\''
+    found = asked(example(saved, {"a": [1, 2]}, "json_object", nested))
+    assert (found.value, found.form["types"]) == ([{"a": [1, 2]}], {})
+
+
+@pytest.mark.parametrize("signature", ["null", '\'[{"name": "a", "type": "map", "values": {"type": "long"}}]\''])
 def test_any_value_without_plain_columns_stays(saved: Saved, signature: str) -> None:
     """The model is given it as it is."""
     found = asked(example(saved, {"a": [1, 2]}, "json_object", signature))

@@ -165,6 +165,7 @@ def test_a_version_that_is_none(saved: Saved, read: Any) -> None:
         ("3.17", "type_hint: false\nmlflow", "type_hint: true\nmlflow", "type hints"),
         ("3.17", "    python_model: python_model.pkl\n", "", "'python_model' is missing"),
         ("3.17", "    streamable: false", "    model_code_path: model.py", "model from code"),
+        ("3.17", "mlflow.pyfunc.model\n", "mlflow.pyfunc.loaders.code_model\n", "model from code"),
         ("1.23", "serialization_format: cloudpickle", "serialization_format: joblib", "'joblib' is not known"),
     ],
 )
