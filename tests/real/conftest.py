@@ -84,11 +84,15 @@ def root() -> None:
     assert os.geteuid() == 0, "needs root; HARNESS_TEST_WITHOUT=root leaves this test out"
 
 
+#: The files whose tests share a worker by their method or model: what is fetched for one is there for the next.
+_APART = {"test_conformance.py", "test_models.py", "test_package.py"}
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Say which tests share a worker, where there are several: those of a method or model, else those of a file."""
-    known = getattr(getattr(item, "callspec", None), "params", {})
-    apart = {"test_conformance.py": known.get("case") or known.get("method"), "test_models.py": known.get("name")}
-    item.add_marker(pytest.mark.xdist_group(apart.get(item.path.name) or item.path.name))
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    apart = params.get("case") or params.get("method") or params.get("name") if item.path.name in _APART else None
+    item.add_marker(pytest.mark.xdist_group(apart or item.path.name))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -199,8 +199,9 @@ def test_the_same_inputs_are_built_once(method: Method, make_model: Any, monkeyp
         with monkeypatch.context() as patch:
             patch.setattr(method, "build", lambda *_: pytest.fail("it was built again"))
             assert artifacts.up_to_date(method, locked) == first
-        assert artifacts.clean_build(method, locked) > 0
-        assert artifacts.cached(method, locked) == first
+        if method.ID == "venv":  # once is enough: a clean build is the same build again
+            assert artifacts.clean_build(method, locked) > 0
+            assert artifacts.cached(method, locked) == first
         assert artifacts.cached(method, locked, bytecode="none") is None
     finally:
         method.remove(first)
@@ -305,26 +306,3 @@ def test_a_model_is_kept_in_bounds_and_leaves_nothing(
         assert found["secret"] in {"PermissionError", "FileNotFoundError"}
         # What an executable extracts belongs to the user that starts it.
         assert method.ID in EXTRACTING or found["own files"] in {"PermissionError", "OSError"}
-
-
-# --- the larger models, once each ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["digits-onnx", "digits-mlp-torch"])
-def test_the_larger_models_answer_right(name: str, traces_of: Callable[[str], Any]) -> None:
-    """As a virtual environment, started where it was built; PyTorch comes without GPU libraries."""
-    method = METHODS["venv"]
-    traces = traces_of("venv")
-    model = models.find(name)
-    locked = weights.locked(model)
-    packages = dict(locked.lock.packages)
-    assert not [package for package in packages if package.startswith(("nvidia", "triton", "cuda"))]
-    assert "scikit-learn" not in packages
-    before = traces.now()
-    with process.temporary_folder("case", readable=True) as place, process.temporary_folder("tools") as tools:
-        artifact = method.build(locked, place, BuildOptions(tool_cache=tools))
-        assert artifact.path is not None
-        installed = hosted.installed_at(artifact, artifact.path)  # packing 700 MB would show nothing more
-        facts = start.right_answers(method, installed, limits_of(model), model)
-    assert int(facts["modules_from_bytecode"]) > 50 * int(facts["modules_from_source"])
-    assert traces.since(before) == []

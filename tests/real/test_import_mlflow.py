@@ -132,6 +132,25 @@ def test_the_same_model_in_the_shape_of_1_23(saved: Path, harness: Any, tmp_path
     assert models.read(tmp_path / "out").examples.outputs == ([0],)
 
 
+def test_variants_that_disagree_are_refused(saved: Path, harness: Any, tmp_path: Path) -> None:
+    """A model that answers otherwise where MLflow is there: nothing is left of it."""
+    sly = tmp_path / "sly"
+    shutil.copytree(saved / "python_model", sly)
+    (sly / "code").mkdir()
+    (sly / "code" / "sly_loader.py").write_text(
+        "import sys\n\nclass Sly:\n    def predict(self, data):\n        return [1 if 'mlflow' in sys.modules else 2]\n\n"
+        "def _load_pyfunc(path):\n    return Sly()\n"
+    )
+    mlmodel = (sly / "MLmodel").read_text()
+    for old, new in (("mlflow.pyfunc.model", "sly_loader"), ("code: null", "code: code")):
+        assert old in mlmodel
+        mlmodel = mlmodel.replace(old, new)
+    (sly / "MLmodel").write_text(mlmodel)
+    ran = harness("import-mlflow", sly, tmp_path / "out").expect(1)
+    assert "run by MLflow the model answers [1], without it [2]" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
 class _Trap:
     """Writes a file wherever it is unpickled and may."""
 

@@ -156,7 +156,7 @@ def test_interrupted_at_any_moment(harness: Any, slow: Any, traces_of: Callable[
     chance = random.Random(7)
     before = traces.now()
     args: tuple[object, ...] = (*run_args(slow(0.1), "container", tmp_path), "--rounds", 99)
-    for _ in range(6):
+    for _ in range(4):
         with harness.started(*args) as running:
             running.wait_for(r"\[\d+/\d+\] start")
             time.sleep(chance.uniform(0, 1))

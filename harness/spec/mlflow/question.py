@@ -173,7 +173,8 @@ def _of_records(model: MlflowModel, records: Sequence[Mapping[str, Json]]) -> tu
 
 def _object(model: MlflowModel, value: Json, file: Path) -> tuple[dict[str, Any], Json]:
     """Any JSON value. With a signature of columns MLflow makes a frame of it (``_enforce_schema``), and so do we."""
-    kinds = {field.type for field in model.fields or ()}
+    fields = model.fields or ()
+    kinds = {field.type for field in fields}
     if not kinds or model.type_hints or kinds - _COLUMN_TYPES - _NESTED_TYPES:
         return {"kind": "plain"}, value
     if isinstance(value, dict):
@@ -190,7 +191,7 @@ def _object(model: MlflowModel, value: Json, file: Path) -> tuple[dict[str, Any]
     if isinstance(value, list) and value and all(isinstance(row, list) for row in value):
         return _of_rows(model, None, value)
     rows = [[one] for one in value] if isinstance(value, list) else [[value]]
-    name = model.fields[0].name
+    name = fields[0].name
     return _of_rows(model, [name] if name else None, rows)
 
 
