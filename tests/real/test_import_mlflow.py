@@ -138,7 +138,8 @@ def test_variants_that_disagree_are_refused(saved: Path, harness: Any, tmp_path:
     shutil.copytree(saved / "python_model", sly)
     (sly / "code").mkdir()
     (sly / "code" / "sly_loader.py").write_text(
-        "import sys\n\nclass Sly:\n    def predict(self, data):\n        return [1 if 'mlflow' in sys.modules else 2]\n\n"
+        "import sys\n\n\nclass Sly:\n    def predict(self, data):\n"
+        "        return [1 if 'mlflow' in sys.modules else 2]\n\n\n"
         "def _load_pyfunc(path):\n    return Sly()\n"
     )
     mlmodel = (sly / "MLmodel").read_text()

@@ -48,7 +48,7 @@ def test_a_model_is_carried(name: str, traces_of: Callable[[str], Any]) -> None:
         with process.temporary_folder("case", readable=True) as place, process.temporary_folder("tools") as tools:
             artifact = method.build(locked, place, BuildOptions(tool_cache=tools))
             try:
-                # Started where it was built: packing and fetching it would show nothing that other models have not shown.
+                # Started where it was built: packing and fetching it shows nothing that other models have not shown.
                 installed = (
                     Installed(artifact=artifact, image=artifact.image)
                     if artifact.path is None

@@ -232,6 +232,12 @@ def test_models_are_listed(harness: Harness) -> None:
     assert [one["name"] for one in with_generated if one["family"] == "synthetic"] == [d.name for d in DESIGNS]
 
 
+def test_the_documentation_names_every_model() -> None:
+    """docs/models.md says why each is in the set, and names none that is not."""
+    text = (Path(__file__).parents[3] / "docs" / "models.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| `([a-z0-9-]+)` \|", text, flags=re.MULTILINE)) == models.sample_names()
+
+
 def test_a_model_is_explained(harness: Harness, folder: Any) -> None:
     """With what it brings along where a profile tells; one without says how to make one."""
     (known,) = harness("models", "digits-forest", "--json").json
