@@ -6,6 +6,7 @@ PyYAML's safe loader makes no objects; but aliases let a small file stand for bi
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from harness.errors import BadInput
 
 #: The largest file that is read. MLmodel grows with the signature: one of 20,000 columns is 2 MiB.
 MAX_BYTES = 4 * 2**20
-#: How many values a file may stand for, each alias counted as often as it is used.
-MAX_VALUES = 200_000
+#: How many values a file may hold, and stand for, each alias counted as often as it is used. MLflow's have hundreds.
+MAX_VALUES = 50_000
+#: How deep they may be nested.
+MAX_DEPTH = 100
 
 _MERGE = "tag:yaml.org,2002:merge"
 
@@ -45,17 +48,28 @@ def _value(file: Path, text: str) -> Any:
 
     remedy = "it has to be as MLflow wrote it; save the model again"
     try:
+        _skim(yaml.parse(text, Loader=yaml.SafeLoader), file, remedy)
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is None:
             return None
         _count(node, file, remedy)
         return loader.construct_document(node)
-    except RecursionError:
-        raise BadInput("is nested too deeply", file=file, remedy=remedy) from None
     except (yaml.YAMLError, ValueError, TypeError) as error:
         said = " ".join(str(error).split())
         raise BadInput(f"is not YAML of plain values: {said}", file=file, remedy=remedy) from None
+
+
+def _skim(events: Iterable[Any], file: Path, remedy: str) -> None:
+    """BadInput where the text holds too many values, or too deep ones: before anything is made of them."""
+    depth = 0
+    for number, event in enumerate(events):
+        opened = type(event).__name__
+        depth += opened.endswith("StartEvent") - opened.endswith("EndEvent")
+        if number > 2 * MAX_VALUES:
+            raise BadInput(f"holds more than {MAX_VALUES:,} values", file=file, remedy=remedy)
+        if depth > MAX_DEPTH:
+            raise BadInput("is nested too deeply", file=file, remedy=remedy)
 
 
 def _count(node: Any, file: Path, remedy: str) -> None:

@@ -187,6 +187,7 @@ MERGES = "a: &a {k: 1}\n" + "".join(
         (MERGES, "merge key"),
         ("[" * 5000, "nested too deeply"),
         ("{a: " * 5000, "nested too deeply"),
+        ("a: [" + "x, " * 150_000 + "]", "holds more than"),
         ("a: !!python/object/apply:os.system ['touch owned']", "not YAML of plain values"),
         ("a: !!python/name:os.system", "not YAML of plain values"),
         ("a: 2022-99-99", "not YAML of plain values"),
@@ -200,6 +201,7 @@ MERGES = "a: &a {k: 1}\n" + "".join(
         ("", "not a mapping"),
         ("a: \x00", "not YAML of plain values"),
     ],
+    ids=lambda text: text[:16],
 )
 def test_yaml_that_is_none_of_mlflows_is_refused(tmp_path: Path, text: str, part: str) -> None:
     """Bombs, objects, cycles: with a message, at once, and nothing is run."""
