@@ -110,17 +110,17 @@ def _described(model: Model, profile: Profile | None) -> dict[str, Any]:
     }
 
 
-_COLUMNS = ("model", "family", "framework", "packages", "installed", "files", "weights", "import", "load", "memory")
+_MEASURED = ("packages", "installed", "files", "weights", "import", "load", "memory")
 
 
 def _list(found: list[Model], profiles: dict[str, Profile | None]) -> None:
     rows = []
     for model in found:
         known = profiles[model.name]
-        measured = _shown(known) if known else ("-",) * 7
-        needs = " ".join(model.file.system_packages)
-        rows.append((model.name, model.file.family, model.file.framework, *measured, needs))
-    console.table("", (*_COLUMNS, "system packages"), rows, right=range(3, 10))
+        measured = _shown(known) if known else ("-",) * len(_MEASURED)
+        needs = " ".join(model.file.system_packages) or "none"
+        rows.append((model.name, model.file.family, *measured, needs))
+    console.blocks("", ("model", "family", *_MEASURED, "system packages"), rows)
     lacking = [name for name, known in profiles.items() if known is None]
     if lacking:
         console.say(f"Not profiled yet ('harness profile MODEL'): {', '.join(lacking)}")
@@ -158,7 +158,7 @@ def _explain(model: Model, known: Profile | None) -> None:
         ("may use", f"{file.resources.memory_mb} MiB of memory, {file.resources.start_timeout_s:g} s to start"),
     ]
     if known is not None:
-        rows += list(zip(_COLUMNS[3:], _shown(known), strict=True))
+        rows += list(zip(_MEASURED, _shown(known), strict=True))
     console.table("", (model.name, ""), rows)
     if known is None:
         console.say(f"What it brings along, and how it starts: harness profile {model.name}")

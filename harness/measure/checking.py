@@ -92,12 +92,11 @@ def _advice(locked: LockedModel, used: Mapping[str, float]) -> Iterator[Advice]:
             text="has one answer to every input, which a broken model may give as well",
             remedy="add an input that is answered differently",
         )
-    declared = {artifact.path for artifact in file.artifacts}
     for path in tree.files(locked.payload):
-        relative = path.relative_to(locked.payload).as_posix()
-        if path.stat().st_size > _LARGE_BYTES and relative not in declared:
+        relative = path.relative_to(locked.payload)
+        if path.stat().st_size > _LARGE_BYTES and not any(one.holds(relative) for one in file.artifacts):
             yield Advice(
-                subject=relative,
+                subject=relative.as_posix(),
                 text="travels along, but is not declared: nobody notices when it changes",
                 remedy=f'[[artifacts]] with path = "{relative}" and sha256 = "{tree.sha256(path)}"',
             )
