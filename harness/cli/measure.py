@@ -157,10 +157,11 @@ def _new_plan(
     from harness.measure.plan import PROFILES, Plan
     from harness.methods import METHODS
     from harness.spec import model as specs
+    from harness.spec import reading
 
     for method in methods:
         if method not in METHODS:
-            raise BadInput("is not a method", key="--method", value=method, remedy=f"one of {', '.join(METHODS)}")
+            raise BadInput("is not a method", key="--method", value=method, remedy=reading.one_of(method, METHODS))
     found = [specs.find(name) for name in models or specs.sample_names()]
     names = [model.name for model in found]
     for name in names:

@@ -57,10 +57,10 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
     from harness.methods import METHODS
     from harness.platforms import depot
     from harness.spec import model as models
-    from harness.spec import weights
+    from harness.spec import reading, weights
 
     if method_id not in METHODS:
-        raise BadInput("is not a method", key="--method", value=method_id, remedy=f"one of {', '.join(METHODS)}")
+        raise BadInput("is not a method", key="--method", value=method_id, remedy=reading.one_of(method_id, METHODS))
     method, found = METHODS[method_id], models.find(model)
     place = Path(os.path.realpath(folder.expanduser()))
     replaced = _what_is_replaced(place, force=force)

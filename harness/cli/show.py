@@ -88,9 +88,10 @@ def _extras() -> list[tuple[str, bool, str, str]]:
 def methods(method: str | None, as_json: bool) -> None:
     """List the packaging methods; with METHOD, explain one."""
     from harness.methods import METHODS
+    from harness.spec import reading
 
     if method is not None and method not in METHODS:
-        raise BadInput("is not a method", key="METHOD", value=method, remedy=f"one of {', '.join(METHODS)}")
+        raise BadInput("is not a method", key="METHOD", value=method, remedy=reading.one_of(method, METHODS))
     chosen = {method: METHODS[method]} if method else METHODS
     described = {name: _described(one) for name, one in chosen.items()}
     if as_json:

@@ -233,7 +233,7 @@ def find(name_or_path: str) -> Model:
         return read(synthetic.folder(name_or_path))
     raise BadInput(
         f"no sample model and no folder is called '{name_or_path}'",
-        remedy=f"one of {', '.join(sample_names()) or '(none)'}, or the path of a model folder ('harness init DIR')",
+        remedy=reading.one_of(name_or_path, sample_names()) + ", or the path of a model folder ('harness init DIR')",
     )
 
 

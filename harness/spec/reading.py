@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -115,6 +116,12 @@ def inside(folder: Path, relative: str, *, file: Path, key: str) -> Path:
             "leaves the folder", file=file, key=key, value=relative, remedy="give a path inside the model's folder"
         )
     return folder / relative
+
+
+def one_of(name: str, known: Collection[str]) -> str:
+    """The remedy for a name that is not known: the nearest one, and all that there are."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return (f"did you mean '{close[0]}'? " if close else "") + f"one of {', '.join(known)}"
 
 
 def _as_bad_input(first: Any, kind: type[Any], file: Path) -> BadInput:

@@ -7,9 +7,8 @@ else is compared.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -132,7 +131,7 @@ def find(name_or_path: str) -> Scenario:
         return read(file.resolve())
     raise BadInput(
         f"no scenario and no file is called '{name_or_path}'",
-        remedy=_one_of(name_or_path, names()) + ", or the path of a scenario.toml of yours",
+        remedy=reading.one_of(name_or_path, names()) + ", or the path of a scenario.toml of yours",
     )
 
 
@@ -159,16 +158,10 @@ def _check_names(table: Mapping[str, Any], file: Path) -> None:
                     file=file,
                     key=f"{key}.{index}",
                     value=name,
-                    remedy=_one_of(name, get_args(known)) + "; 'harness scenarios --help' says what each means",
+                    remedy=reading.one_of(name, get_args(known)) + "; 'harness scenarios --help' says what each means",
                 )
             if name in names[:index]:
                 raise BadInput("stands twice", file=file, key=f"{key}.{index}", value=name, remedy="leave one out")
-
-
-def _one_of(name: str, known: Collection[str]) -> str:
-    """The remedy for a name that is not known: the nearest one, and all that there are."""
-    close = difflib.get_close_matches(name, known, n=1)
-    return (f"did you mean '{close[0]}'? " if close else "") + f"one of {', '.join(known)}"
 
 
 def _check_objectives(scenario: Scenario, file: Path) -> None:
@@ -185,7 +178,7 @@ def _check_objectives(scenario: Scenario, file: Path) -> None:
                 file=file,
                 key=f"{key}.metric",
                 value=objective.metric,
-                remedy=_one_of(objective.metric, METRICS),
+                remedy=reading.one_of(objective.metric, METRICS),
             )
         same = [other for other in scenario.objectives if (other.metric, other.state) == (metric.name, objective.state)]
         if len(same) > 1:

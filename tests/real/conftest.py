@@ -88,6 +88,15 @@ def root() -> None:
 _APART = {"test_conformance.py", "test_models.py", "test_package.py"}
 
 
+#: What takes long comes first, so that no worker is left alone with it at the end.
+_LONG = ("test_interrupt.py", "test_bad_models.py", "test_import_mlflow.py", "test_models.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long ones; of a file, or a method, the order stays."""
+    items.sort(key=lambda item: _LONG.index(item.path.name) if item.path.name in _LONG else len(_LONG))
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Say which tests share a worker, where there are several: those of a method or model, else those of a file."""
     params = getattr(getattr(item, "callspec", None), "params", {})

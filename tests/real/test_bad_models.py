@@ -352,8 +352,8 @@ def test_bad_usage_is_refused_at_once(harness: Any, make_model: Any, tmp_path: P
     """An unknown method, model, run or option: exit code 2 and what would be right."""
     folder = make_model("good")
     for args, says in (
-        (("run", folder, "--method", "vnev"), "one of container, venv"),
-        (("run", "no-such-model"), "one of digits-forest"),
+        (("run", folder, "--method", "vnev"), "did you mean 'venv'? one of container, venv"),
+        (("run", "digits-forrest"), "did you mean 'digits-forest'?"),
         (("run", folder, "--rounds", "0"), "--rounds"),
         (("run", folder, folder), "is given twice"),
         (("run", "--resume", "nothing", "--results", tmp_path), "there is no run 'nothing'"),
