@@ -60,7 +60,7 @@ def specification(profiles: Sequence[Profile]) -> dict[str, Any]:
     return {
         "$schema": charts.SCHEMA,
         "title": {
-            "text": "What drives packaging: every model against every other",
+            "text": "What drives packaging: each against each other, a point for each model",
             "subtitle": "Logarithmic scales; what is less than a scale's first mark stands on its edge.",
             "anchor": "start",
         },
