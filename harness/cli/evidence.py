@@ -153,7 +153,7 @@ def print_comparison(evidence: Evidence) -> None:
         span = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         console.say(f"Cold starts: {span} per cell. All values are measured unless a letter says otherwise.")
     if any(value.kept for value in evidence.values):
-        console.say("(kept): not taken in this run, but when the artifact that is in the cache was built.")
+        console.say("(kept): not taken in this run, but when the cached artifact was built, or its image last pulled.")
     for fidelity, meaning in _LETTERS.items():
         if fidelity in used:
             console.say(meaning)
