@@ -25,6 +25,10 @@ SEED = 20230127
 #: Fewest replicates behind a percentile at 95 % confidence with one exceedance allowed (METHODOLOGY, rule 6).
 FEWEST = {50: 8, 90: 46, 95: 93, 99: 473}
 
+#: The modified z-score beyond which a value is called an outlier (Iglewicz and Hoaglin, *How to Detect and Handle
+#: Outliers*, 1993): 0.6745 times its distance from the median, over the median of such distances.
+_OUTLYING, _NORMAL = 3.5, 0.6745
+
 #: Half the 95 % interval of the median, relative to it, above which a result is labelled unstable.
 STABLE_WITHIN = 0.05
 
@@ -60,6 +64,14 @@ def interval(values: Sequence[float]) -> Interval:
     if not values:
         raise ValueError("no values")
     return _interval(tuple(values))
+
+
+def outliers(values: Mapping[int, float]) -> tuple[int, ...]:
+    """The rounds whose value is far from the others'. They are told, and stay in every statistic."""
+    middle = median(values.values()) if values else 0.0
+    distances = {number: abs(value - middle) for number, value in values.items()}
+    usual = median(distances.values()) if distances else 0.0
+    return tuple(number for number, far in distances.items() if usual and _NORMAL * far / usual > _OUTLYING)
 
 
 def ratio(numerator: Mapping[int, float], denominator: Mapping[int, float]) -> Interval | None:

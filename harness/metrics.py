@@ -1,18 +1,29 @@
-"""Every metric, declared once: name, unit, direction, meaning, and the cache states it is taken in.
+"""Every metric, declared once: name, unit, direction, meaning, and the states it is taken in.
 
-A sample of anything else is refused by the store.
+A state is the condition of a sample: of the caches before a start, of the arrivals under load, or the target that
+an artifact was carried to. A sample of anything else is refused by the store.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-Unit = Literal["s", "bytes", "n", "bool"]
-State = Literal["", "page-warm", "disk-cold", "node-cold"]
+Unit = Literal["s", "bytes", "n", "bool", "1/s", "share"]
+CacheState = Literal["page-warm", "disk-cold", "node-cold"]
+Arrivals = Literal["single-stream", "poisson", "saturation", "batch"]
+Target = Literal["debian-older", "debian-newer", "no-python", "no-network", "read-only", "non-root"]
+State = Literal["", CacheState, Arrivals, Target]
 Fidelity = Literal["measured", "emulated", "modelled", "documented"]
 
-START_STATES: tuple[State, ...] = ("page-warm", "disk-cold")
+#: The cache states that a round of starts has.
+START_STATES: tuple[CacheState, ...] = ("page-warm", "disk-cold")
+CACHE_STATES: tuple[CacheState, ...] = get_args(CacheState)
+ARRIVALS: tuple[Arrivals, ...] = get_args(Arrivals)
+TARGETS: tuple[Target, ...] = get_args(Target)
+
+#: Bits per second of the slow link over which ``transfer_s`` is modelled: a rural or mobile uplink.
+SLOW_LINK = 10e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +31,7 @@ class Metric:
     """What a number means. ``states`` is empty where no cache state matters.
 
     ``of`` says what is looked at: the ``artifact`` is the real one whatever it runs on, an ``instance`` of it may
-    run on a stand-in for its platform.
+    run on a stand-in for its platform, and the ``machine`` tells how far the others are to be trusted.
     """
 
     name: str
@@ -29,11 +40,15 @@ class Metric:
     direction: Literal["lower", "higher"]
     meaning: str
     states: tuple[State, ...] = ()
-    of: Literal["artifact", "instance"] = "instance"
+    of: Literal["artifact", "instance", "machine"] = "instance"
 
 
-#: The phases of a cold start, in the order in which they pass; they add up to ``cold_start_s``.
+#: The phases of a cold start, in the order in which they pass; they add up to ``cold_start_s``. On a node that has
+#: nothing of the artifact, the installation (``install_s`` of the same round) comes before them.
 PHASES = ("sandbox", "interpreter", "imports", "weights", "prediction")
+
+#: The percentiles of a latency that are told.
+PERCENTILES = (50, 90, 95, 99)
 
 _DECLARED = (
     Metric(
@@ -80,8 +95,8 @@ _DECLARED = (
         title="cold start",
         unit="s",
         direction="lower",
-        meaning="from spawn to the first correct prediction",
-        states=START_STATES,
+        meaning="from spawn to the first correct prediction; node-cold: with the installation before it",
+        states=CACHE_STATES,
     ),
     *(
         Metric(
@@ -90,7 +105,7 @@ _DECLARED = (
             unit="s",
             direction="lower",
             meaning=meaning,
-            states=START_STATES,
+            states=CACHE_STATES,
         )
         for phase, meaning in zip(
             PHASES,
@@ -110,7 +125,7 @@ _DECLARED = (
         unit="bytes",
         direction="lower",
         meaning="peak of the instance's fresh control group until the first prediction, page cache included",
-        states=START_STATES,
+        states=CACHE_STATES,
     ),
     Metric(
         name="peak_resident_bytes",
@@ -118,7 +133,7 @@ _DECLARED = (
         unit="bytes",
         direction="lower",
         meaning="largest VmHWM of the instance's processes, until the first prediction",
-        states=START_STATES,
+        states=CACHE_STATES,
     ),
     Metric(
         name="cpu_to_first_s",
@@ -126,7 +141,126 @@ _DECLARED = (
         unit="s",
         direction="lower",
         meaning="CPU seconds of the whole instance until the first prediction",
-        states=START_STATES,
+        states=CACHE_STATES,
+    ),
+    Metric(
+        name="over_base_bytes",
+        title="size over base",
+        unit="bytes",
+        direction="lower",
+        meaning="what travels without what every artifact of its kind shares: base image, interpreter",
+        of="artifact",
+    ),
+    Metric(
+        name="update_bytes",
+        title="update",
+        unit="bytes",
+        direction="lower",
+        meaning="what must travel again when only the weights change",
+        of="artifact",
+    ),
+    Metric(
+        name="transfer_s",
+        title="transfer at 10 Mbit/s",
+        unit="s",
+        direction="lower",
+        meaning="packed size over a link of 10 Mbit/s: bytes by bandwidth, nothing else; in no other time",
+        of="artifact",
+    ),
+    *(
+        Metric(
+            name=f"build_{what}_s",
+            title=f"build, {what} changed",
+            unit="s",
+            direction="lower",
+            meaning=f"second build after a change of {changed} alone, tool caches kept",
+            of="artifact",
+        )
+        for what, changed in (
+            ("weights", "the weights"),
+            ("code", "the predictor"),
+            ("dependency", "one dependency"),
+        )
+    ),
+    Metric(
+        name="reproducible",
+        title="reproducible",
+        unit="bool",
+        direction="higher",
+        meaning="1 when two clean builds, in different folders at different times, have the same contents",
+        of="artifact",
+    ),
+    Metric(
+        name="portable",
+        title="portable",
+        unit="bool",
+        direction="higher",
+        meaning="1 when it starts and answers every example correctly on that target",
+        states=TARGETS,
+    ),
+    Metric(
+        name="minimum_memory_bytes",
+        title="minimum memory limit",
+        unit="bytes",
+        direction="lower",
+        meaning="smallest memory limit under which a start succeeds, by bisection",
+    ),
+    Metric(
+        name="anonymous_bytes",
+        title="anonymous memory",
+        unit="bytes",
+        direction="lower",
+        meaning="anonymous memory of the instance's control group after the first prediction, without page cache",
+        states=CACHE_STATES,
+    ),
+    *(
+        Metric(
+            name=f"latency_p{percentile}_s",
+            title=f"latency p{percentile}",
+            unit="s",
+            direction="lower",
+            meaning=f"{percentile} % of a warm instance's answers come within this, from the intended time of sending",
+            states=ARRIVALS,
+        )
+        for percentile in PERCENTILES
+    ),
+    Metric(
+        name="throughput_per_s",
+        title="throughput",
+        unit="1/s",
+        direction="higher",
+        meaning="predictions per second of one warm instance",
+        states=ARRIVALS,
+    ),
+    Metric(
+        name="cpu_per_prediction_s",
+        title="CPU per prediction",
+        unit="s",
+        direction="lower",
+        meaning="CPU seconds of the whole warm instance for each prediction",
+        states=ARRIVALS,
+    ),
+    *(
+        Metric(
+            name=name,
+            title=title,
+            unit="share",
+            direction="lower",
+            meaning=meaning,
+            states=CACHE_STATES,
+            of="machine",
+        )
+        for name, title, meaning in (
+            ("steal_share", "stolen time", "share of the machine's CPU time that its host took away during the sample"),
+            *(
+                (
+                    f"pressure_{resource}_share",
+                    f"{resource} pressure",
+                    f"share of the sample's time in which something on the machine waited for {waited}",
+                )
+                for resource, waited in (("cpu", "a CPU"), ("io", "a disk"), ("memory", "memory"))
+            ),
+        )
     ),
     Metric(
         name="parity",
@@ -141,6 +275,7 @@ _DECLARED = (
         unit="s",
         direction="lower",
         meaning="a fixed small workload, once in every round: shows drift of the machine",
+        of="machine",
     ),
     Metric(
         name="download_s",

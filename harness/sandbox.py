@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from harness import cgroup, paths
+from harness import cgroup, mounts, paths
 
 #: The user that models run as where the harness is root: no account has it, as in "distroless" images.
 UNPRIVILEGED_ID = 65532
@@ -61,11 +61,26 @@ class Abilities:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a process finds around it instead of this machine as it is; only root can have it so.
+
+    ``root`` is the folder of a root file system: of this machine nothing is left but what the process is shown.
+    ``read_only`` lets nothing be written but what the process is given to write to, not even ``/tmp``.
+    ``user_id`` is who it runs as.
+    """
+
+    root: Path | None = None
+    read_only: bool = False
+    user_id: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Policy:
     """What one process tree may do.
 
     ``visible`` are folders that it must see although they may lie below a private ``/tmp``.
     ``user_id`` None keeps the harness's own user. ``loopback`` brings up the loopback interface of its network.
+    In other ``surroundings`` the process begins in ``home``, and ``writable`` is where it may write.
     """
 
     memory_bytes: int
@@ -75,6 +90,9 @@ class Policy:
     user_id: int | None = None
     visible: tuple[Path, ...] = ()
     loopback: bool = False
+    surroundings: Surroundings | None = None
+    home: Path | None = None
+    writable: tuple[Path, ...] = ()
 
     def entry(self) -> Callable[[], None]:
         """A function for the forked child to call before exec. It raises OSError, which Popen passes on."""
@@ -84,13 +102,14 @@ class Policy:
         below = tuple(f"{folder}/" for folder in _COVERED)
         visible = tuple(str(path) for path in self.visible if str(path.resolve()).startswith(below))
         covered = tuple(folder for folder in _COVERED if os.path.isdir(folder))
+        surround = self._surrounding(covered, visible)
 
         def enter() -> None:
             if self.group is not None:
                 self.group.enter()
             if root:
                 _check(_libc.unshare(_CLONE_NEWNET | _CLONE_NEWNS | _CLONE_NEWIPC))
-                _private_temporary_folders(covered, visible)
+                surround()
             elif able.network:
                 _check(_libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET))
                 _map_own_user(uid, gid)
@@ -105,6 +124,33 @@ class Policy:
             die_with_parent()
 
         return enter
+
+    def possible(self) -> bool:
+        """Whether a process can be put in these bounds here; found out by doing it to a child that ends at once."""
+        return _works_in_child(self.entry())
+
+    def _surrounding(self, covered: tuple[str, ...], visible: tuple[str, ...]) -> Callable[[], None]:
+        """What makes the process's own mounts, prepared as far as it can be before the fork."""
+        around, home = self.surroundings, self.home
+        if around is None:
+            return lambda: _private_temporary_folders(covered, visible)
+        writable = tuple(str(path) for path in self.writable)
+        if around.root is not None:
+            root, shown = str(around.root), tuple(str(path) for path in self.visible)
+            links = tuple((path.name, os.readlink(path)) for path in sorted(around.root.iterdir()) if path.is_symlink())
+
+            def surround() -> None:
+                mounts.change_root(root, links, shown=shown, writable=writable, tmpfs_bytes=_TMPFS_BYTES)
+                os.chdir(home or "/")
+        else:
+
+            def surround() -> None:
+                _private_temporary_folders(covered, visible)
+                if around.read_only:
+                    mounts.write_protect(writable=writable)
+                os.chdir(home or "/")  # where it was is seen through the mount that was there before
+
+        return surround
 
 
 def die_with_parent() -> None:

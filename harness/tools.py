@@ -19,6 +19,10 @@ from harness.errors import BuildFailure, MissingComponent
 
 _LOCKS = paths.PACKAGE / "resources" / "tools"
 
+#: For installations that become part of an artifact: uv notes when each wheel's file was last changed, and who
+#: installed it, so that no two would be the same (astral-sh/uv issue 10523, read 2026-11-23).
+UV_SAME_EVERY_TIME = {"UV_NO_INSTALLER_METADATA": "1"}
+
 
 @lru_cache(maxsize=1)
 def uv() -> Path:

@@ -58,6 +58,11 @@ def size(folder: Path) -> tuple[int, int]:
     return total, len(seen)
 
 
+def pieces(*files: Path) -> dict[str, int]:
+    """The bytes of each file by its digest: what must travel to who has none of them."""
+    return {f"sha256:{sha256(file)}": file.stat().st_size for file in files}
+
+
 def copy(source: Path, target: Path, *, keep: Callable[[Path], bool] = lambda _: True) -> None:
     """Copy the files below ``source`` for which ``keep(relative path)`` holds; readable by all, dates fixed.
 

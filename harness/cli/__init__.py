@@ -19,6 +19,7 @@ from harness.cli import (
     appendix,
     aws,
     calibrate,
+    claims,
     console,
     decide,
     importing,
@@ -75,6 +76,7 @@ for _command in (
     *decide.COMMANDS,
     *calibrate.COMMANDS,
     *appendix.COMMANDS,
+    *claims.COMMANDS,
     *aws.COMMANDS,
 ):
     cli.add_command(_command)

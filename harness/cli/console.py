@@ -15,6 +15,8 @@ import click
 
 from harness.errors import HarnessError
 
+_FEW_SECONDS, _MANY_MINUTES = 90, 100
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines instead of a table.")
 
 
@@ -40,6 +42,14 @@ def note(text: str) -> None:
 def as_json(value: Any) -> None:
     """``value`` as JSON on standard output."""
     click.echo(json.dumps(value, indent=2, default=str, allow_nan=False, ensure_ascii=False))
+
+
+def duration(seconds: float) -> str:
+    """So many seconds, minutes or hours, as people say it."""
+    if seconds < _FEW_SECONDS:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < _MANY_MINUTES else f"{seconds / 3600:.1f} h"
 
 
 def width() -> int:

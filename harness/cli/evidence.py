@@ -11,7 +11,7 @@ from typing import Any, Literal
 from harness import paths
 from harness.cli import console
 from harness.errors import BadInput
-from harness.metrics import METRICS, PHASES, Fidelity, State
+from harness.metrics import METRICS, PHASES, START_STATES, TARGETS, Fidelity, State
 from harness.report import numbers
 from harness.spec import model as models
 from harness.spec.model import Model
@@ -85,11 +85,13 @@ def as_dict(evidence: Evidence) -> dict[str, Any]:
                 "method": value.method,
                 "metric": value.metric,
                 "state": value.state,
+                "limits": value.limits,
                 "unit": METRICS[value.metric].unit,
                 "fidelity": value.fidelity,
                 "interval": dataclasses.asdict(value.interval) if value.interval else None,
                 "failed": value.failed,
                 "dropped": value.dropped,
+                "outliers": list(value.outliers),
                 "why_absent": value.why_absent,
             }
             for value in evidence.values
@@ -123,6 +125,33 @@ _GROUPS = (
         ),
     ),
     _Group(
+        title="Cold start on a node that has nothing, memory, and what a change costs",
+        columns=(
+            ("cold_start_s", "node-cold"),
+            ("transfer_s", ""),
+            ("minimum_memory_bytes", ""),
+            ("update_bytes", ""),
+            ("build_weights_s", ""),
+            ("build_code_s", ""),
+            ("build_dependency_s", ""),
+            ("reproducible", ""),
+        ),
+    ),
+    _Group(
+        title="Warm, under load (medians alone)",
+        columns=(
+            ("latency_p50_s", "single-stream"),
+            ("latency_p99_s", "single-stream"),
+            ("latency_p50_s", "poisson"),
+            ("latency_p99_s", "poisson"),
+            ("throughput_per_s", "saturation"),
+            ("throughput_per_s", "batch"),
+            ("cpu_per_prediction_s", "saturation"),
+        ),
+        medians=True,
+    ),
+    _Group(title="Where it starts and answers right", columns=tuple(("portable", target) for target in TARGETS)),
+    _Group(
         title="Phases of a page-warm start (medians alone)",
         columns=tuple((f"phase_{phase}_s", "page-warm") for phase in PHASES),
         medians=True,
@@ -136,6 +165,9 @@ _LETTERS: dict[Fidelity, str] = {
     "documented": "d: documented, a vendor's stated value",
 }
 
+
+#: Their state is in the title of their group.
+_PHASE_METRICS = frozenset(f"phase_{phase}_s" for phase in PHASES)
 
 _ONCE = "n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}1"  # in one piece
 
@@ -152,6 +184,10 @@ def print_comparison(evidence: Evidence) -> None:
     elif counts:
         span = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
         console.say(f"Cold starts: {span} per cell. All values are measured unless a letter says otherwise.")
+    outlying = sum(len(value.outliers) for value in evidence.values if value.metric == "cold_start_s")
+    if outlying:
+        console.say(f"{outlying} of these starts are outliers (modified z-score over 3.5); they are kept.")
+    _print_canary(evidence)
     if any(value.kept for value in evidence.values):
         console.say("(kept): not taken in this run, but when the cached artifact was built, or its image last pulled.")
     for fidelity, meaning in _LETTERS.items():
@@ -160,15 +196,31 @@ def print_comparison(evidence: Evidence) -> None:
     _print_gaps(evidence)
 
 
+def _print_canary(evidence: Evidence) -> None:
+    """What the machine makes of a method against itself."""
+    for state in START_STATES:
+        found = evidence.canary(state)
+        if found is not None:
+            middle, high = numbers.ratio(found.median), numbers.ratio(found.high).removesuffix(numbers.TIMES)
+            low = numbers.ratio(found.low).removesuffix(numbers.TIMES)
+            calm = (
+                "which includes 1, as it should"
+                if found.low <= 1 <= found.high
+                else "which should include 1: a false alarm"
+            )
+            console.say(f"A/A, {state}: a method against itself is {middle} [{low}{numbers.DASH}{high}], {calm}.")
+
+
 def _print_group(evidence: Evidence, group: _Group) -> None:
     marked = {method: _fidelity_of_row(evidence, method, group) for method in evidence.methods}
     columns: list[tuple[str, list[str]]] = []
     for metric, state in group.columns:
         values = {method: evidence.value(method, metric, state) for method in evidence.methods}
-        once = all(value.interval.n == 1 for value in values.values() if value and value.interval)
+        told = [value for value in values.values() if value and value.interval]
+        once = all(value.interval.n == 1 and value.fidelity != "modelled" for value in told if value.interval)
         single = once and METRICS[metric].unit == "s"
         head = METRICS[metric].title.removeprefix("start: ")
-        head += f", {state}" if state and not group.medians else ""
+        head += f", {state}" if state and metric not in _PHASE_METRICS else ""
         cells = [
             _cell(value, n=not single, interval=not group.medians, fidelity=not marked[method])
             for method, value in values.items()

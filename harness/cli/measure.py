@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import secrets
 from collections.abc import Iterator
@@ -14,17 +15,21 @@ import click
 
 from harness import __version__, paths
 from harness.cli import aws, console
-from harness.errors import BadInput, Interrupted
+from harness.errors import BadInput, HarnessError, Interrupted
 
 if TYPE_CHECKING:
     from harness.measure.plan import Plan, ProfileName
-    from harness.measure.trial import Outcome
+    from harness.measure.recording import Outcome
     from harness.platforms.aws import AccountKind
     from harness.spec.model import Model
     from harness.store.records import Manifest
     from harness.store.runs import RunWriter
 
 _PROFILES = ("quick", "standard", "nightly")
+_PARTS = ("rebuild", "memory-limit", "portability", "load")
+
+#: How many earlier runs an estimate looks at.
+_PAST_RUNS = 12
 _CLOUDS = {"moto": "a stand-in (moto)", "real": "the user's own account"}
 
 
@@ -36,10 +41,24 @@ _CLOUDS = {"moto": "a stand-in (moto)", "real": "the user's own account"}
     type=click.Choice(_PROFILES),
     default="quick",
     show_default=True,
-    help="How thoroughly: quick 8 rounds and 1 clean build, standard 15 and 3, nightly 25 and 5.",
+    help="How thoroughly: quick starts and sizes; standard every metric; nightly all models, a seventh of them whole.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of starts, instead of the profile's.")
+@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of starts, no more and no fewer.")
 @click.option("--builds", type=click.IntRange(min=1), help="Clean builds of each cell, instead of the profile's.")
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice(_PARTS),
+    multiple=True,
+    help="Measure this besides sizes and starts, instead of what the profile has; may be given several times.",
+)
+@click.option(
+    "--with",
+    "options",
+    metavar="OPTION=VALUE",
+    multiple=True,
+    help="Build each method this way too: bytecode=none, weights=mounted, ...; may be given several times.",
+)
 @click.option("--resume", metavar="RUN_ID", help="Go on with a run that was interrupted; repeats nothing it has.")
 @click.option("--seed", type=int, help="Seed of the random order. [default: drawn, and recorded]")
 @click.option(
@@ -60,6 +79,8 @@ def run(
     profile: ProfileName,
     rounds: int | None,
     builds: int | None,
+    parts: tuple[str, ...],
+    options: tuple[str, ...],
     resume: str | None,
     seed: int | None,
     cloud: AccountKind,
@@ -81,9 +102,11 @@ def run(
     from harness.store import runs as stored
 
     folder = paths.results(Path(results) if results else None)
-    if resume is not None and (models or methods):
-        raise BadInput("follows the plan of its run", key="--resume", remedy="leave out models and methods")
-    plan = None if resume else _new_plan(models, methods, profile, rounds=rounds, builds=builds, seed=seed)
+    if resume is not None and (models or methods or parts or options):
+        remedy = "leave out models and methods, --part and --with"
+        raise BadInput("follows the plan of its run", key="--resume", remedy=remedy)
+    wanted: dict[str, Any] = {"rounds": rounds, "builds": builds, "seed": seed, "parts": parts, "options": options}
+    plan = None if resume else _new_plan(models, methods, profile, **wanted)
     if cloud == "real":
         aws.confirm(plan or _resumed_plan(folder, resume), role=aws_role, yes=yes)
     elif aws_role or yes:
@@ -91,6 +114,8 @@ def run(
     with _writer(folder, plan, resume, cloud) as (plan, writer):
         run_id = writer.manifest.run_id
         _announce(plan, run_id, resumed=resume is not None)
+        if resume is None:
+            _tell_estimate(plan, writer, folder)
         try:
             with console.progress() as tell, depot.session(cloud=cloud, role=aws_role, anew=plan.anew) as store:
                 taken = stored.read_samples(writer.folder)
@@ -153,9 +178,12 @@ def _new_plan(
     rounds: int | None,
     builds: int | None,
     seed: int | None,
+    parts: tuple[str, ...],
+    options: tuple[str, ...],
 ) -> Plan:
-    from harness.measure.plan import PROFILES, Plan
-    from harness.methods import METHODS
+    from harness.measure.plan import PARTS, PROFILES, Plan
+    from harness.methods import METHODS, variants
+    from harness.metrics import CACHE_STATES, START_STATES
     from harness.spec import model as specs
     from harness.spec import reading
 
@@ -168,14 +196,25 @@ def _new_plan(
         if names.count(name) > 1:
             raise BadInput("is given twice", key="MODEL", value=name, remedy="results tell models apart by their names")
     chosen = PROFILES[profile]
+    ids = tuple(method for method in METHODS if not methods or method in methods)
+    labels = dict.fromkeys(variants.parse([option]).label for option in options)
     return Plan(
         models=tuple(names),
-        methods=tuple(method for method in METHODS if not methods or method in methods),
+        methods=ids,
         profile=profile,
         rounds=rounds or chosen.rounds,
+        most=rounds or chosen.most,
         builds=builds or chosen.builds,
+        installs=chosen.installs,
+        states=CACHE_STATES if chosen.node_cold else START_STATES,
         seed=seed if seed is not None else random.SystemRandom().randrange(2**31),
         folders={model.name: _place(model) for model in found},
+        parts=tuple(part for part in PARTS if part in (parts or chosen.parts)),
+        # Its starts are the steadiest, so what is left of a difference is the machine's.
+        canary="" if not chosen.canary else "venv" if "venv" in ids else ids[0],
+        variants=tuple(f"{method}:{label}" for label in labels if label != "default" for method in ids),
+        every=1 if parts else chosen.every,
+        night=datetime.now(UTC).toordinal(),
     )
 
 
@@ -222,14 +261,51 @@ def _engine_version() -> dict[str, str]:
 
 
 def _announce(plan: Plan, run_id: str, *, resumed: bool) -> None:
-    cells = len(plan.models) * len(plan.methods)
-    starts = cells * plan.rounds * len(plan.states)
-    console.note(
-        f"Run {run_id}{' (resumed)' if resumed else ''}: {', '.join(plan.models)}\n"
-        f"  as {', '.join(plan.methods)}\n"
-        f"  {plan.profile}: {cells * plan.builds} clean builds, {starts} cold starts "
-        f"({plan.rounds} rounds, {' and '.join(plan.states)}), seed {plan.seed}"
-    )
+    builds = sum(len([*plan.builds_of(name)]) for name in plan.models)
+    per_round = sum(len(next(plan.starts_of(name))[1]) for name in plan.models)
+    rounds = f"{plan.rounds}" if plan.last == plan.rounds else f"{plan.rounds} to {plan.last}"
+    states = " and ".join(state for state in plan.states if state != "node-cold")
+    lines = [
+        f"Run {run_id}{' (resumed)' if resumed else ''}: {', '.join(plan.models)}",
+        f"  as {', '.join(plan.methods)}",
+        f"  {plan.profile}: {builds} clean builds, {rounds} rounds of {per_round} starts ({states}), seed {plan.seed}",
+    ]
+    cells = {part: sum(one == part for name in plan.models for one, _ in plan.parts_of(name)) for part in plan.parts}
+    if cells:
+        lines.append("  " + ", ".join(f"{part} of {n} cells" for part, n in cells.items()))
+    if plan.variants:
+        lines.append("  also built with " + ", ".join(dict.fromkeys(v.partition(":")[2] for v in plan.variants)))
+    console.note("\n".join(lines))
+
+
+def _tell_estimate(plan: Plan, writer: RunWriter, results: Path) -> None:
+    """Say how long it will take, and put that into the manifest, so that it can be held against what it took."""
+    from harness.measure import artifacts, estimate, sentinel
+    from harness.methods import METHODS
+    from harness.store import runs
+
+    past = []
+    for place in dict.fromkeys((results, paths.data("results") / "reference")):
+        for run_id in reversed(runs.run_ids(place)):
+            with contextlib.suppress(HarnessError):
+                steps = runs.read_manifest(runs.folder_of(place, run_id)).steps
+                past += [estimate.Past(run_id=run_id, steps=steps)] if steps else []
+            if len(past) >= _PAST_RUNS:
+                break
+    ready = {method for method in plan.methods if METHODS[method].check().ready}
+    kept = set()
+    if not plan.anew or plan.every > 1:
+        kept = {
+            (model, lane)
+            for model in plan.models
+            for lane in plan.lanes
+            if lane.limits == "default" and artifacts.seems_kept(model, lane.method)
+        }
+    now_s = min(sentinel.seconds() for _ in range(3))
+    seconds = estimate.seconds(plan, past, ready=ready, kept=kept, sentinel_s=now_s)
+    writer.update(timings={"estimated_s": round(seconds, 1)})
+    by = f"by {len(past)} earlier runs" if past else "without an earlier run to go by"
+    console.note(f"  Estimated to take {console.duration(seconds)}, {by}.")
 
 
 def _tell_outcome(run_id: str, folder: Path, outcome: Outcome, results: Path, *, as_json: bool) -> None:
@@ -256,6 +332,9 @@ def _tell_outcome(run_id: str, folder: Path, outcome: Outcome, results: Path, *,
     console.say(
         f"\nTook {outcome.wall_s:.0f} s: {spent}; the harness itself {outcome.own_s:.1f} s, {share:.1%} of the whole."
     )
+    estimated_s = found[0].manifest.timings.get("estimated_s") if found else None
+    if estimated_s:
+        console.say(f"Estimated were {estimated_s:.0f} s: it took {outcome.wall_s / estimated_s:.2f} of that.")
     console.say(f"Kept in {folder}")
     if outcome.failed:
         console.say(f"{len(outcome.failed)} of the cells failed; see above.")

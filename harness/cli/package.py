@@ -97,7 +97,7 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
 def _right_answers(method: Method, artifact: Artifact, model: Model, store: Any) -> None:
     from harness import process
     from harness.measure import start
-    from harness.measure.trial import limits_of
+    from harness.measure.start import limits_of
 
     with process.temporary_folder("package", readable=True) as scratch:
         target = scratch / "target"

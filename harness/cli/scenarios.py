@@ -29,6 +29,7 @@ class _Teaching(click.Command):
             "objectives.metric: what is measured": {
                 name: metric.title + (f" (state: {', '.join(metric.states)})" if metric.states else "")
                 for name, metric in METRICS.items()
+                if metric.of != "machine"
             },
         }
         for title, meanings in parts.items():

@@ -16,12 +16,15 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
 from harness import interpreter, paths, process, tools, tree
-from harness.methods.contract import Artifact, BuildOptions, Bytecode, Method, Sizes
+from harness.measure import reproducing
+from harness.methods.contract import Artifact, Method, Sizes
+from harness.methods.variants import DEFAULT, Variant
 from harness.metrics import METRICS
 from harness.platforms.depot import Depot
 from harness.spec.weights import LockedModel
@@ -29,46 +32,65 @@ from harness.spec.weights import LockedModel
 _SOURCES = ("methods", "runtime", "resources", "platforms")
 
 
-def up_to_date(method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash") -> Artifact:
+def up_to_date(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -> Artifact:
     """The artifact of these inputs, built where it is not there yet."""
-    found = cached(method, locked, bytecode=bytecode)
+    found = cached(method, locked, variant=variant)
     if found is not None:
         return found
-    with _alone(method, locked, bytecode) as folder:
+    with _alone(method, locked, variant) as folder:
         # Another harness may have built it while this one waited.
-        return cached(method, locked, bytecode=bytecode) or _build_kept(method, locked, folder, bytecode)[0]
+        return cached(method, locked, variant=variant) or _build_kept(method, locked, folder, variant)[0]
 
 
-def kept_build(
-    method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash"
-) -> tuple[float, str] | None:
+def kept_build(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -> tuple[float, str] | None:
     """Wall seconds of the clean build that made the artifact in the cache, and when; None where there is none."""
-    if cached(method, locked, bytecode=bytecode) is None:
+    if cached(method, locked, variant=variant) is None:
         return None
     try:
-        table = json.loads((_folder(method, locked, bytecode) / "build.json").read_text())
+        table = json.loads((_folder(method, locked, variant) / "build.json").read_text())
         return float(table["wall_s"]), str(table["at"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def clean_build(method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash") -> float:
-    """Build with empty tool caches; wall seconds. What is built is kept only where it was not there yet."""
-    with _alone(method, locked, bytecode) as folder:
-        if cached(method, locked, bytecode=bytecode) is None:
-            return _build_kept(method, locked, folder, bytecode)[1]
+def seems_kept(model: str, method: str) -> bool:
+    """Whether the cache has an artifact of that name, of whatever inputs: enough for an estimate, and at once."""
+    return any(paths.cache().glob(f"artifacts/{model}-{method}-{'[0-9a-f]' * 24}/build.json"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanBuild:
+    """Wall seconds of a build with empty tool caches, and in which files it differs from the one before.
+
+    ``differing`` is None where there was none before to compare with.
+    """
+
+    wall_s: float
+    differing: tuple[str, ...] | None = None
+
+
+def clean_build(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -> CleanBuild:
+    """Build with empty tool caches. What is built is kept where it was not there yet, else compared and removed."""
+    with _alone(method, locked, variant) as folder:
+        known = cached(method, locked, variant=variant)
+        if known is None:
+            return CleanBuild(wall_s=_build_kept(method, locked, folder, variant)[1])
     with process.temporary_folder("build", readable=True) as workdir:
-        artifact, wall_s = _timed(method, locked, workdir, bytecode)
-        if artifact.image is not None:
-            method.remove(artifact)
-    return wall_s
+        artifact, wall_s = _timed(method, locked, workdir, variant)
+        try:
+            with process.ledger.waiting_for("tools"):
+                differing = tuple(reproducing.differences(method, known, artifact))
+        finally:
+            if artifact.image is not None:
+                method.remove(artifact)
+    return CleanBuild(wall_s=wall_s, differing=differing)
 
 
 def sizes(
-    method: Method, locked: LockedModel, artifact: Artifact, depot: Depot, *, bytecode: Bytecode = "unchecked-hash"
+    method: Method, locked: LockedModel, artifact: Artifact, depot: Depot, *, variant: Variant = DEFAULT
 ) -> Sizes:
     """The artifact's sizes, taken once and kept beside it: packing it again would give the same."""
-    record = _folder(method, locked, bytecode) / "sizes.json"
+    record = _folder(method, locked, variant) / "sizes.json"
     try:
         table = json.loads(record.read_text())
         if table.pop("digest") == artifact.digest:
@@ -93,9 +115,9 @@ def beyond_limits(method: Method, sizes: Sizes) -> list[str]:
     ]
 
 
-def cached(method: Method, locked: LockedModel, *, bytecode: Bytecode = "unchecked-hash") -> Artifact | None:
+def cached(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -> Artifact | None:
     """The artifact of these inputs; None where it was not built, or is gone."""
-    record = _folder(method, locked, bytecode) / "artifact.json"
+    record = _folder(method, locked, variant) / "artifact.json"
     try:
         table = json.loads(record.read_text())
         artifact = Artifact(**{**table, "path": Path(table["path"]) if table["path"] else None})
@@ -105,19 +127,19 @@ def cached(method: Method, locked: LockedModel, *, bytecode: Bytecode = "uncheck
 
 
 @contextmanager
-def _alone(method: Method, locked: LockedModel, bytecode: Bytecode) -> Iterator[Path]:
+def _alone(method: Method, locked: LockedModel, variant: Variant) -> Iterator[Path]:
     """The artifact's folder, held against other harnesses."""
-    folder = _folder(method, locked, bytecode)
+    folder = _folder(method, locked, variant)
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
         yield folder
 
 
-def _build_kept(method: Method, locked: LockedModel, folder: Path, bytecode: Bytecode) -> tuple[Artifact, float]:
+def _build_kept(method: Method, locked: LockedModel, folder: Path, variant: Variant) -> tuple[Artifact, float]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o755)
     with process.guarded(folder=str(folder)):  # half an artifact must not be taken for one
         try:
-            artifact, wall_s = _timed(method, locked, folder, bytecode)
+            artifact, wall_s = _timed(method, locked, folder, variant)
             table = dataclasses.asdict(artifact) | {"path": str(artifact.path) if artifact.path else None}
             at = datetime.now(UTC).isoformat(timespec="seconds")
             (folder / "build.json").write_text(json.dumps({"wall_s": wall_s, "at": at}))
@@ -128,16 +150,16 @@ def _build_kept(method: Method, locked: LockedModel, folder: Path, bytecode: Byt
     return artifact, wall_s
 
 
-def _timed(method: Method, locked: LockedModel, workdir: Path, bytecode: Bytecode) -> tuple[Artifact, float]:
+def _timed(method: Method, locked: LockedModel, workdir: Path, variant: Variant) -> tuple[Artifact, float]:
     with process.temporary_folder("tool-cache") as tool_cache:
-        options = BuildOptions(tool_cache=tool_cache, bytecode=bytecode)
+        options = variant.options(tool_cache)
         begin = time.monotonic()
         with process.ledger.waiting_for("tools"):
             artifact = method.build(locked, workdir, options)
         return artifact, time.monotonic() - begin
 
 
-def _folder(method: Method, locked: LockedModel, bytecode: Bytecode) -> Path:
+def _folder(method: Method, locked: LockedModel, variant: Variant) -> Path:
     python = interpreter.default()
     parts = [
         method.ID,
@@ -146,7 +168,7 @@ def _folder(method: Method, locked: LockedModel, bytecode: Bytecode) -> Path:
         locked.lock.digest,
         str(python.path),
         python.version,
-        bytecode,
+        variant.label,
         _own_sources(),
     ]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 from harness import sandbox, tree
 from harness.measure import plain, start
-from harness.measure.trial import limits_of
+from harness.measure.start import limits_of
 from harness.spec import environments, weights
 from harness.spec.lock import LOCK_NAME
 from harness.spec.model import Model

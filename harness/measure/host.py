@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,46 @@ def load() -> dict[str, float]:
         except (OSError, IndexError, ValueError):
             continue
     return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calm:
+    """How busy the machine was up to a moment; two of them tell how busy it was in between.
+
+    ``stalled_us`` is the kernel's total of microseconds in which some task waited for a resource (pressure stall
+    information, Linux 4.20), by resource; ``stolen`` and ``ticks`` count the machine's CPU time.
+    """
+
+    at_s: float
+    stolen: float
+    ticks: float
+    stalled_us: dict[str, int] = field(default_factory=dict)
+
+    def since(self, before: Calm) -> dict[str, float]:
+        """By metric, the shares of the time from ``before`` until now; nothing of what the kernel does not tell."""
+        wall_us = (self.at_s - before.at_s) * 1e6
+        found = {}
+        if self.ticks > before.ticks:
+            found["steal_share"] = (self.stolen - before.stolen) / (self.ticks - before.ticks)
+        for resource, stalled in self.stalled_us.items():
+            if resource in before.stalled_us and wall_us > 0:
+                found[f"pressure_{resource}_share"] = min((stalled - before.stalled_us[resource]) / wall_us, 1.0)
+        return found
+
+
+def calm() -> Calm:
+    """How busy the machine was up to now; takes some tens of microseconds."""
+    stalled = {}
+    for resource in ("cpu", "io", "memory"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            first = Path(f"/proc/pressure/{resource}").read_text().split("\n", 1)[0]
+            stalled[resource] = int(first.rpartition("total=")[2])
+    stolen = ticks = 0.0
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        # user nice system idle iowait irq softirq steal; guest time is in user's already (proc(5)).
+        counted = [float(text) for text in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        stolen, ticks = counted[7], sum(counted)
+    return Calm(at_s=time.monotonic(), stolen=stolen, ticks=ticks, stalled_us=stalled)
 
 
 def _processor() -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 from harness import __version__, paths, process, tree
 from harness.measure import host, plain, sentinel, start
-from harness.measure.trial import limits_of
+from harness.measure.start import limits_of
 from harness.methods import hosted
 from harness.metrics import State
 from harness.spec import environments, reading, weights

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness import process
 from harness.errors import ModelFailure
-from harness.measure import pages
+from harness.measure import host, pages
 from harness.methods.contract import Installed, Instance, Limits, Method, Stamps, Usage
 from harness.metrics import PHASES, State
 from harness.spec.model import Json, Model, answers_match
@@ -30,15 +30,20 @@ class ColdStart:
 def take(method: Method, installed: Installed, limits: Limits, model: Model, state: State) -> ColdStart:
     """Start, ask for the first example, and stop. ModelFailure where no correct answer came."""
     dropped = make_cold(installed) if state == "disk-cold" else ""
+    if state == "node-cold":
+        empty_caches(installed)
     expected = [model.examples.outputs[0]]
+    before = host.calm()
     with process.ledger.waiting_for("instances"), method.start(installed, limits) as instance:
         outputs = _answers(instance, model.examples.inputs[:1])
         answered_s = time.monotonic()
+        around = host.calm().since(before)
         usage = instance.usage()
         stamps = instance.stamps()
     if not answers_match(expected, outputs, model.file.examples.tolerance):
         raise ModelFailure(f"the first answer is wrong: {_short(outputs[0])} instead of {_short(expected[0])}")
-    return ColdStart(values=_values(stamps, answered_s, usage), source=usage.source, dropped=dropped)
+    values = {**around, **_values(stamps, answered_s, usage)}
+    return ColdStart(values=values, source=usage.source, dropped=dropped)
 
 
 def right_answers(method: Method, installed: Installed, limits: Limits, model: Model) -> Mapping[str, str]:
@@ -59,6 +64,18 @@ def right_answers(method: Method, installed: Installed, limits: Limits, model: M
     return facts
 
 
+def limits_of(model: Model) -> Limits:
+    """What an instance of the model may use: what its ``[resources]`` say."""
+    resources = model.file.resources
+    return Limits(
+        memory_bytes=resources.memory_mb * 2**20,
+        processes=resources.processes,
+        disk_bytes=resources.disk_mb * 2**20,
+        start_timeout_s=resources.start_timeout_s,
+        predict_timeout_s=resources.predict_timeout_s,
+    )
+
+
 def _answers(instance: Instance, inputs: Sequence[Json]) -> list[Json]:
     outputs = instance.predict(inputs)
     if len(outputs) != len(inputs):
@@ -66,14 +83,19 @@ def _answers(instance: Instance, inputs: Sequence[Json]) -> list[Json]:
     return outputs
 
 
-def make_cold(installed: Installed) -> str:
-    """Empty the extraction caches and evict the pages; why the start will not count, where it will not."""
+def empty_caches(installed: Installed) -> None:
+    """Remove what the artifact extracted for itself in earlier starts."""
     for cache in installed.extraction_caches:
         for entry in cache.iterdir():
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
+
+
+def make_cold(installed: Installed) -> str:
+    """Empty the extraction caches and evict the pages; why the start will not count, where it will not."""
+    empty_caches(installed)
     apart = {*installed.own_paths, *installed.extraction_caches}
     fixed = tuple(path for path in installed.cold_paths if path not in apart)
     pages.evict(_files_of(fixed))
@@ -100,6 +122,7 @@ def _values(stamps: Stamps, answered_s: float, usage: Usage) -> dict[str, float]
     used = {
         "peak_memory_bytes": usage.peak_memory_bytes,
         "peak_resident_bytes": usage.peak_resident_bytes,
+        "anonymous_bytes": usage.anonymous_bytes,
         "cpu_to_first_s": usage.cpu_s,
     }
     found |= {name: float(value) for name, value in used.items() if value is not None}

@@ -1,4 +1,4 @@
-"""A run: prepare every cell, build, install, check the answers, then start in random interleaved rounds.
+"""A run: prepare every cell, build, install, check the answers, start in random interleaved rounds, then the rest.
 
 A cell that fails is recorded with its reason and the others go on. Every step ends with one write of
 its samples, so a run can be killed at any point and resumed.
@@ -6,29 +6,26 @@ its samples, so a run can be killed at any point and resumed.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
 
-from harness import process, tree
-from harness.errors import BadInput, CheckFailure, DiskFull, DoesNotFit, HarnessError, Interrupted, ModelFailure
-from harness.measure import artifacts, host, sentinel, start
-from harness.measure.plan import Plan
+from harness import bootstrap, process, tree
+from harness.errors import BadInput, DoesNotFit, ModelFailure
+from harness.measure import artifacts, host, parts, sentinel, start
+from harness.measure.part import Subject, Taken
+from harness.measure.plan import CANARY, Lane, Plan
+from harness.measure.recording import Outcome, Recorder, Recording, Step, Tell
 from harness.measure.sample import SENTINEL, Cell, Sample
-from harness.methods.contract import Artifact, Availability, Installed, Limits, Method, Sizes
-from harness.metrics import METRICS, Fidelity, State
+from harness.methods import variants
+from harness.methods.contract import Artifact, Installed, Method, Sizes
+from harness.metrics import SLOW_LINK, State
 from harness.platforms.depot import Depot
 from harness.spec import model as models
 from harness.spec import weights
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
-
-log = logging.getLogger(__name__)
 
 #: What an instance tells of itself that says something of its artifact, and not of where it happened to lie.
 _TOLD = ("python", "user", "modules_from_bytecode", "modules_from_source")
@@ -38,51 +35,6 @@ _PATIENCE = 2
 
 #: What the dynamic linker says of a library that is not there.
 _LIBRARY_LACKS = "cannot open shared object file"
-
-#: Told after each step: what was done, and how many of how many steps that makes.
-Tell = Callable[[str, int, int], None]
-
-
-class Recorder(Protocol):
-    """Where samples and notes go: the store's writer."""
-
-    folder: Path
-
-    @property
-    def run_id(self) -> str:
-        """The run's name."""
-
-    def record(self, samples: Iterable[Sample]) -> None:
-        """Append a step's samples, all or none."""
-
-    def noted(self, field: str) -> Mapping[str, Any]:
-        """A table of the manifest."""
-
-    def update(self, **changes: Any) -> None:
-        """Replace tables of the manifest."""
-
-
-class ModelChanged(CheckFailure):
-    """A model is not what it was when its run began: the whole run stops."""
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """What became of a run, and the time spent.
-
-    By cell, with the reason: what failed, what can't be had here, and what does not fit its platform.
-    """
-
-    failed: dict[tuple[str, str], str] = field(default_factory=dict)
-    absent: dict[tuple[str, str], str] = field(default_factory=dict)
-    unfit: dict[tuple[str, str], str] = field(default_factory=dict)
-    wall_s: float = 0.0
-    spent_s: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def own_s(self) -> float:
-        """Seconds of the harness itself: all but waiting for tools, engines and instances."""
-        return max(self.wall_s - sum(self.spent_s.values()), 0.0)
 
 
 class Trial:
@@ -98,340 +50,337 @@ class Trial:
         *,
         taken: Iterable[Sample] = (),
     ) -> None:
-        self._plan, self._writer, self._methods, self._depot, self._tell = plan, writer, methods, depot, tell
-        self._done = {_key(s.cell, s.metric, s.round, s.state): s for s in taken}
-        self._steps = 0
-        self._outcome = Outcome()
+        self._plan, self._methods, self._depot = plan, methods, depot
+        self._record = Recording(writer, methods, tell, steps=self.total_steps(), taken=taken)
 
     def carry_out(self) -> Outcome:
         """Do all that the plan has and the store has not."""
-        begin = time.monotonic()
-        before = dict(process.ledger.spent_s)
-        try:
-            for name in self._plan.models:
-                self._measure_model(name)
-        finally:
-            spent = {kind: s - before.get(kind, 0.0) for kind, s in process.ledger.spent_s.items()}
-            self._outcome.wall_s, self._outcome.spent_s = time.monotonic() - begin, spent
-            self._write_timings()
-        return self._outcome
+        begun = 0
+        with self._record.timed():
+            try:
+                for name in self._plan.models:
+                    self._measure_model(name, begun)
+                    begun += sum(self._stages(name))
+                    self._record.reached(begun)
+            finally:
+                self._record.note_host("load_at_end", host.load())
+        return self._record.outcome
+
+    def total_steps(self) -> int:
+        """How many steps the plan has: locks, builds, installations, starts, parts."""
+        return sum(sum(self._stages(name)) for name in self._plan.models)
+
+    def _stages(self, name: str) -> tuple[int, int, int, int, int]:
+        plan = self._plan
+        starts = sum(len(starts) for _, starts in plan.starts_of(name))
+        taken = sum(len(parts.TABLE[part].states) for part, _ in plan.parts_of(name))
+        return (len(plan.lanes), len([*plan.builds_of(name)]), len([*plan.installs_of(name)]), starts, taken)
 
     # --- one model -------------------------------------------------------------------------------
 
-    def _measure_model(self, name: str) -> None:
+    def _measure_model(self, name: str, begun: int) -> None:
         try:
             model = models.find(self._plan.folders[name])
         except BadInput as error:
-            for method in self._plan.methods:
-                cell = Cell(model=name, method=method)
-                self._outcome.failed[name, method] = str(error)
-                if not self._has(cell, "parity"):
-                    self._fail(cell, "parity", error)
-            self._reached(name, self._steps_of_a_cell())
+            for lane in self._plan.lanes:
+                step = Step(cell=_cell(name, lane), closing="parity", doing=f"read {name}", kind="lock")
+                self._record.outcome.failed[name, lane.method] = str(error)
+                if not self._record.has(step):
+                    self._record.fail(step, error)
             return
         if model.name != name:
-            raise ModelChanged(
-                f"the model in {model.folder} was called {name} when run {self._writer.run_id} began, now {model.name}",
-                remedy="start a new run, or bring the model back to what it was",
-            )
-        usable = {cell.method: locked for cell, locked in self._lock_cells(model)}
+            raise self._record.renamed(model.folder, name, model.name)
+        locks, builds, installs, starts, _ = self._stages(name)
+        usable = dict(self._lock(model))
         with process.temporary_folder("run", readable=True) as folder:
-            self._reached(name, 1)
+            self._record.reached(begun + locks)
             self._build(model, usable)
-            self._reached(name, 1 + self._plan.builds)
-            installed = dict(self._install_cells(model, usable, folder))
-            self._reached(name, 2 + self._plan.builds)
-            self._rounds(model, installed)
-        self._reached(name, self._steps_of_a_cell())
+            self._record.reached(begun + locks + builds)
+            subjects = self._install(model, usable, folder)
+            self._record.reached(begun + locks + builds + installs)
+            self._rounds(model, subjects)
+            self._record.reached(begun + locks + builds + installs + starts)
+            self._parts(model, subjects)
 
-    def _reached(self, name: str, steps: int) -> None:
-        """Every cell of the model has got through so many of its steps, also those that stopped before."""
-        begun = self._plan.models.index(name) * len(self._plan.methods) * self._steps_of_a_cell()
-        self._steps = begun + len(self._plan.methods) * steps
-        if self._steps == self.total_steps():
-            self._tell("done", self._steps, self.total_steps())
-
-    def _lock_cells(self, model: Model) -> Iterator[tuple[Cell, LockedModel]]:
-        for method_id in self._plan.methods:
-            cell, method = Cell(model=model.name, method=method_id), self._methods[method_id]
-            if self._failed_before(cell):
+    def _lock(self, model: Model) -> Iterator[tuple[Lane, LockedModel]]:
+        for lane in self._plan.lanes:
+            cell, method = _cell(model.name, lane), self._methods[lane.method]
+            if self._record.failed_before(cell):
+                self._record.passed(1)
                 continue
+            doing = f"lock {model.name} for {_named(lane)}"
+            step = Step(cell=cell, closing="parity", doing=doing, kind="lock")
             available = method.check()
-            self._note_availability(method_id, available)
+            self._record.note_availability(lane.method, available)
             if not available.ready:
-                self._outcome.absent[model.name, method_id] = available.reason
+                self._record.outcome.absent[model.name, lane.method] = available.reason
                 note = f"{available.reason} (remedy: {available.remedy})" if available.remedy else available.reason
-                self._record(cell, {}, closing="parity", flags=("absent",), note=note)
+                self._record.absent(step, note)
+                self._record.passed(1)
                 continue
-            with self._step(cell, "parity", f"lock {model.name} for {method_id}"):
+            why = variants.unsupported(lane.method, variants.parse([lane.limits]), model)
+            if why:
+                self._record.absent(step, why)
+                self._record.passed(1)
+                continue
+            with self._record.step(step):
                 # First the lock, because a method may need it to prepare itself, and what it downloads is timed.
                 locked = weights.locked(model, extra=method.REQUIREMENTS)
                 method.prepare(model)
-                self._note_model(locked)
+                self._record.note_model(locked)
                 if locked.lock.download_s is not None:
-                    self._record(cell, {"download_s": locked.lock.download_s})
-                yield cell, locked
+                    self._record.record(cell, {"download_s": locked.lock.download_s})
+                yield lane, locked
 
-    def _build(self, model: Model, usable: dict[str, LockedModel]) -> None:
-        for replicate, method_id in self._plan.builds_of(model.name):
-            cell = Cell(model=model.name, method=method_id)
-            if method_id not in usable or self._has(cell, "build_clean_s", replicate):
+    # --- builds ----------------------------------------------------------------------------------
+
+    def _build(self, model: Model, usable: dict[Lane, LockedModel]) -> None:
+        for replicate, lane in self._plan.builds_of(model.name):
+            doing = f"build {model.name} as {_named(lane)}"
+            cell = _cell(model.name, lane)
+            step = Step(cell=cell, closing="build_clean_s", doing=doing, kind="build", number=replicate)
+            if lane not in usable or self._record.has(step):
+                self._record.passed(1)
                 continue
             broken = True
-            with self._step(cell, "build_clean_s", f"build {model.name} as {method_id}", replicate):
-                self._build_one(cell, self._methods[method_id], usable[method_id], replicate)
+            with self._record.step(step):
+                self._build_one(cell, lane, usable[lane], replicate)
                 broken = False
             if broken:
-                self._record(cell, {}, closing="parity", flags=("failed",), note=self._reason(cell))
-                del usable[method_id]
+                why = self._record.outcome.failed.get((cell.model, cell.method), "")
+                self._record.record(cell, {"parity": None}, flags=("failed",), note=why)
+                del usable[lane]
 
-    def _build_one(self, cell: Cell, method: Method, locked: LockedModel, replicate: int) -> None:
-        kept = None if replicate > 0 or self._plan.anew else artifacts.kept_build(method, locked)
-        if kept is None:
-            wall_s = artifacts.clean_build(method, locked)
-            self._record(cell, {"build_clean_s": wall_s}, number=replicate)
+    def _build_one(self, cell: Cell, lane: Lane, locked: LockedModel, replicate: int) -> None:
+        method, variant = self._methods[lane.method], variants.parse([lane.limits])
+        may_be_kept = replicate == 0 and (not self._plan.anew or self._plan.every > 1)
+        kept = artifacts.kept_build(method, locked, variant=variant) if may_be_kept else None
+        if kept is not None:
+            wall_s, at = kept
+            note = f"taken {at}, when the artifact that is in the cache was built"
+            self._record.record(cell, {"build_clean_s": wall_s}, number=replicate, flags=("kept",), note=note)
             return
-        wall_s, at = kept
-        note = f"taken {at}, when the artifact that is in the cache was built"
-        self._record(cell, {"build_clean_s": wall_s}, number=replicate, flags=("kept",), note=note)
+        built = artifacts.clean_build(method, locked, variant=variant)
+        found, note = {"build_clean_s": built.wall_s}, ""
+        if built.differing is not None:
+            found = {"reproducible": float(not built.differing), **found}
+            note = f"differing from the build before: {', '.join(built.differing)}" if built.differing else ""
+        self._record.record(cell, found, number=replicate, note=note)
 
-    def _install_cells(
-        self, model: Model, usable: Mapping[str, LockedModel], folder: Path
-    ) -> Iterator[tuple[str, Installed]]:
-        for method_id, locked in usable.items():
-            cell, method = Cell(model=model.name, method=method_id), self._methods[method_id]
-            with self._step(cell, "parity", f"install {model.name} as {method_id}"):
-                artifact = artifacts.up_to_date(method, locked)
-                # Before the installation, because this packs what is then unpacked.
-                sizes = artifacts.sizes(method, locked, artifact, self._depot)
-                self._hold_against_limits(cell, method, artifact, sizes)
-                target = folder / method_id
-                target.mkdir(mode=0o755)
-                installed = method.install(artifact, target, self._depot)
-                self._record_installation(cell, installed)
-                facts = _first_answers(method, installed, model)
-                told = {name: facts[name] for name in _TOLD if name in facts}
-                self._note_artifact(cell, artifact.digest, {**artifact.facts, **installed.facts, **told})
-                if not self._has(cell, "files"):
-                    self._record_sizes(cell, sizes, installed.extraction_caches)
-                if not self._has(cell, "parity"):
-                    self._record(cell, {"parity": 1.0})
-                yield method_id, installed
+    # --- installations ---------------------------------------------------------------------------
+
+    def _install(self, model: Model, usable: Mapping[Lane, LockedModel], folder: Path) -> dict[Lane, Subject]:
+        """Every lane installed and known to answer right; further installations are timed and removed again."""
+        subjects: dict[Lane, Subject] = {}
+        for replicate, lane in self._plan.installs_of(model.name):
+            cell = _cell(model.name, lane)
+            doing = f"install {model.name} as {_named(lane)}"
+            if replicate == 0 and lane in usable:
+                place = f"{self._plan.lanes.index(lane)}-{lane.method}"
+                step = Step(cell=cell, closing="parity", doing=doing, kind="install")
+                with self._record.step(step):
+                    subjects[lane] = self._install_first(cell, lane, usable[lane], folder / place, step)
+            elif lane in subjects:
+                step = Step(cell=cell, closing="install_s", doing=doing, kind="install-again", number=replicate)
+                if self._record.has(step):
+                    self._record.passed(1)
+                    continue
+                with self._record.step(step):
+                    self._install_again(subjects[lane], folder / "again", replicate)
+            else:
+                self._record.passed(1)
+        return subjects
+
+    def _install_first(self, cell: Cell, lane: Lane, locked: LockedModel, target: Path, step: Step) -> Subject:
+        method, variant, model = self._methods[lane.method], variants.parse([lane.limits]), locked.model
+        artifact = artifacts.up_to_date(method, locked, variant=variant)
+        # Before the installation, because this packs what is then unpacked.
+        sizes = artifacts.sizes(method, locked, artifact, self._depot, variant=variant)
+        self._hold_against_limits(cell, method, artifact, sizes)
+        target.mkdir(mode=0o755)
+        installed = method.install(artifact, target, self._depot)
+        self._record_installation(cell, installed, 0)
+        subject = Subject(
+            cell=cell,
+            method=method,
+            locked=locked,
+            artifact=artifact,
+            installed=installed,
+            limits=start.limits_of(model),
+            depot=self._depot,
+        )
+        facts = _first_answers(subject)
+        told = {name: facts[name] for name in _TOLD if name in facts}
+        self._record.note_artifact(cell, artifact.digest, {**artifact.facts, **installed.facts, **told})
+        if not self._has(cell, "files"):
+            self._record_sizes(cell, sizes, installed.extraction_caches)
+        self._node_cold(subject, 0)
+        if not self._record.has(step):
+            self._record.record(cell, {"parity": 1.0})
+        return subject
+
+    def _install_again(self, subject: Subject, target: Path, replicate: int) -> None:
+        target.mkdir(mode=0o755)
+        try:
+            installed = subject.method.install(subject.artifact, target, self._depot)
+            self._node_cold(replace(subject, installed=installed), replicate)
+            self._record_installation(subject.cell, installed, replicate)
+        finally:
+            shutil.rmtree(target, ignore_errors=True)
+
+    def _node_cold(self, subject: Subject, replicate: int) -> None:
+        """The first start after an installation, and both together: what a node takes that has nothing of it."""
+        if not self._plan.node_cold or self._has(subject.cell, "cold_start_s", replicate, "node-cold"):
+            return
+        installed = subject.installed
+        step = Step(cell=subject.cell, closing="cold_start_s", doing="", kind="", number=replicate, state="node-cold")
+        if installed.install_s is None:
+            self._record.absent(step, installed.install_absent)
+            return
+        taken = start.take(subject.method, installed, subject.limits, subject.model, "node-cold")
+        values = {**taken.values, "cold_start_s": installed.install_s + taken.values["cold_start_s"]}
+        flags = ("kept",) if installed.install_kept else ()
+        note = f"install_s and a first start; usage by {taken.source}"
+        fidelity = "emulated" if installed.install_fidelity == "emulated" else installed.start_fidelity
+        self._record.record(
+            subject.cell, values, number=replicate, state="node-cold", flags=flags, note=note, fidelity=fidelity
+        )
 
     def _hold_against_limits(self, cell: Cell, method: Method, artifact: Artifact, sizes: Sizes) -> None:
         """DoesNotFit where a size is beyond a limit of the platform; the sizes are recorded, being the evidence."""
         beyond = artifacts.beyond_limits(method, sizes)
         if beyond:
-            self._note_artifact(cell, artifact.digest, artifact.facts)
+            self._record.note_artifact(cell, artifact.digest, artifact.facts)
             if not self._has(cell, "files"):
                 self._record_sizes(cell, sizes, ())
             raise DoesNotFit(f"does not fit: {'; '.join(beyond)}")
 
-    def _record_installation(self, cell: Cell, installed: Installed) -> None:
-        if self._has(cell, "install_s"):
+    def _record_installation(self, cell: Cell, installed: Installed, number: int) -> None:
+        if self._has(cell, "install_s", number):
             return
         if installed.install_s is None:
-            self._record(cell, {}, closing="install_s", flags=("absent",), note=installed.install_absent)
+            note = installed.install_absent
+            self._record.record(cell, {"install_s": None}, number=number, flags=("absent",), note=note)
         else:
             at = installed.install_kept
             flags, note = (("kept",), f"with a pull taken {at}") if at else ((), "")
             values = {"install_s": installed.install_s}
-            self._record(cell, values, fidelity=installed.install_fidelity, flags=flags, note=note)
+            fidelity = installed.install_fidelity
+            self._record.record(cell, values, number=number, fidelity=fidelity, flags=flags, note=note)
 
     def _record_sizes(self, cell: Cell, sizes: Sizes, extraction_caches: Iterable[Path]) -> None:
         """Sizes once it has been started: what it extracted for itself then lies on the disk as well."""
         extracted = [tree.size(folder) for folder in extraction_caches]
-        known = {
+        lying = {
             "unpacked_bytes": float(sizes.unpacked_bytes + sum(size for size, _ in extracted)),
             "files": float(sizes.files + sum(files for _, files in extracted)),
         }
         if sizes.packed_bytes is None:
-            self._record(cell, {}, closing="packed_bytes", flags=("absent",), note=sizes.packed_absent)
+            note = sizes.packed_absent
+            self._record.record(cell, {"packed_bytes": None}, flags=("absent",), note=note)
         else:
-            known = {"packed_bytes": float(sizes.packed_bytes), **known}
-        self._record(cell, known)
+            transfer_s = sizes.packed_bytes * 8 / SLOW_LINK
+            self._record.record(cell, {"transfer_s": transfer_s}, fidelity="modelled")
+            packed, over = float(sizes.packed_bytes), float(sizes.packed_bytes - sizes.shared_bytes)
+            lying = {"packed_bytes": packed, "over_base_bytes": over, **lying}
+        self._record.record(cell, lying)
 
-    def _rounds(self, model: Model, installed: Mapping[str, Installed]) -> None:
-        in_a_row: dict[str, int] = {}
+    # --- starts ----------------------------------------------------------------------------------
+
+    def _rounds(self, model: Model, subjects: Mapping[Lane, Subject]) -> None:
+        in_a_row: dict[Lane, int] = {}
         for number, starts in self._plan.starts_of(model.name):
+            open_starts = [one for one in starts if not self._settled(model, one.lane, one.state, number)]
             watch = Cell(model=model.name, method=SENTINEL)
-            if installed and not self._has(watch, "sentinel_s", number):
-                self._record(watch, {"sentinel_s": sentinel.seconds()}, number=number)
-            for one in starts:
-                cell = Cell(model=model.name, method=one.method)
-                skip = one.method not in installed or in_a_row.get(one.method, 0) >= _PATIENCE
-                if skip or self._has(cell, "cold_start_s", number, one.state):
-                    self._steps += 1
+            if subjects and open_starts and not self._has(watch, "sentinel_s", number):
+                taken_s = sentinel.seconds()
+                self._record.record(watch, {"sentinel_s": taken_s}, number=number)
+                self._record.count(watch, "sentinel", taken_s)
+            self._record.passed(len(starts) - len(open_starts))
+            for one in open_starts:
+                lane, state = one.lane, one.state
+                doing, cell = f"start {model.name} as {_named(lane)}, {state}", _cell(model.name, lane)
+                step = Step(cell=cell, closing="cold_start_s", doing=doing, kind=state, number=number, state=state)
+                subject = self._subject(lane, subjects)
+                if subject is None or in_a_row.get(lane, 0) >= _PATIENCE or self._record.has(step):
+                    self._record.passed(1)
                     continue
-                in_a_row[one.method] = in_a_row.get(one.method, 0) + 1
-                doing = f"start {model.name} as {one.method}, {one.state}"
-                with self._step(cell, "cold_start_s", doing, number, one.state):
-                    self._start(model, cell, installed[one.method], number, one.state)
-                    in_a_row[one.method] = 0
+                in_a_row[lane] = in_a_row.get(lane, 0) + 1
+                with self._record.step(step):
+                    self._start(cell, subject, number, state)
+                    in_a_row[lane] = 0
 
-    def _start(self, model: Model, cell: Cell, installed: Installed, number: int, state: State) -> None:
+    def _subject(self, lane: Lane, subjects: Mapping[Lane, Subject]) -> Subject | None:
+        """What is installed of the lane; the canary is the same artifact a second time."""
+        return subjects.get(Lane(method=lane.method) if lane.limits == CANARY else lane)
+
+    def _settled(self, model: Model, lane: Lane, state: State, number: int) -> bool:
+        """Whether enough rounds are behind: the median's interval is narrow, after the fewest rounds."""
+        if number < self._plan.rounds:
+            return False
+        pair = (Lane(method=self._plan.canary), Lane(method=self._plan.canary, limits=CANARY))
+        # What is compared with itself goes on together: ratios are paired within rounds.
+        return all(self._narrow(_cell(model.name, each), state) for each in (pair if lane in pair else (lane,)))
+
+    def _narrow(self, cell: Cell, state: State) -> bool:
+        values = self._record.values(cell, "cold_start_s", state)
+        return len(values) >= self._plan.rounds and not bootstrap.interval(values).unstable
+
+    def _start(self, cell: Cell, subject: Subject, number: int, state: State) -> None:
+        installed = subject.installed
         if state == "disk-cold" and installed.cold_absent:
             note = installed.cold_absent
-            self._record(cell, {}, closing="cold_start_s", number=number, state=state, flags=("absent",), note=note)
+            self._record.record(cell, {"cold_start_s": None}, number=number, state=state, flags=("absent",), note=note)
             return
-        taken = start.take(self._methods[cell.method], installed, limits_of(model), model, state)
+        taken = start.take(subject.method, installed, subject.limits, subject.model, state)
         flags = (f"dropped:{taken.dropped}",) if taken.dropped else ()
         note, fidelity = f"usage by {taken.source}", installed.start_fidelity
-        self._record(cell, taken.values, number=number, state=state, flags=flags, note=note, fidelity=fidelity)
+        self._record.record(cell, taken.values, number=number, state=state, flags=flags, note=note, fidelity=fidelity)
 
-    # --- recording -------------------------------------------------------------------------------
+    # --- everything else -------------------------------------------------------------------------
 
-    @contextlib.contextmanager
-    def _step(self, cell: Cell, closing: str, doing: str, number: int = 0, state: State = "") -> Iterator[None]:
-        """One step: what fails in it is recorded under ``closing``, and does not stop the run."""
-        self._tell(doing, self._steps, self.total_steps())
-        try:
-            yield
-        except (DiskFull, Interrupted, ModelChanged):
-            raise
-        except DoesNotFit as error:
-            self._outcome.unfit[cell.model, cell.method] = str(error)
-            self._record(cell, {}, closing=closing, number=number, state=state, flags=("unfit",), note=str(error))
-        except HarnessError as error:
-            self._fail(cell, closing, error, number, state)
-        except OSError as error:
-            full = process.disk_full(error, self._writer.folder)
-            if full is not None:
-                raise full from error
-            self._fail(cell, closing, HarnessError(str(error)), number, state)
-        self._steps += 1
-        self._tell(doing, self._steps, self.total_steps())
+    def _parts(self, model: Model, subjects: Mapping[Lane, Subject]) -> None:
+        for name, lane in self._plan.parts_of(model.name):
+            part, cell = parts.TABLE[name], _cell(model.name, lane)
+            for state in part.states:
+                doing = f"{part.title} of {model.name} as {_named(lane)}{f', {state}' if state else ''}"
+                step = Step(cell=cell, closing=part.closing, doing=doing, kind=part.name, state=state)
+                if lane not in subjects or self._record.has(step):
+                    self._record.passed(1)
+                    continue
+                with self._record.step(step):
+                    taken = part.take(subjects[lane], state, 0)
+                    self._record_part(step, taken)
 
-    def _fail(self, cell: Cell, closing: str, error: HarnessError, number: int = 0, state: State = "") -> None:
-        log.warning("%s as %s: %s", cell.model, cell.method, error)
-        self._outcome.failed.setdefault((cell.model, cell.method), str(error))
-        self._record(cell, {}, closing=closing, number=number, state=state, flags=("failed",), note=str(error))
-
-    def _record(
-        self,
-        cell: Cell,
-        values: Mapping[str, float],
-        *,
-        closing: str | None = None,
-        number: int = 0,
-        state: State = "",
-        flags: tuple[str, ...] = (),
-        note: str = "",
-        fidelity: Fidelity | None = None,
-    ) -> None:
-        """Write a step's values; ``closing`` alone, without a value, where it has none."""
-        named: list[tuple[str, float | None]] = list(values.items()) or [(closing or "", None)]
-        at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        method = self._methods.get(cell.method)
-        of_instances: Fidelity = method.FIDELITY if method is not None else "measured"
-        samples = [
-            Sample(
-                run=self._writer.run_id,
-                cell=cell,
-                metric=name,
-                value=value,
-                unit=METRICS[name].unit,
-                round=number,
-                state=state,
-                fidelity=fidelity or ("measured" if METRICS[name].of == "artifact" else of_instances),
-                at=at,
-                flags=flags,
-                note=note,
-            )
-            for name, value in named
-        ]
-        self._writer.record(samples)
-        self._done |= {_key(sample.cell, sample.metric, sample.round, sample.state): sample for sample in samples}
+    def _record_part(self, step: Step, taken: Taken) -> None:
+        """The closing metric last, as in every step."""
+        values = {metric: value for metric, value in taken.values.items() if metric != step.closing}
+        if not taken.absent:
+            values[step.closing] = taken.values[step.closing]
+        self._record.record(step.cell, values, state=step.state, note=taken.note, fidelity=taken.fidelity)
+        if taken.absent:
+            self._record.absent(step, taken.absent)
 
     def _has(self, cell: Cell, metric: str, number: int = 0, state: State = "") -> bool:
-        return _key(cell, metric, number, state) in self._done
-
-    def _failed_before(self, cell: Cell) -> bool:
-        """Whether an earlier part of this run found that the cell has no right answer, or does not fit."""
-        known = self._done.get(_key(cell, "parity", 0, ""))
-        if known is None or not {"failed", "unfit"} & set(known.flags):
-            return False
-        outcome = self._outcome.unfit if "unfit" in known.flags else self._outcome.failed
-        outcome[cell.model, cell.method] = known.note
-        return True
-
-    def _reason(self, cell: Cell) -> str:
-        return self._outcome.failed.get((cell.model, cell.method), "")
-
-    def _note_model(self, locked: LockedModel) -> None:
-        """Put what is known of the model into the manifest; ModelChanged where the run began with another."""
-        file, lock = locked.model.file, locked.lock
-        noted = dict(self._writer.noted("models"))
-        entry = dict(noted.get(locked.model.name, {}))
-        described = locked.model.digest
-        if (entry.get("payload", locked.digest), entry.get("described", described)) != (locked.digest, described):
-            raise ModelChanged(
-                f"{locked.model.name} has changed since run {self._writer.run_id} began",
-                remedy="start a new run, or bring the model back to what it was",
-            )
-        locks = {**entry.get("locks", {})}
-        locks[lock.digest[:12]] = {"packages": len(lock.packages), "wheel_bytes": lock.wheel_bytes}
-        features = {
-            # A method's own requirements come on top, so the smallest lock is the model's.
-            "dependencies": min(known["packages"] for known in locks.values()),
-            "pinned": sum("==" in text for text in file.requirements),
-            "system_packages": len(file.system_packages),
-        }
-        known = {
-            "payload": locked.digest,
-            "described": described,
-            "version": file.version,
-            "family": file.family,
-            "framework": file.framework,
-            "system_packages": list(file.system_packages),
-        }
-        noted[locked.model.name] = {**known, "features": features, "locks": locks}
-        if noted != self._writer.noted("models"):
-            self._writer.update(models=noted)
-
-    def _note_availability(self, method_id: str, available: Availability) -> None:
-        noted = {**self._writer.noted("availability"), method_id: asdict(available)}
-        if noted != self._writer.noted("availability"):
-            self._writer.update(availability=noted)
-
-    def _note_artifact(self, cell: Cell, digest: str, facts: Mapping[str, str]) -> None:
-        noted = {**self._writer.noted("artifacts"), f"{cell.model}/{cell.method}": {"digest": digest, **facts}}
-        self._writer.update(artifacts=noted)
-
-    def _write_timings(self) -> None:
-        before = self._writer.noted("timings")
-        now = {"wall_s": self._outcome.wall_s, "own_s": self._outcome.own_s, **self._outcome.spent_s}
-        total = {key: round(before.get(key, 0.0) + value, 3) for key, value in now.items()}
-        noted = {**self._writer.noted("host"), "load_at_end": host.load()}
-        self._writer.update(timings={**before, **total}, host=noted)
-
-    def total_steps(self) -> int:
-        """How many steps the plan has: locks, builds, installations, starts."""
-        return len(self._plan.models) * len(self._plan.methods) * self._steps_of_a_cell()
-
-    def _steps_of_a_cell(self) -> int:
-        return 2 + self._plan.builds + self._plan.rounds * len(self._plan.states)
+        return self._record.has(Step(cell=cell, closing=metric, doing="", kind="", number=number, state=state))
 
 
-def limits_of(model: Model) -> Limits:
-    """What an instance of the model may use: what its ``[resources]`` say."""
-    resources = model.file.resources
-    return Limits(
-        memory_bytes=resources.memory_mb * 2**20,
-        processes=resources.processes,
-        disk_bytes=resources.disk_mb * 2**20,
-        start_timeout_s=resources.start_timeout_s,
-        predict_timeout_s=resources.predict_timeout_s,
-    )
+def _cell(model: str, lane: Lane) -> Cell:
+    return Cell(model=model, method=lane.method, limits=lane.limits)
 
 
-def _first_answers(method: Method, installed: Installed, model: Model) -> Mapping[str, str]:
+def _named(lane: Lane) -> str:
+    return lane.method if lane.limits == "default" else f"{lane.method} ({lane.limits})"
+
+
+def _first_answers(subject: Subject) -> Mapping[str, str]:
     """The facts of a first instance that answers every example right.
 
     DoesNotFit where it lacks a library of the operating system that the method does not bring along.
     """
+    model, method = subject.model, subject.method
     try:
-        return start.right_answers(method, installed, limits_of(model), model)
+        return start.right_answers(method, subject.installed, subject.limits, model)
     except ModelFailure as error:
         needed = model.file.system_packages
         if needed and "carries-system-libraries" not in method.PROVIDES and _LIBRARY_LACKS in error.problem:
@@ -440,7 +389,3 @@ def _first_answers(method: Method, installed: Installed, model: Model) -> Mappin
                 f"({', '.join(needed)}): {error.problem}"
             ) from error
         raise
-
-
-def _key(cell: Cell, metric: str, number: int, state: str) -> tuple[str, str, str, str, int, str]:
-    return (cell.model, cell.method, cell.limits, metric, number, state)

@@ -21,7 +21,7 @@ from packaging.utils import parse_wheel_filename
 
 from harness import interpreter, paths, process, tools, tree
 from harness.errors import DoesNotFit
-from harness.methods import hosted, lambda_zip, layout
+from harness.methods import hosted, lambda_zip, layout, placement, variants
 from harness.methods.contract import (
     Artifact,
     Availability,
@@ -89,6 +89,7 @@ def prepare(model: Model) -> None:
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """A folder ``source/``; beside it, as a stand-in for the package index, the wheels that its lock names."""
+    variants.require(ID, options, locked.model)
     folder = layout.fresh_folder(workdir, ID)
     source, wheels = folder / "source", folder / "wheels"
     layout.write_sources(locked, source, bytecode="none")
@@ -108,7 +109,7 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
             "uv": tools.uv_version(),
             "interpreter": interpreter.default().version,
             "functions-framework": dict(locked.lock.packages)["functions-framework"],
-            "bytecode": options.bytecode,
+            **placement.facts(locked, options),
             "memory_mb": str(locked.model.file.resources.memory_mb),
         },
     )
@@ -120,7 +121,7 @@ def sizes(artifact: Artifact, depot: Depot) -> Sizes:
     with process.temporary_folder("deployed") as scratch:
         deploy(artifact, archive, scratch / "app")
         unpacked_bytes, files = tree.size(scratch / "app")
-    return Sizes(packed_bytes=archive.stat().st_size, unpacked_bytes=unpacked_bytes, files=files)
+    return hosted.sizes_of_file(archive, unpacked_bytes=unpacked_bytes, files=files)
 
 
 def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:

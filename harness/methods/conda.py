@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness import process, tools, tree
 from harness.errors import BuildFailure, HarnessError
-from harness.methods import hosted, layout
+from harness.methods import hosted, layout, placement, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.platforms.conda import locking, tooling
@@ -66,6 +66,7 @@ def prepare(model: Model) -> None:
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """A folder ``conda/``: the relocatable environment with the model among its packages."""
+    variants.require(ID, options, locked.model)
     environment = locking.locked(locked.model, locked.lock)
     prefix, folder = layout.fresh_folder(workdir, "prefix"), layout.fresh_folder(workdir, ID)
     cache = options.tool_cache / "packages"  # where conda-pack finds files as they were before their installation
@@ -76,7 +77,8 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     (prefix / "CACHEDIR.TAG").unlink(missing_ok=True)
     _relocatable(prefix, folder, needed, options.timeout_s)
     shutil.rmtree(prefix)
-    layout.write_sources(locked, hosted.site_packages(folder), bytecode=options.bytecode)
+    layout.write_sources(locked, hosted.site_packages(folder), bytecode=options.bytecode, weights=options.weights)
+    placement.kept_apart(locked, options, workdir)
     _compile(folder, options)
     return Artifact(
         method=ID,
@@ -88,6 +90,7 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
             "python": packages["python"],
             "conda packages": str(len(packages)),
             **tooling.versions(),
+            **placement.facts(locked, options),
         },
     )
 
@@ -104,7 +107,7 @@ def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
     seconds = _unpacked(installed.root)
     return dataclasses.replace(
         installed,
-        cold_paths=(installed.root,),  # it does not read the target's interpreter
+        cold_paths=installed.own_paths,  # it does not read the target's interpreter
         install_s=installed.install_s + seconds if installed.install_s is not None else None,
     )
 
@@ -148,14 +151,27 @@ def _relocatable(prefix: Path, folder: Path, needed: list[Path], timeout_s: floa
 def _compile(folder: Path, options: BuildOptions) -> None:
     """Compile all packages afresh, as uv does for the other methods; a file that no Python can read is left out.
 
-    By the host's interpreter: that of the environment would execute what packages put into its start.
+    By the host's interpreter: that of the environment would execute what packages put into its start. The standard
+    library has bytecode whatever the options say, as it has where it is the target's: its own, unless that goes by
+    dates, which are fixed when it is packed.
     """
     packages = hosted.site_packages(folder)
+    library = packages.parent
+    _without_bytecode(packages)
+    if not _undated(library):
+        layout.compile_packages(folder, bytecode="unchecked-hash", timeout_s=options.timeout_s, below=library)
+        if options.bytecode == "unchecked-hash":
+            return
+        _without_bytecode(packages)
+    if options.bytecode == "timestamp":
+        layout.compile_dated(folder, packages, timeout_s=options.timeout_s)
+    else:
+        layout.compile_packages(folder, bytecode=options.bytecode, timeout_s=options.timeout_s, below=packages)
+
+
+def _without_bytecode(packages: Path) -> None:
     for old in [*packages.rglob("__pycache__")]:
         shutil.rmtree(old)
-    # Dates are fixed when it is packed, which makes bytecode that is checked by date worthless.
-    compiled = packages if _undated(packages.parent) else packages.parent
-    layout.compile_packages(folder, bytecode=options.bytecode, timeout_s=options.timeout_s, below=compiled)
 
 
 def _undated(library: Path) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness.methods import imaging
+from harness.methods import imaging, placement
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
@@ -27,7 +27,7 @@ PROVIDES = capabilities.given(LAYERS)
 RECIPE = imaging.Recipe(module="harness_runner", command=["once"], measured_bytecode=True)
 
 #: As with every image.
-prepare, sizes, present, remove = imaging.prepare, imaging.sizes, imaging.present, imaging.remove
+prepare, sizes = imaging.prepare, imaging.sizes
 
 
 def check() -> Availability:
@@ -41,11 +41,22 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
 
 
 def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
-    """Have a node that has nothing pull the image."""
-    return imaging.install(artifact, depot)
+    """Have a node that has nothing pull the image, and fetch the weights where they are mounted."""
+    return placement.installed(imaging.install(artifact, depot), target, depot)
 
 
 def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
     """``docker run --network none --read-only --cap-drop ALL``, the socket in a folder shared with the host."""
     assert installed.image is not None
-    return imaging.serving(installed.image, limits, command=["serve", "--socket", "{socket}"])
+    return imaging.serving(installed.image, limits, command=["serve", "--socket", "{socket}"], installed=installed)
+
+
+def present(artifact: Artifact) -> bool:
+    """Whether the engine that is used now has the image, and the weights that are not in it are there."""
+    return placement.present(artifact) and imaging.present(artifact)
+
+
+def remove(artifact: Artifact) -> None:
+    """Delete the image with its tag, what its build left, and the weights that are not in it."""
+    placement.remove(artifact)
+    imaging.remove(artifact)

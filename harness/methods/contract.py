@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 
 from harness.metrics import Fidelity
 from harness.platforms.depot import Depot
+from harness.sandbox import Surroundings
 from harness.spec.model import Json, Model
 from harness.spec.scenario import Facility, Quality
 from harness.spec.weights import LockedModel
@@ -23,6 +24,9 @@ Family = Literal["container", "virtual-environment", "serverless", "executable",
 
 #: How bytecode is shipped. Hash-based files survive archives whose dates are fixed; timestamp-based ones don't.
 Bytecode = Literal["none", "timestamp", "checked-hash", "unchecked-hash"]
+
+#: Where a model's weights are: in the artifact; put beside it once, when it is installed; or fetched by every start.
+Placement = Literal["inside", "mounted", "fetched"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +65,18 @@ class Availability:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildOptions:
-    """How to build. ``tool_cache`` is empty for a clean build; the caller removes it."""
+    """How to build. ``tool_cache`` is empty for a clean build; the caller removes it.
+
+    With ``keep_cache`` an engine's layer cache is used and left for the next build with the same ``tool_cache``,
+    whose artifacts share their image's tag; ``remove`` of any one of them removes it all.
+
+    A method refuses with BadInput what it can't honour (:func:`harness.methods.variants.unsupported`).
+    """
 
     tool_cache: Path
     bytecode: Bytecode = "unchecked-hash"
+    weights: Placement = "inside"
+    keep_cache: bool = False
     timeout_s: float = 900.0
 
 
@@ -72,7 +84,8 @@ class BuildOptions:
 class Artifact:
     """What ``build`` produced: a file at ``path``, an image called ``image`` in the engine, or both.
 
-    ``digest`` is of the contents. ``facts`` are said in reports (tool versions, base image, ...).
+    ``digest`` is of the contents. ``facts`` are said in reports (tool versions, base image, ...). Weights that are
+    not in it lie where :func:`harness.methods.placement.folder_of` says, and ``facts`` have ``weights``.
     """
 
     method: str
@@ -101,6 +114,9 @@ class Installed:
     #: Seconds that a node without it takes: fetch and unpack, pull, deploy; and what it was fetched from.
     install_s: float | None = None
     install_fidelity: Fidelity = "measured"
+    #: The folder that weights which are not in the artifact come from: on the target, or, where every start fetches
+    #: them, in the store.
+    weights: Path | None = None
     #: When a part of that was timed, where it was not now.
     install_kept: str = ""
     #: Why there is no installation to time, or no disk-cold start to take, where there is none.
@@ -115,12 +131,20 @@ class Installed:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """The sizes of an artifact; ``packed_bytes`` is None where ``packed_absent`` says why."""
+    """The sizes of an artifact; ``packed_bytes`` is None where ``packed_absent`` says why.
+
+    ``pieces`` are what travels separately, by digest of the contents, in bytes that add up to ``packed_bytes``: a
+    node that has a piece need not fetch it again. ``shared_bytes`` of them are in every artifact of its kind, such as
+    an image's base. It is 0 for one file or archive, also where that holds an interpreter (conda, PyInstaller, a
+    scie): nobody could leave that part of it out.
+    """
 
     packed_bytes: int | None
     unpacked_bytes: int
     files: int
     packed_absent: str = ""
+    pieces: Mapping[str, int] = field(default_factory=dict)
+    shared_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +157,8 @@ class Limits:
     start_timeout_s: float
     predict_timeout_s: float
     cpus: float | None = None
+    #: What it finds around it, where that is not this machine as it is.
+    surroundings: Surroundings | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,10 +180,12 @@ class Stamps:
 class Usage:
     """What the instance used so far, and how that was found out (``cgroup-v1``, ``cgroup-v2``, ``psutil``)."""
 
+    #: Of its control group, page cache included; ``anonymous_bytes`` is what of it is no page cache, at this moment.
     peak_memory_bytes: int | None
     peak_resident_bytes: int | None
     cpu_s: float | None
     source: str
+    anonymous_bytes: int | None = None
 
 
 class Instance(Protocol):

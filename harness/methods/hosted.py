@@ -10,6 +10,7 @@ from pathlib import Path
 
 from harness import interpreter, process, tools, tree
 from harness.errors import HarnessError
+from harness.methods import placement
 from harness.methods.contract import Artifact, Availability, Installed, Limits, Sizes
 from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
 from harness.platforms import host
@@ -46,7 +47,12 @@ def folder_sizes(artifact: Artifact) -> Sizes:
     """Packed: the archive. Unpacked: the folder, without the interpreter that the target has."""
     assert artifact.path is not None
     unpacked_bytes, files = tree.size(artifact.path)
-    return Sizes(packed_bytes=archive_of(artifact).stat().st_size, unpacked_bytes=unpacked_bytes, files=files)
+    return sizes_of_file(archive_of(artifact), unpacked_bytes=unpacked_bytes, files=files)
+
+
+def sizes_of_file(file: Path, *, unpacked_bytes: int, files: int) -> Sizes:
+    """The sizes where all that travels is ``file``, in one piece."""
+    return Sizes(packed_bytes=file.stat().st_size, unpacked_bytes=unpacked_bytes, files=files, pieces=tree.pieces(file))
 
 
 def install_archive(artifact: Artifact, target: Path, depot: Depot) -> Installed:
@@ -58,7 +64,8 @@ def install_archive(artifact: Artifact, target: Path, depot: Depot) -> Installed
         tree.unpack(copy, root)
     unpacking_s = time.monotonic() - begin
     copy.unlink()
-    return installed_at(artifact, root, fetched=fetched, unpacking_s=unpacking_s)
+    found = installed_at(artifact, root, fetched=fetched, unpacking_s=unpacking_s)
+    return placement.installed(found, target, depot)
 
 
 def install_file(
@@ -71,7 +78,8 @@ def install_file(
     copy = root / artifact.path.name
     fetched = depot.fetch(artifact.path, copy)
     copy.chmod(0o755)
-    return installed_at(artifact, root, fetched=fetched, extraction_caches=extraction_caches)
+    found = installed_at(artifact, root, fetched=fetched, extraction_caches=extraction_caches)
+    return placement.installed(found, target, depot)
 
 
 def installed_at(
@@ -116,24 +124,36 @@ def serving(
     """Start ``command(socket)`` in bounds, with a home of its own that is gone afterwards.
 
     It reads the artifact's root, the interpreter, and ``needed``. With ``port`` it is reached there, on the
-    loopback of a network namespace of its own, instead of on the socket.
+    loopback of a network namespace of its own, instead of on the socket. In another root file system the interpreter
+    is the one that is in there, if any.
     """
     assert installed.root is not None
+    around = limits.surroundings
+    own_python = around is not None and around.root is not None
     with process.temporary_folder("instance", readable=True) as scratch:
         home = scratch / "home"
         home.mkdir(mode=0o755)
-        with host.running(
-            command(home / SOCKET_NAME),
-            env=process.environment(home, **env),
-            cwd=home,
-            memory_bytes=limits.memory_bytes,
-            processes=limits.processes,
-            disk_bytes=limits.disk_bytes,
-            cpus=limits.cpus,
-            needed=environments.needed_paths(installed.root, *needed),
-            writable=[home, *writable],
-            loopback=port is not None,
-        ) as running:
+        with (
+            placement.access(installed, home) as access,
+            host.running(
+                command(home / SOCKET_NAME),
+                env=process.environment(home, **env, **access.env),
+                cwd=home,
+                memory_bytes=limits.memory_bytes,
+                processes=limits.processes,
+                disk_bytes=limits.disk_bytes,
+                cpus=limits.cpus,
+                needed=(
+                    [installed.root, *needed, *access.shown]
+                    if own_python
+                    else environments.needed_paths(installed.root, *needed, *access.shown)
+                ),
+                writable=[home, *writable],
+                loopback=port is not None,
+                surroundings=around,
+            ) as running,
+            placement.answering(access.store),
+        ):
             door = UnixSocket(home / SOCKET_NAME) if port is None else Port(running.pid, port)
             served = Served(running, door, limits, http=http, folder=home)
             try:
@@ -143,13 +163,14 @@ def serving(
 
 
 def present(artifact: Artifact) -> bool:
-    """Whether the artifact's file or folder is there."""
-    return artifact.path is not None and artifact.path.exists()
+    """Whether the artifact's file or folder is there, and the weights that are not in it."""
+    return artifact.path is not None and artifact.path.exists() and placement.present(artifact)
 
 
 def remove(artifact: Artifact) -> None:
-    """Delete the artifact and its archive."""
+    """Delete the artifact and its archive, and the weights that are not in it."""
     assert artifact.path is not None
+    placement.remove(artifact)
     if artifact.path.is_dir():
         shutil.rmtree(artifact.path, ignore_errors=True)
     else:

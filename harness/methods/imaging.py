@@ -12,6 +12,7 @@ compiled in memory when it is first asked for.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,12 +21,12 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import interpreter, paths, process, tree
+from harness import interpreter, paths, process, tools, tree
 from harness.errors import BuildFailure, HarnessError, MissingComponent
-from harness.methods import layout, pruning
+from harness.methods import layout, placement, pruning, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Limits, Sizes
 from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
 from harness.platforms import builds, containers, engine, images, namespaces
@@ -36,13 +37,14 @@ from harness.spec.weights import LockedModel
 
 _REPOSITORY = "ml-packaging-harness"
 _SHARED = "/run/harness"  # the folder inside that the socket lies in
+_WEIGHTS = "/weights"  # where weights are shown that are not in the image
 _PYTHONPATH = "/app/model:/app/dependencies"
 _USED = paths.PACKAGE / "resources" / "imaging" / "used.py"
 _LARGEST_LIST = 8 * 2**20
 
 _STAGE = """\
 FROM {build_base} AS build
-ENV PYC_INVALIDATION_MODE={mode}
+ENV {env}
 COPY build /build
 {install}
 COPY model /app/model
@@ -98,28 +100,35 @@ def prepare(model: Model) -> None:
 
 
 def build(method_id: str, recipe: Recipe, locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
-    """An image with a tag of its own, built without the engine's layer cache."""
+    """An image with a tag of its own, built without the engine's layer cache unless that is to be kept."""
+    variants.require(method_id, options, locked.model)
     running = engine.connect()
     base, build_base = bases(locked.model)
-    context = _context(recipe, locked, workdir)
+    weights = placement.kept_apart(locked, options, workdir)
+    context = _context(recipe, locked, workdir, options)
     place = f"{method_id}-{locked.model.name}" if method_id != "container" else locked.model.name
-    tag = f"{_REPOSITORY}/{place}:{hashlib.sha256(str(workdir).encode()).hexdigest()[:12]}"
+    # The engine's cache goes by the label on each stage, which is the tag.
+    of = options.tool_cache if options.keep_cache else workdir
+    tag = f"{_REPOSITORY}/{place}:{hashlib.sha256(str(of).encode()).hexdigest()[:12]}"
     known = None
     if recipe.measured_bytecode and options.bytecode != "none" and locked.lock.packages:
-        known = _built_by_use(running, recipe, locked, workdir, options, context, tag)
+        known = _built_by_use(running, recipe, locked, workdir, options, context, tag, weights)
     if known is None:
         text = dockerfile(recipe, locked, base, build_base, options)
-        known = builds.build_image(running, context, text, tag, no_cache=True), options.bytecode
+        known = builds.build_image(running, context, text, tag, no_cache=not options.keep_cache), options.bytecode
     built, bytecode = known
     return Artifact(
         method=method_id,
         model=locked.model.name,
         digest=built.id,
+        path=weights,
         image=tag,
         facts={
+            **placement.facts(locked, options),
             "engine": f"{running.kind} {running.version}",
             "base": base.source,
             "base_image": base.reference,
+            "base_layers": str(base.layers),
             "pruned": ", ".join(locked.model.file.prune) or "nothing",
             "bytecode": bytecode,
         },
@@ -134,28 +143,29 @@ def _built_by_use(
     options: BuildOptions,
     context: Path,
     tag: str,
+    weights: Path | None,
 ) -> tuple[builds.BuiltImage, str] | None:
     """The image with the bytecode of what the examples load, and how much that is; None where they are not answered."""
     base, build_base = bases(locked.model)
-    stage_tag = f"{tag}-stage"
-    try:
+    stage_tag = _stage_of(tag)
+    with contextlib.ExitStack() as stack:
+        stack.callback(_forget, running, stage_tag)
         first = stage(locked, build_base, options, compiled=False)
-        builds.build_image(running, context, first, stage_tag, no_cache=True)
-        used = _modules_used(running, stage_tag, build_base.python, locked, options)
+        builds.build_image(running, context, first, stage_tag, no_cache=not options.keep_cache)
+        used = _modules_used(running, stage_tag, build_base.python, locked, options, weights)
         if used is None:
             return None
         rest = layout.fresh_folder(workdir, "rest")
         (rest / "used.txt").write_text("\n".join(used))
         second = f"FROM {stage_tag} AS build\nCOPY used.txt /build/used.txt\n"
         second += image(recipe, base, build_base, options, used="/build/used.txt")
-        built = builds.build_image(running, rest, second, tag, no_cache=True)
-    finally:
-        builds.remove_image(running, stage_tag)
-        builds.prune_stages(running, stage_tag)
+        built = builds.build_image(running, rest, second, tag, no_cache=not options.keep_cache)
+        if options.keep_cache:
+            stack.pop_all()
     return built, f"{options.bytecode}, of the {len(used)} modules that the examples load"
 
 
-def _context(recipe: Recipe, locked: LockedModel, workdir: Path) -> Path:
+def _context(recipe: Recipe, locked: LockedModel, workdir: Path, options: BuildOptions) -> Path:
     """What the builder is given: ``build/`` for the first stage alone, and ``model/``."""
     context = layout.fresh_folder(workdir, "context")
     wheels = context / "build" / "wheels"
@@ -165,14 +175,19 @@ def _context(recipe: Recipe, locked: LockedModel, workdir: Path) -> Path:
     (context / "build" / "requirements.txt").write_bytes(locked.lock.requirements.read_bytes())
     for file in (Path(pruning.__file__), _USED):
         shutil.copyfile(file, context / "build" / file.name)
-    layout.write_sources(locked, context / "model", bytecode="none", model=recipe.model)
+    layout.write_sources(locked, context / "model", bytecode="none", model=recipe.model, weights=options.weights)
     for package in recipe.packages:
         tree.copy(package, context / "model" / package.name, keep=lambda path: "__pycache__" not in path.parts)
     return context
 
 
 def _modules_used(
-    running: engine.Engine, stage_tag: str, python: str, locked: LockedModel, options: BuildOptions
+    running: engine.Engine,
+    stage_tag: str,
+    python: str,
+    locked: LockedModel,
+    options: BuildOptions,
+    weights: Path | None,
 ) -> list[str] | None:
     """The files below ``/app`` of the modules that answering the examples loads; None where it does not answer.
 
@@ -188,13 +203,17 @@ def _modules_used(
         if root:
             for path in (shared, shared / "examples.json"):
                 os.chown(path, user, user)
+        env = {"HOME": "/tmp", "PYTHONPATH": _PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"}  # noqa: S108 -- inside
+        if weights is not None:
+            env |= placement.environment(_WEIGHTS, _SHARED)
         try:
             with containers.running(
                 running,
                 stage_tag,
                 entrypoint=[python, f"/build/{_USED.name}", f"{_SHARED}/examples.json", f"{_SHARED}/used"],
                 mounts={shared: _SHARED},
-                env={"HOME": "/tmp", "PYTHONPATH": _PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"},  # noqa: S108 -- inside
+                shown={weights: _WEIGHTS} if weights is not None else {},
+                env=env,
                 memory_bytes=resources.memory_mb * 2**20,
                 processes=resources.processes,
                 user=f"{user}:{user}",
@@ -228,9 +247,11 @@ def stage(locked: LockedModel, build_base: images.BaseImage, options: BuildOptio
     if locked.lock.packages and locked.model.file.prune:
         program = f"/build/{Path(pruning.__file__).name}"
         steps.append([build_base.python, program, "/app/dependencies", *locked.model.file.prune])
+    mode = options.bytecode.upper().replace("-", "_") if options.bytecode != "none" else "CHECKED_HASH"
+    env = {"PYC_INVALIDATION_MODE": mode, **tools.UV_SAME_EVERY_TIME}
     return _STAGE.format(
         build_base=build_base.tag,
-        mode=options.bytecode.upper().replace("-", "_") if options.bytecode != "none" else "CHECKED_HASH",
+        env=" ".join(f"{name}={value}" for name, value in env.items()),
         install=_run(*steps),
     )
 
@@ -257,17 +278,21 @@ _MAKE_EMPTY = "import os; os.makedirs('/app/dependencies')"
 
 
 def sizes(artifact: Artifact, depot: Depot) -> Sizes:
-    """Packed: the compressed layers as a registry stores them, base included. Unpacked: all layers."""
+    """Packed: the compressed layers as a registry stores them, base included; that is shared. Unpacked: all layers."""
     assert artifact.image is not None
     running = engine.connect()
     unpacked = builds.unpacked_size(running, artifact.image)
-    packed: int | None = None
-    absent = ""
+    found = Sizes(packed_bytes=None, unpacked_bytes=unpacked.total_bytes, files=unpacked.files)
     try:
-        packed = depot.push(running, artifact.image).packed_bytes
+        pushed = depot.push(running, artifact.image)
     except MissingComponent as error:
-        absent = str(error)
-    return Sizes(packed_bytes=packed, unpacked_bytes=unpacked.total_bytes, files=unpacked.files, packed_absent=absent)
+        return replace(found, packed_absent=str(error))
+    return replace(
+        found,
+        packed_bytes=pushed.packed_bytes,
+        pieces=pushed.pieces,
+        shared_bytes=pushed.lowest_bytes(int(artifact.facts["base_layers"])),
+    )
 
 
 def install(artifact: Artifact, depot: Depot, *more_cold: Path) -> Installed:
@@ -304,34 +329,42 @@ def serving(
     port: int | None = None,
     mounts: Mapping[Path, str] | None = None,
     env: Mapping[str, str] | None = None,
+    installed: Installed | None = None,
 ) -> Iterator[Served]:
     """``docker run --network none --read-only --cap-drop ALL`` and ask it.
 
     Without ``port`` it is asked on a socket in a folder shared with the host, which ``{socket}`` in ``command``
-    stands for. ``mounts`` are shown to it, read-only.
+    stands for. ``mounts`` are shown to it, read-only. Of the surroundings in ``limits`` only the user matters: an image
+    has a root file system of its own, and can't write to it. ``installed`` is given where its weights may not be in
+    the image: it is given access to them.
     """
     running = engine.connect()
     root = os.geteuid() == 0
-    user = UNPRIVILEGED_ID if root else os.getuid()
+    around = limits.surroundings
+    user = (around.user_id if around is not None else None) or (UNPRIVILEGED_ID if root else os.getuid())
     with process.temporary_folder("instance", readable=True) as scratch:
         shared = scratch / "shared"
         shared.mkdir(mode=0o700)
         if root:
             os.chown(shared, user, user)
         socket = f"{_SHARED}/{SOCKET_NAME}"
-        with containers.running(
-            running,
-            image,
-            command=[part.format(socket=socket) for part in command] if command is not None else None,
-            entrypoint=entrypoint,
-            mounts={shared: _SHARED} if port is None else {},
-            shown=mounts or {},
-            env={"HOME": "/tmp", **(env or {})},  # noqa: S108 -- inside the container
-            memory_bytes=limits.memory_bytes,
-            processes=limits.processes,
-            cpus=limits.cpus,
-            user=f"{user}:{user}",
-        ) as container:
+        with (
+            placement.access(installed, shared, inside=_SHARED, mounted_at=_WEIGHTS) as access,
+            placement.answering(access.store),
+            containers.running(
+                running,
+                image,
+                command=[part.format(socket=socket) for part in command] if command is not None else None,
+                entrypoint=entrypoint,
+                mounts={shared: _SHARED} if port is None else {},
+                shown={**(mounts or {}), **access.shown},
+                env={"HOME": "/tmp", **(env or {}), **access.env},  # noqa: S108 -- inside the container
+                memory_bytes=limits.memory_bytes,
+                processes=limits.processes,
+                cpus=limits.cpus,
+                user=f"{user}:{user}",
+            ) as container,
+        ):
             door = UnixSocket(shared / SOCKET_NAME) if port is None else Port(container.pid, port)
             served = Served(container, door, limits, http=http, folder=shared if port is None else None)
             try:
@@ -352,8 +385,19 @@ def remove(artifact: Artifact) -> None:
     """Delete the image with its tag, and what its build left."""
     assert artifact.image is not None
     running = engine.connect()
-    builds.remove_image(running, artifact.image)
-    builds.prune_stages(running, artifact.image)
+    _forget(running, artifact.image)
+    _forget(running, _stage_of(artifact.image))
+
+
+def _stage_of(tag: str) -> str:
+    """The tag of the first stage, where that is built apart."""
+    return f"{tag}-stage"
+
+
+def _forget(running: engine.Engine, tag: str) -> None:
+    """Remove the image with the tag, and the unnamed ones that building it left."""
+    builds.remove_image(running, tag)
+    builds.prune_stages(running, tag)
 
 
 def bases(model: Model) -> tuple[images.BaseImage, images.BaseImage]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness import interpreter, process, tools, tree
 from harness.errors import BuildFailure, CheckFailure, MissingComponent, ModelFailure
-from harness.methods import functions, hosted, imaging, layout, pruning
+from harness.methods import functions, hosted, imaging, layout, placement, pruning, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Instance, Layers, Limits, Sizes
 from harness.platforms import builds, engine, lambda_runtime
 from harness.platforms.depot import Depot
@@ -60,12 +60,14 @@ def prepare(model: Model) -> None:
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """``function.zip`` from the wheels, offline."""
+    variants.require(ID, options, locked.model)
     folder = layout.fresh_folder(workdir, "function")
     _install(locked, folder, options)
     layout.write_sources(locked, folder, bytecode="none")
     handler = functions.HANDLER_PACKAGE
     tree.copy(handler, folder / handler.name, keep=lambda relative: relative.suffix == ".py")
     told = made_to_fit(folder, locked.model.file.prune, lambda: _compile(folder, options))
+    bytecode = options.bytecode if any(folder.rglob("*.pyc")) else "none"  # it may have been left out to fit
     archive = workdir / "function.zip"
     pack(folder, archive)
     shutil.rmtree(folder)
@@ -80,6 +82,8 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
             "uv": tools.uv_version(),
             "compiled_by": interpreter.default().version,
             "pruned": told,
+            **placement.facts(locked, options),
+            "bytecode": bytecode,
             **functions.asked_facts(locked),
             **lambda_runtime.facts(base),
             "image": lambda_runtime.image(engine.connect(), base),
@@ -93,7 +97,7 @@ def sizes(artifact: Artifact, depot: Depot) -> Sizes:
     with zipfile.ZipFile(artifact.path) as archive:
         found = archive.infolist()
     unpacked_bytes = sum(entry.file_size for entry in found)
-    return Sizes(packed_bytes=artifact.path.stat().st_size, unpacked_bytes=unpacked_bytes, files=len(found))
+    return hosted.sizes_of_file(artifact.path, unpacked_bytes=unpacked_bytes, files=len(found))
 
 
 def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
@@ -172,7 +176,8 @@ def _install(locked: LockedModel, folder: Path, options: BuildOptions) -> None:
     if not locked.lock.packages:
         return
     try:
-        done = process.run(argv, env=tools.uv_environment(options.tool_cache), timeout_s=options.timeout_s)
+        env = {**tools.uv_environment(options.tool_cache), **tools.UV_SAME_EVERY_TIME}
+        done = process.run(argv, env=env, timeout_s=options.timeout_s)
     except process.TimedOut as error:
         raise BuildFailure(f"installing the function's dependencies: {error}", log=error.output) from error
     if done.returncode != 0:
@@ -195,7 +200,8 @@ def made_to_fit(folder: Path, wanted: tuple[str, ...], compile_all: Callable[[],
     told = [f"{', '.join(rules) or 'nothing'}: {before / 1e6:.1f} -> {pruned / 1e6:.1f} MB"]
     compile_all()
     size = tree.size(folder)[0]
-    told.append(f"with bytecode {size / 1e6:.1f} MB")
+    if size > pruned:
+        told.append(f"with bytecode {size / 1e6:.1f} MB")
     if size > functions.UNZIPPED_BYTES and more:
         pruning.prune(folder, more)
         size = tree.size(folder)[0]

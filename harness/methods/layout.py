@@ -9,32 +9,70 @@ from pathlib import Path
 
 from harness import interpreter, process, tree
 from harness.errors import BuildFailure
-from harness.methods.contract import Bytecode
+from harness.methods import placement
+from harness.methods.contract import BuildOptions, Bytecode, Placement
 from harness.runtime import RUNNER
+from harness.spec import environments
 from harness.spec.weights import LockedModel
 
 #: The package name under which the model lies beside the runner in every artifact.
 MODEL_FOLDER = "harness_model"
 
+#: The module of the runner that only artifacts without their weights need.
+_PLACING = "placing.py"
 
-def write_sources(locked: LockedModel, folder: Path, *, bytecode: Bytecode, model: bool = True) -> None:
+
+def write_sources(
+    locked: LockedModel, folder: Path, *, bytecode: Bytecode, model: bool = True, weights: Placement = "inside"
+) -> None:
     """Put ``harness_runner/`` and ``harness_model/`` into ``folder``, compiled as ``bytecode`` says.
 
-    Without ``model`` only the runner is put there, for platforms that the model's files reach by other ways.
+    Without ``model`` only the runner is put there, for platforms that the model's files reach by other ways. Of
+    ``weights`` that are not inside nothing is put there but their names, sizes and digests.
     """
     runner, payload = folder / RUNNER.name, folder / MODEL_FOLDER
-    tree.copy(RUNNER, runner, keep=lambda relative: relative.suffix == ".py")
+    apart = weights != "inside"
+    tree.copy(RUNNER, runner, keep=lambda relative: relative.suffix == ".py" and (apart or relative.name != _PLACING))
     file = locked.model.file
-    (runner / "packaged.py").write_text(
-        '"""What model.toml says of a start."""\n\n'
-        f"ENTRYPOINT = {file.entrypoint!r}\nENVIRONMENT = {dict(sorted(file.env.items()))!r}\n"
-    )
+    told = {"ENTRYPOINT": file.entrypoint, "ENVIRONMENT": dict(sorted(file.env.items()))}
+    lines = [
+        f"{name} = {value!r}\n" for name, value in {**told, **(placement.declared(locked) if apart else {})}.items()
+    ]
+    (runner / "packaged.py").write_text('"""What model.toml says of a start."""\n\n' + "".join(lines))
     os.utime(runner / "packaged.py", (tree.FIXED_DATE, tree.FIXED_DATE))
     written = [runner]
     if model:
-        tree.copy(locked.payload, payload)
+        tree.copy(
+            locked.payload, payload, keep=lambda relative: not (apart and placement.is_weight(locked.model, relative))
+        )
         written.append(payload)
     compile_bytecode(*written, bytecode=bytecode)
+
+
+def install_packages(locked: LockedModel, folder: Path, options: BuildOptions) -> None:
+    """A virtual environment in ``folder`` with the locked packages, compiled as the options say.
+
+    Archives of ours give files a fixed date, which would make bytecode worthless that goes by dates: so for that kind
+    the sources have that date before they are compiled.
+    """
+    dated = options.bytecode == "timestamp"
+    environments.install(
+        locked.lock,
+        folder,
+        cache=options.tool_cache,
+        bytecode="none" if dated else options.bytecode,
+        timeout_s=options.timeout_s,
+    )
+    if dated:
+        compile_dated(folder, folder / "lib", timeout_s=options.timeout_s)
+
+
+def compile_dated(folder: Path, below: Path, *, timeout_s: float) -> None:
+    """Give the sources ``below`` a folder of ``folder`` the date that archives have, and compile them by dates."""
+    for source in below.rglob("*.py"):
+        if not source.is_symlink():
+            os.utime(source, (tree.FIXED_DATE, tree.FIXED_DATE))
+    compile_packages(folder, bytecode="timestamp", timeout_s=timeout_s, below=below)
 
 
 def write_examples(locked: LockedModel, folder: Path) -> None:
@@ -53,11 +91,12 @@ def write_examples(locked: LockedModel, folder: Path) -> None:
 def compile_bytecode(*folders: Path, bytecode: Bytecode, place: str = "") -> None:
     """Compile every source of a model or of ours below ``folders`` with the interpreter that will run it.
 
-    ``place`` is where the one folder will lie: bytecode names its source's place, and is the same every time then.
+    ``place`` is where the one folder will lie. Bytecode names its source's place, which Python corrects when it loads
+    it; so that it is the same every time, it names that one, or the place within the folder that all of them are in.
     """
     if bytecode == "none":
         return
-    where = ["-s", str(folders[0]), "-p", place] if place else []
+    where = ["-s", str(folders[0]), "-p", place] if place else ["-s", str(folders[0].parent)]
     done = _compileall([*where, *map(str, folders)], bytecode, folders[0], 300.0)
     if done.returncode != 0:
         raise BuildFailure("a Python file of the model cannot be compiled", log=done.output, remedy="mend it")

@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 
 from harness import interpreter, process, sandbox, tools, tree
 from harness.errors import BuildFailure
-from harness.methods import hosted, layout, pruning, rehearsal
+from harness.methods import hosted, layout, placement, pruning, rehearsal, variants
 from harness.methods.contract import (
     Artifact,
     BuildOptions,
@@ -72,26 +72,36 @@ def prepare(model: Model) -> None:
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """``MODEL.pex``, which extracts itself below ``PEX_ROOT`` when it is first started."""
+    variants.require(ID, options, locked.model)
     file = layout.fresh_folder(workdir, "pex") / f"{locked.model.name}.pex"
     facts = write(locked, file, options)
     return Artifact(method=ID, model=locked.model.name, digest=tree.sha256(file), path=file, facts=facts)
 
 
 def write(locked: LockedModel, file: Path, options: BuildOptions) -> dict[str, str]:
-    """Make the PEX at ``file``; what is to be said of it."""
+    """Make the PEX at ``file``, weights that are not in it beside it; what is to be said of it."""
     rules = [rule for rule in _RULES if rule in locked.model.file.prune]
     with process.temporary_folder("pex") as scratch:
         # PEX leaves this bytecode behind, but a source that can't be compiled is told of here.
-        layout.write_sources(locked, scratch / "sources", bytecode=options.bytecode)
+        layout.write_sources(locked, scratch / "sources", bytecode=options.bytecode, weights=options.weights)
         if locked.lock.packages:
             _environment(locked, scratch / "environment", rules, options)
         _run_pex(locked, scratch, file, options)
-    added = _add_bytecode(locked, file, options)
+    weights = placement.kept_apart(locked, options, file.parent)
+    added = _add_bytecode(locked, file, options, weights)
+    if not added and options.bytecode == "checked-hash":
+        raise BuildFailure(
+            "no bytecode could be added to the PEX: pruning made no room for it, or the examples were not answered",
+            remedy="build it with bytecode=none, which is the same",
+        )
     return {
+        **placement.facts(locked, options),
         "pex": tools.version("pex"),
         "interpreter": interpreter.default().version,
         "pruned": ", ".join(rules) or "nothing",
-        "bytecode": f"of the {added} modules that the examples load" if added else "made on the first start",
+        "bytecode": f"{options.bytecode}, of the {added} modules that the examples load"
+        if added
+        else "made on the first start",
     }
 
 
@@ -154,16 +164,16 @@ def _run_pex(locked: LockedModel, scratch: Path, file: Path, options: BuildOptio
 # --- bytecode ------------------------------------------------------------------------------------
 
 
-def _add_bytecode(locked: LockedModel, file: Path, options: BuildOptions) -> int:
+def _add_bytecode(locked: LockedModel, file: Path, options: BuildOptions, weights: Path | None = None) -> int:
     """Add the bytecode of what a start loads to the archive; of how many modules.
 
-    None of bytecode that goes by dates, as what PEX extracts is dated then; and none where no room was made.
+    None where no room was made.
     """
     room = _room(locked, file)
-    if options.bytecode in ("none", "timestamp") or room <= file.stat().st_size:
+    if options.bytecode == "none" or room <= file.stat().st_size:
         return 0
     with process.temporary_folder("pex", readable=True) as scratch:
-        names = _loaded(locked, file, scratch, options)
+        names = _loaded(locked, file, scratch, options, weights)
         if not names:
             return 0
         sources = scratch / "compiled"
@@ -173,7 +183,9 @@ def _add_bytecode(locked: LockedModel, file: Path, options: BuildOptions) -> int
         return _append(file, sources, names, at_most=room)
 
 
-def _loaded(locked: LockedModel, file: Path, scratch: Path, options: BuildOptions) -> list[str]:
+def _loaded(
+    locked: LockedModel, file: Path, scratch: Path, options: BuildOptions, weights: Path | None = None
+) -> list[str]:
     """The archive's sources that answering the examples loads: those for which Python wrote bytecode."""
     copy, extraction = scratch / file.name, scratch / "pex_root"
     shutil.copyfile(file, copy)
@@ -182,6 +194,7 @@ def _loaded(locked: LockedModel, file: Path, scratch: Path, options: BuildOption
         locked,
         [*_command(copy), "once"],
         scratch=scratch,
+        weights=weights,
         writable=[extraction],
         timeout_s=options.timeout_s,
         PEX_ROOT=str(extraction),
@@ -235,8 +248,7 @@ def _append(file: Path, sources: Path, names: Sequence[str], *, at_most: int) ->
 def sizes(artifact: Artifact, depot: Depot) -> Sizes:
     """Packed: the file. Unpacked: the same file, as it lies on the target until its first start."""
     assert artifact.path is not None
-    size = artifact.path.stat().st_size
-    return Sizes(packed_bytes=size, unpacked_bytes=size, files=1)
+    return hosted.sizes_of_file(artifact.path, unpacked_bytes=artifact.path.stat().st_size, files=1)
 
 
 def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:

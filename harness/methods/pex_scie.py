@@ -40,7 +40,7 @@ from pathlib import Path
 
 from harness import interpreter, paths, process, tools, tree
 from harness.errors import BuildFailure, MissingComponent
-from harness.methods import hosted, layout, pex
+from harness.methods import hosted, layout, pex, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
@@ -99,6 +99,7 @@ def prepare(model: Model) -> None:
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """The executable ``MODEL``; BuildFailure where only the PEX that goes into it came out."""
+    variants.require(ID, options, locked.model)
     folder, assets = layout.fresh_folder(workdir, "pex-scie"), _assets()
     with process.temporary_folder("pex-scie") as scratch:
         inside = scratch / f"{locked.model.name}.pex"

@@ -26,7 +26,7 @@ from typing import Literal
 
 from harness import interpreter, paths, process, tools, tree
 from harness.errors import BuildFailure
-from harness.methods import hosted, layout, pruning, rehearsal
+from harness.methods import hosted, layout, placement, pruning, rehearsal, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
@@ -88,6 +88,7 @@ def prepare(model: Model) -> None:
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """The folder ``MODEL`` with the executable of that name in it."""
+    variants.require(ID, options, locked.model)
     made, facts = frozen(locked, layout.fresh_folder(workdir, ID), options, kind="onedir")
     return Artifact(method=ID, model=locked.model.name, digest=tree.digest(made), path=made, facts=facts)
 
@@ -116,6 +117,7 @@ def frozen(
         "pyinstaller": tools.version("pyinstaller"),
         "interpreter": interpreter.default().version,
         "pruned": ", ".join(rules) or "nothing",
+        **placement.facts(locked, options),
         "hidden imports": str(len(loaded)) if loaded else "none: the examples could not be answered in the environment",
     }
 

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from harness import tree
-from harness.methods import hosted, layout, pyinstaller
+from harness.methods import hosted, layout, pyinstaller, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
@@ -47,6 +47,7 @@ def prepare(model: Model) -> None:
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """The executable ``MODEL``."""
+    variants.require(ID, options, locked.model)
     made, facts = pyinstaller.frozen(locked, layout.fresh_folder(workdir, ID), options, kind="onefile")
     return Artifact(method=ID, model=locked.model.name, digest=tree.sha256(made), path=made, facts=facts)
 
@@ -54,8 +55,7 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
 def sizes(artifact: Artifact, depot: Depot) -> Sizes:
     """Packed: the file. Unpacked: the same file; what a start unpacks is gone with the instance."""
     assert artifact.path is not None
-    size = artifact.path.stat().st_size
-    return Sizes(packed_bytes=size, unpacked_bytes=size, files=1)
+    return hosted.sizes_of_file(artifact.path, unpacked_bytes=artifact.path.stat().st_size, files=1)
 
 
 def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import process
+from harness.methods import placement
 from harness.spec import environments
 from harness.spec.weights import LockedModel
 
@@ -20,7 +21,7 @@ def answered(
     argv: Sequence[str],
     *,
     scratch: Path,
-    needed: Sequence[Path] = (),
+    weights: Path | None = None,
     writable: Sequence[Path] = (),
     timeout_s: float,
     **env: str,
@@ -29,9 +30,13 @@ def answered(
 
     What is wrong with a model is found out, and said, where it is started; no build fails of it. ``scratch`` must be
     a folder that other users can walk through; the home made there, and ``writable``, are the model's to write to.
+    ``weights`` is the folder that it finds those in, where they are not in what is asked.
     """
     home = scratch / "home"
     home.mkdir()
+    needed: tuple[Path, ...] = ()
+    if weights is not None:
+        needed, env = (weights,), {**env, **placement.environment(weights, home)}
     resources = locked.model.file.resources
     with environments.bounds(locked.model, *environments.needed_paths(scratch, *needed)) as policy:
         environments.give_to(policy, home, *writable)

@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from harness import interpreter, paths, tools, tree
-from harness.methods import hosted, layout
+from harness.methods import hosted, layout, placement, variants
 from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import REST, Served
 from harness.platforms.depot import Depot
-from harness.spec import capabilities, environments
+from harness.spec import capabilities
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -38,12 +38,12 @@ def prepare(model: Model) -> None:
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """A folder ``rest-api/``: a virtual environment with FastAPI, uvicorn, the wrapper and the model."""
+    variants.require(ID, options, locked.model)
     folder = layout.fresh_folder(workdir, "rest-api")
-    environments.install(
-        locked.lock, folder, cache=options.tool_cache, bytecode=options.bytecode, timeout_s=options.timeout_s
-    )
+    layout.install_packages(locked, folder, options)
     packages = hosted.site_packages(folder)
-    layout.write_sources(locked, packages, bytecode=options.bytecode)
+    layout.write_sources(locked, packages, bytecode=options.bytecode, weights=options.weights)
+    placement.kept_apart(locked, options, workdir)
     wrapper = packages / _WRAPPER.name
     tree.copy(_WRAPPER, wrapper, keep=lambda relative: "__pycache__" not in relative.parts)
     layout.write_examples(locked, wrapper)
@@ -57,6 +57,7 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
             "uv": tools.uv_version(),
             "interpreter": interpreter.default().version,
             **{name: version for name, version in locked.lock.packages if name in {"fastapi", "uvicorn"}},
+            **placement.facts(locked, options),
         },
     )
 

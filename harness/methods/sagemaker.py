@@ -98,10 +98,11 @@ def sizes(artifact: Artifact, depot: Depot) -> Sizes:
     image = imaging.sizes(artifact, depot)
     with tarfile.open(artifact.path, mode="r:gz") as archive:
         members = [member.size for member in archive]
-    packed_bytes = image.packed_bytes + artifact.path.stat().st_size if image.packed_bytes is not None else None
+    pieces = {**image.pieces, **tree.pieces(artifact.path)} if image.pieces else {}
     return replace(
         image,
-        packed_bytes=packed_bytes,
+        packed_bytes=sum(pieces.values()) or None,
+        pieces=pieces,
         unpacked_bytes=image.unpacked_bytes + sum(members),
         files=image.files + len(members),
     )

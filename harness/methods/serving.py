@@ -151,6 +151,11 @@ class Served:
         self._free_at_start = _free_bytes(folder) if folder else 0
         self._answered = False
 
+    @property
+    def pid(self) -> int:
+        """The number of its first process on this host; 0 where it runs on another."""
+        return self._running.pid
+
     def predict(self, inputs: Sequence[Json]) -> list[Json]:
         """The model's answers; ModelFailure where it raises, hangs, exits or prints rubbish."""
         timeout_s = self._limits.predict_timeout_s
@@ -187,6 +192,7 @@ class Served:
             peak_resident_bytes=_peak_resident_bytes(self._running.pid),
             cpu_s=group.cpu_s,
             source=source,
+            anonymous_bytes=group.anonymous_bytes,
         )
 
     def facts(self) -> Mapping[str, str]:

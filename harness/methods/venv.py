@@ -1,6 +1,6 @@
 """``venv``: a virtual environment made by uv from the hash-locked wheels, relocatable, packed as tar.gz.
 
-Docs: uv's ``uv venv --relocatable`` and ``PYC_INVALIDATION_MODE``. The interpreter is the target's.
+Docs: uv's ``uv venv --relocatable``; bytecode is Python's own ``compileall``. The interpreter is the target's.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from harness import interpreter, tools, tree
-from harness.methods import hosted, layout
+from harness.methods import hosted, layout, placement, variants
 from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
-from harness.spec import capabilities, environments
+from harness.spec import capabilities
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -36,17 +36,21 @@ def prepare(model: Model) -> None:
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """A folder ``venv/`` with the model and the runner among its packages."""
+    variants.require(ID, options, locked.model)
     folder = layout.fresh_folder(workdir, "venv")
-    environments.install(
-        locked.lock, folder, cache=options.tool_cache, bytecode=options.bytecode, timeout_s=options.timeout_s
-    )
-    layout.write_sources(locked, hosted.site_packages(folder), bytecode=options.bytecode)
+    layout.install_packages(locked, folder, options)
+    layout.write_sources(locked, hosted.site_packages(folder), bytecode=options.bytecode, weights=options.weights)
+    placement.kept_apart(locked, options, workdir)
     return Artifact(
         method=ID,
         model=locked.model.name,
         digest=tree.digest(folder),
         path=folder,
-        facts={"uv": tools.uv_version(), "interpreter": interpreter.default().version},
+        facts={
+            "uv": tools.uv_version(),
+            "interpreter": interpreter.default().version,
+            **placement.facts(locked, options),
+        },
     )
 
 

@@ -80,13 +80,29 @@ class Depot:
 
     def push(self, running: Engine, image: str) -> PushedImage:
         """The image as the registry has it, pushed where it is not there yet. MissingComponent without a registry."""
-        known = self._pushed.get(image)
+        image_id = _digest(running, image)  # a tag may have been given to another image since
+        known = self._pushed.get(image_id)
         if known is None:
             if self._registry is None:
                 self._registry = self._stack.enter_context(registry.session())
             name = image.partition(":")[0].rpartition("/")[2]
-            known = self._pushed[image] = registry.push(self._registry, running, image, name=name)
+            known = self._pushed[image_id] = registry.push(self._registry, running, image, name=name)
         return known
+
+    def manifest(self, running: Engine, image: str) -> str:
+        """The registry's manifest of the image, as JSON: a matter of its contents, so it is asked for once and kept."""
+        record = paths.cache() / "manifests" / f"{_digest(running, image)}.json"
+        with contextlib.suppress(OSError):
+            return record.read_text()
+        server, _, rest = self.push(running, image).reference.partition("/")
+        name, _, digest = rest.partition("@")
+        found, _ = registry.manifest_of(Registry(address=server), name, digest)
+        with process.disk_full_named(record):
+            record.parent.mkdir(exist_ok=True)
+            part = record.with_suffix(".part")
+            part.write_text(json.dumps(found))
+            part.replace(record)
+        return json.dumps(found)
 
     def pull(self, running: Engine, image: str) -> Fetched:
         """Have a node with an empty store pull the image: download, check and unpack every layer, base included.

@@ -7,15 +7,13 @@ manifest of the image is what the stand-in is given. Pushing to AWS itself was n
 from __future__ import annotations
 
 import base64
-import json
 
 from harness.errors import BuildFailure
-from harness.platforms import aws, engine, registry
+from harness.platforms import aws, engine
 from harness.platforms.aws import Account
 from harness.platforms.aws_kinds import listed_tags
 from harness.platforms.depot import Depot
 from harness.platforms.engine import Engine
-from harness.platforms.registry import Registry
 
 _TAG = "deployed"
 
@@ -32,17 +30,10 @@ def put(account: Account, depot: Depot, image: str, *, name: str) -> str:
     if account.kind == "real":
         _push(account, running, image, address)
     else:
-        manifest = _manifest(depot, running, image)
+        manifest = depot.manifest(running, image)
         with aws.asking(f"registering the manifest of {image}"):
             account.client("ecr").put_image(repositoryName=name, imageManifest=manifest, imageTag=_TAG)
     return f"{address}:{_TAG}"
-
-
-def _manifest(depot: Depot, running: Engine, image: str) -> str:
-    server, _, rest = depot.push(running, image).reference.partition("/")
-    name, _, digest = rest.partition("@")
-    manifest, _ = registry.manifest_of(Registry(address=server), name, digest)
-    return json.dumps(manifest)
 
 
 def _push(account: Account, running: Engine, image: str, address: str) -> None:

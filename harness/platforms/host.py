@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from harness import cgroup, process
+from harness.errors import MissingComponent
 from harness.process import Child
+from harness.sandbox import Policy, Surroundings
 
 
 class HostProcess:
@@ -54,11 +57,13 @@ def running(
     needed: Sequence[Path],
     writable: Sequence[Path],
     loopback: bool = False,
+    surroundings: Surroundings | None = None,
 ) -> Iterator[HostProcess]:
     """Start ``argv`` in bounds; it and everything it started are gone afterwards.
 
     ``needed`` are the folders it reads, ``writable`` those it may write to. With ``loopback`` its network
-    namespace has a loopback interface that is up, for a server that only speaks TCP.
+    namespace has a loopback interface that is up, for a server that only speaks TCP. With ``surroundings`` that is
+    what it finds around it; MissingComponent where this machine can't have it so.
     """
     with process.bounds(
         memory_bytes=memory_bytes,
@@ -67,7 +72,10 @@ def running(
         cpus=cpus,
         needed=[*needed, *(folder.parent for folder in writable)],
         loopback=loopback,
-    ) as policy:
+    ) as bounded:
+        policy = bounded
+        if surroundings is not None:
+            policy = _surrounded(bounded, surroundings, needed=needed, home=cwd, writable=writable)
         for folder in writable:
             if policy.user_id is not None:
                 os.chown(folder, policy.user_id, policy.user_id)
@@ -77,6 +85,27 @@ def running(
                 yield HostProcess(child, policy.group)
             finally:
                 child.end()
+
+
+def _surrounded(
+    policy: Policy, surroundings: Surroundings, *, needed: Sequence[Path], home: Path, writable: Sequence[Path]
+) -> Policy:
+    """The policy with these surroundings, tried once: what goes wrong between fork and exec is not told otherwise."""
+    found = replace(
+        policy,
+        surroundings=surroundings,
+        home=home,
+        writable=tuple(writable),
+        # The folders above those it may write to are there already, or made with them.
+        visible=tuple(needed) if surroundings.root is not None else policy.visible,
+        user_id=policy.user_id if surroundings.user_id is None else surroundings.user_id,
+    )
+    if os.geteuid() != 0 or not found.possible():
+        raise MissingComponent(
+            "this machine does not let us give a process another root file system, user, or write protection",
+            remedy="run the harness as root, on Linux 5.12 or newer",
+        )
+    return found
 
 
 def peak_resident_bytes(pid: int) -> int | None:

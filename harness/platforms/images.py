@@ -70,7 +70,7 @@ _ASK_PYTHON = "import sys, sysconfig as s; print(sys.executable, '%d.%d' % sys.v
 
 @dataclass(frozen=True, kw_only=True)
 class BaseImage:
-    """A base image in the engine: its id as ``reference``, where it came from, and its interpreter's path."""
+    """A base image in the engine: its id as ``reference``, where it came from, its interpreter's path, its layers."""
 
     reference: str
     tag: str
@@ -78,6 +78,7 @@ class BaseImage:
     python: str
     python_minor: str
     packages: tuple[str, ...]
+    layers: int = 1
 
 
 # --- what methods ask for ------------------------------------------------------------------------
@@ -145,6 +146,19 @@ def command(python_minor: str, packages: Sequence[str], target: Path) -> list[st
         SUITES[python_minor],
         str(target),
     ]
+
+
+def root_archive(folder: Path, python_minor: str, packages: Sequence[str] = ()) -> Path:
+    """The root file system of Debian's base image as a tar in ``folder``, which others must be able to walk to.
+
+    apt downloads as a user of its own. MissingComponent where Debian's archive is out of reach.
+    """
+    target = folder / "root.tar"
+    env = process.network_environment(folder, SOURCE_DATE_EPOCH=str(_EPOCH), PYTHONHASHSEED="0")
+    done = process.run(command(python_minor, packages, target), env=env, timeout_s=_BUILD_S)
+    if done.returncode != 0:
+        raise _not_made(done.output, python_minor)
+    return target
 
 
 # --- from a registry -----------------------------------------------------------------------------
@@ -267,13 +281,8 @@ def _make_archive(archive: Path, tag: str, minor: str, packages: Sequence[str], 
             remedy="apt-get install mmdebstrap, or name an image that is in the engine with HARNESS_BASE_IMAGE",
         )
     say(f"making a base image from Debian {SUITES[minor]} (about 20 s)")
-    # Readable: apt downloads as a user of its own.
     with process.temporary_folder("base", readable=True) as folder, process.disk_full_named(folder):
-        target = folder / "root.tar"
-        env = process.network_environment(folder, SOURCE_DATE_EPOCH=str(_EPOCH), PYTHONHASHSEED="0")
-        done = process.run(command(minor, packages, target), env=env, timeout_s=_BUILD_S)
-        if done.returncode != 0:
-            raise _not_made(done.output, minor)
+        target = root_archive(folder, minor, packages)
         unfinished = archive.with_suffix(".part")
         with unfinished.open("wb") as stream:
             write_image(target, stream, tag=tag, minor=minor)
@@ -403,6 +412,7 @@ def _record(image: dict[str, Any], tag: str) -> BaseImage:
         python=labels.get(f"{_LABEL}.python", "/usr/bin/python3"),
         python_minor=labels.get(f"{_LABEL}.minor", ""),
         packages=tuple(labels.get(f"{_LABEL}.packages", "").split()),
+        layers=len(image["RootFS"]["Layers"]),
     )
 
 

@@ -53,12 +53,25 @@ class PushedImage:
     reference: str
     digest: str
     layers: tuple[Layer, ...]
+    config_digest: str
     config_bytes: int
 
     @property
     def packed_bytes(self) -> int:
         """What travels to a node that has nothing of it: compressed layers and the configuration."""
-        return sum(layer.compressed_bytes for layer in self.layers) + self.config_bytes
+        return sum(self.pieces.values())
+
+    @property
+    def pieces(self) -> dict[str, int]:
+        """The bytes of each layer and of the configuration by digest; a layer that occurs twice travels once."""
+        return {
+            **{layer.digest: layer.compressed_bytes for layer in self.layers},
+            self.config_digest: self.config_bytes,
+        }
+
+    def lowest_bytes(self, count: int) -> int:
+        """The compressed bytes of the ``count`` lowest layers, which are those of the image that it was built on."""
+        return sum({layer.digest: layer.compressed_bytes for layer in self.layers[:count]}.values())
 
 
 def check() -> None:
@@ -132,6 +145,7 @@ def pushed_image(reference: str, digest: str, manifest: dict[str, Any]) -> Pushe
         reference=reference,
         digest=digest,
         layers=tuple(Layer(digest=layer["digest"], compressed_bytes=int(layer["size"])) for layer in layers),
+        config_digest=manifest["config"]["digest"],
         config_bytes=int(manifest["config"]["size"]),
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.bootstrap import FEWEST, Interval
-from harness.metrics import METRICS, PHASES, START_STATES
+from harness.metrics import ARRIVALS, METRICS, PERCENTILES, PHASES, START_STATES
 from harness.report import numbers
 from harness.report.facts import Fact, Prose, Statistic, identity, text
 from harness.store.query import Evidence, Value, paired_ratio
@@ -16,7 +16,12 @@ CONDITIONS = ("sentinel_s", "download_s")
 
 #: name, caption, and metrics of each table. Metrics that are in none land in a last table, "more".
 _TABLES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
-    ("size", "Size, build and install", ("packed_bytes", "unpacked_bytes", "files", "build_clean_s", "install_s"), ()),
+    (
+        "size",
+        "Size, build and install",
+        ("packed_bytes", "over_base_bytes", "unpacked_bytes", "files", "build_clean_s", "install_s", "transfer_s"),
+        (),
+    ),
     ("start", "Cold start, from spawn to the first correct prediction", ("cold_start_s", "parity"), ()),
     *(
         (f"phases-{state}", f"Phases of a cold start, {state}", tuple(f"phase_{name}_s" for name in PHASES), (state,))
@@ -25,8 +30,30 @@ _TABLES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
     (
         "use",
         "Memory and processor until the first prediction",
-        ("peak_memory_bytes", "peak_resident_bytes", "cpu_to_first_s"),
+        ("peak_memory_bytes", "anonymous_bytes", "peak_resident_bytes", "minimum_memory_bytes", "cpu_to_first_s"),
+        ("", *START_STATES),
+    ),
+    (
+        "change",
+        "After a change, and built twice",
+        ("update_bytes", "build_weights_s", "build_code_s", "build_dependency_s", "reproducible"),
         (),
+    ),
+    *(
+        (
+            f"load-{pattern}",
+            f"Warm, under load: {pattern}",
+            (*(f"latency_p{each}_s" for each in PERCENTILES), "throughput_per_s", "cpu_per_prediction_s"),
+            (pattern,),
+        )
+        for pattern in ARRIVALS
+    ),
+    ("portable", "Where it starts and answers right", ("portable",), ()),
+    (
+        "around",
+        "How busy the machine was while starts were taken",
+        ("pressure_cpu_share", "pressure_io_share", "pressure_memory_share", "steal_share"),
+        START_STATES,
     ),
 )
 
@@ -89,7 +116,7 @@ class Table:
     @property
     def of_one_state(self) -> bool:
         """Whether the caption says the cache state, so that the columns need not."""
-        return self.name.startswith("phases-")
+        return self.name.startswith(("phases-", "load-"))
 
     def column(self, metric: str, state: str = "") -> list[tuple[Row, Cell]]:
         """The rows with their cell of that metric and state; empty where the table has no such column."""
@@ -116,8 +143,9 @@ def _table(evidence: Evidence, name: str, caption: str, metrics: Sequence[str], 
         if (metric, state) in present and (not states or state in states)
     ]
     columns = [_column(metric, state) for metric, state in keys]
-    # The parts of a start are not compared one by one: it is their sum that a user waits for.
-    bests = [None if states else _best(evidence, metric, state) for metric, state in keys]
+    # The parts of a start are not compared one by one: it is their sum that a user waits for. Nor are conditions.
+    alone = name.startswith("phases-") or name == "around"
+    bests = [None if alone else _best(evidence, metric, state) for metric, state in keys]
     rows = tuple(
         Row(
             method=method,
@@ -129,6 +157,8 @@ def _table(evidence: Evidence, name: str, caption: str, metrics: Sequence[str], 
         )
         for method, limits in _rows(evidence)
     )
+    # A method under other limits stands only where something of that was measured.
+    rows = tuple(row for row in rows if row.limits == "default" or any(cell.median for cell in row.cells))
     return Table(name=name, caption=caption, columns=tuple(columns), rows=rows)
 
 
@@ -229,7 +259,7 @@ def interval_facts(run: str, value: Value, interval: Interval) -> tuple[Fact, Fa
 def marks(value: Value, interval: Interval) -> tuple[str, ...]:
     """``few`` where n is too small for a headline, ``unstable`` where the interval is wide."""
     # One time that was taken once has no spread, but that does not make it exact, as it makes a size.
-    noisy = value.declared.unit == "s" or bool(value.declared.states)
+    noisy = value.declared.unit == "s" or (bool(value.declared.states) and value.declared.unit != "bool")
     few = interval.n < FEWEST[50] if noisy else not interval.enough
     wide = not interval.exact and interval.unstable
     return tuple(mark for mark, holds in (("few", few), ("unstable", wide)) if holds)

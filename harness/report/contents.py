@@ -130,7 +130,14 @@ def _glossary(models: Sequence[ModelPart]) -> tuple[Term, ...]:
 
 
 def _term(metric: Metric) -> Term:
-    units = {"bytes": "MB (10^6 bytes)", "s": "s or ms", "n": "count", "bool": "yes or no"}
+    units = {
+        "bytes": "MB (10^6 bytes)",
+        "s": "s, ms or µs",
+        "n": "count",
+        "bool": "yes or no",
+        "1/s": "per second",
+        "share": "%",
+    }
     return Term(
         title=metric.title,
         unit=units[metric.unit],

@@ -1,6 +1,6 @@
 """How numbers are shown: the only place where they are rounded.
 
-Three significant digits; sizes in MB (10^6 bytes), times in s or ms, counts in full. An interval is
+Three significant digits; sizes in MB (10^6 bytes), times in s, ms or µs, counts in full. An interval is
 shown with the unit and the decimals of its median, so that the three can be compared at a glance.
 """
 
@@ -15,8 +15,8 @@ from harness.recommend import words
 
 DIGITS = 3
 
-#: From here on a time is shown in seconds: what is just below would be rounded to 1,000 ms.
-_SECOND = 0.9995
+#: From here on a time is shown in seconds, or milliseconds: what is just below would round to 1,000 of the smaller.
+_SECOND, _MILLI = 0.9995, 0.0009995
 
 #: What a terminal obeys and never shows: colours, moves of the cursor.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -60,8 +60,13 @@ def scale(reference: float, unit: Unit) -> Scale:
     if unit == "bytes":
         return Scale(factor=1e6, suffix="MB", places=_places(reference / 1e6))
     if unit == "s":
-        factor, suffix = (1.0, "s") if abs(reference) >= _SECOND else (1e-3, "ms")
+        size = abs(reference)
+        factor, suffix = (1.0, "s") if size >= _SECOND else (1e-3, "ms") if size >= _MILLI or not size else (1e-6, "µs")
         return Scale(factor=factor, suffix=suffix, places=_places(reference / factor))
+    if unit == "1/s":
+        return Scale(factor=1.0, suffix="/s", places=_places(reference))
+    if unit == "share":
+        return Scale(factor=0.01, suffix="%", places=1)
     if unit == "n":
         return Scale(factor=1.0, suffix="", places=0 if float(reference).is_integer() else 1)
     return Scale(factor=1.0, suffix="", places=2)

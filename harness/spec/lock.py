@@ -144,6 +144,13 @@ def pins(text: str) -> list[Pin]:
     return found
 
 
+def with_pin(text: str, pin: Pin, wanted: Sequence[str]) -> str:
+    """A lock's text with one pin more, as if the requirements ``wanted`` had been locked."""
+    hashes = "".join(f" --hash=sha256:{digest}" for digest in sorted(pin.hashes))
+    kept = [line for line in text.splitlines() if not line.startswith(_FOR)]
+    return _header(wanted) + "\n".join([*kept, f"{pin.line}{hashes}"]) + "\n"
+
+
 @lru_cache(maxsize=1)
 def find_links() -> tuple[str, ...]:
     """The folders of wheels that pip is configured with (uv doesn't read pip's configuration)."""

@@ -17,6 +17,7 @@ from annotated_types import Ge, Gt
 
 from harness import paths
 from harness.errors import BadInput
+from harness.metrics import State
 from harness.spec import reading
 from harness.spec.model import Name
 
@@ -76,7 +77,7 @@ class Objective:
     __pydantic_config__ = reading.STRICT
 
     metric: str
-    state: Literal["", "page-warm", "disk-cold", "node-cold"] = ""
+    state: State = ""
     weight: Annotated[float, Ge(0)]
     best: float
     worst: float
@@ -172,13 +173,13 @@ def _check_objectives(scenario: Scenario, file: Path) -> None:
     for index, objective in enumerate(scenario.objectives):
         key = f"objectives.{index}"
         metric = METRICS.get(objective.metric)
-        if metric is None:
+        if metric is None or metric.of == "machine":
             raise BadInput(
-                "is not a metric",
+                "is not a metric of methods" if metric else "is not a metric",
                 file=file,
                 key=f"{key}.metric",
                 value=objective.metric,
-                remedy=reading.one_of(objective.metric, METRICS),
+                remedy=reading.one_of(objective.metric, [name for name, one in METRICS.items() if one.of != "machine"]),
             )
         same = [other for other in scenario.objectives if (other.metric, other.state) == (metric.name, objective.state)]
         if len(same) > 1:
@@ -186,7 +187,7 @@ def _check_objectives(scenario: Scenario, file: Path) -> None:
         if objective.state not in (metric.states or ("",)):
             raise BadInput(
                 f"'{metric.name}' is measured in "
-                + (f"the states {', '.join(metric.states)}" if metric.states else "no cache state"),
+                + (f"the states {', '.join(metric.states)}" if metric.states else "no state"),
                 file=file,
                 key=f"{key}.state",
                 value=objective.state,

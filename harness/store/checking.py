@@ -8,8 +8,8 @@ from pathlib import Path
 
 from harness.bootstrap import interval
 from harness.errors import CheckFailure
-from harness.measure.sample import Sample
-from harness.metrics import METRICS, PHASES
+from harness.measure.sample import Cell, Sample
+from harness.metrics import METRICS, PHASES, SLOW_LINK
 from harness.store import query, runs
 
 #: Phases are differences of the stamps whose ends the total is the difference of, so only rounding may differ.
@@ -25,6 +25,7 @@ def verify_run(folder: Path) -> tuple[int, list[str], list[str]]:
         return 0, [error.problem], []
     wrong = [text for sample in samples for text in _sample_faults(sample, manifest.run_id)]
     wrong += _phase_faults(samples)
+    wrong += _transfer_faults(samples)
     wrong += _summary_faults(folder, samples)
     notes = [] if manifest.finished_at else [f"run {manifest.run_id} has not finished; what it has is checked"]
     if (folder / "samples.parquet").is_file():
@@ -33,7 +34,7 @@ def verify_run(folder: Path) -> tuple[int, list[str], list[str]]:
 
 
 def _sample_faults(sample: Sample, run_id: str) -> list[str]:
-    where = f"{sample.cell.model}/{sample.cell.method} {sample.metric} round {sample.round} {sample.state}".strip()
+    where = f"{_named(sample.cell)} {sample.metric} round {sample.round} {sample.state}".strip()
     metric = METRICS.get(sample.metric)
     if metric is None:
         return [f"{where}: not a declared metric"]
@@ -52,35 +53,63 @@ def _sample_faults(sample: Sample, run_id: str) -> list[str]:
 
 
 def _phase_faults(samples: list[Sample]) -> list[str]:
-    """A start whose phases don't add up to its total: one of its numbers was changed."""
-    totals: dict[tuple[object, ...], float] = {}
-    sums: dict[tuple[object, ...], list[float]] = defaultdict(list)
+    """A start whose phases don't add up to its total: one of its numbers was changed.
+
+    On a node that has nothing of the artifact, the installation of the same round comes before the phases.
+    """
+    totals: dict[tuple[Cell, int, str, str], float] = {}
+    sums: dict[tuple[Cell, int, str, str], list[float]] = defaultdict(list)
+    installs: dict[tuple[Cell, int], float] = {}
     for sample in samples:
-        key = (sample.cell.model, sample.cell.method, sample.round, sample.state, sample.at)
+        key = (sample.cell, sample.round, sample.state, sample.at)
         if sample.value is None:
             continue
         if sample.metric == "cold_start_s":
             totals[key] = sample.value
+        elif sample.metric == "install_s":
+            installs[key[:2]] = sample.value
         elif sample.metric.removeprefix("phase_").removesuffix("_s") in PHASES:
             sums[key].append(sample.value)
-    return [
-        f"{key[0]}/{key[1]} round {key[2]} {key[3]}: phases add up to {sum(sums[key]):.6f} s, "
-        f"cold_start_s is {total:.6f} s"
-        for key, total in totals.items()
-        if sums[key] and abs(sum(sums[key]) - total) > _ROUNDING_S
-    ]
+    found = []
+    for (cell, number, state, at), total in totals.items():
+        phases = sums[cell, number, state, at]
+        parts = [*phases, *([installs.get((cell, number), 0.0)] if state == "node-cold" else [])]
+        if phases and abs(sum(parts) - total) > _ROUNDING_S:
+            found.append(
+                f"{_named(cell)} round {number} {state}: phases add up to {sum(parts):.6f} s, "
+                f"cold_start_s is {total:.6f} s"
+            )
+    return found
+
+
+def _transfer_faults(samples: list[Sample]) -> list[str]:
+    """A modelled transfer that is not what its size and the declared link make of it."""
+    sizes = {(s.cell, s.round): s.value for s in samples if s.metric == "packed_bytes"}
+    found = []
+    for sample in samples:
+        size = sizes.get((sample.cell, sample.round))
+        if sample.metric == "transfer_s" and sample.value is not None and size is not None:
+            modelled_s = size * 8 / SLOW_LINK
+            if abs(sample.value - modelled_s) > _ROUNDING_S:
+                found.append(f"{_named(sample.cell)} transfer_s is {sample.value}, packed_bytes make {modelled_s}")
+    return found
 
 
 def _summary_faults(folder: Path, samples: list[Sample]) -> list[str]:
     """Medians and intervals by DuckDB against the same computed here from the lines, one by one."""
-    latest: dict[tuple[str, ...], dict[int, Sample]] = defaultdict(dict)
+    latest: dict[tuple[Cell, str, str], dict[int, Sample]] = defaultdict(dict)
     for sample in samples:
-        latest[sample.cell.model, sample.cell.method, sample.metric, sample.state][sample.round] = sample
+        latest[sample.cell, sample.metric, sample.state][sample.round] = sample
     found = []
     for value in query.values(folder):
-        rounds = latest[value.model, value.method, value.metric, value.state]
+        cell = Cell(model=value.model, method=value.method, limits=value.limits)
+        rounds = latest[cell, value.metric, value.state]
         counting = [sample.value for _, sample in sorted(rounds.items()) if sample.counts and sample.value is not None]
         if (interval(counting) if counting else None) != value.interval:
-            where = f"{value.model}/{value.method} {value.metric} {value.state}".strip()
+            where = f"{_named(cell)} {value.metric} {value.state}".strip()
             found.append(f"{where}: the summary differs from the samples")
     return found
+
+
+def _named(cell: Cell) -> str:
+    return f"{cell.model}/{cell.method}" + (f" ({cell.limits})" if cell.limits != "default" else "")

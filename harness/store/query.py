@@ -70,6 +70,11 @@ class Value:
         """The metric's declaration: unit, direction, meaning."""
         return METRICS[self.metric]
 
+    @property
+    def outliers(self) -> tuple[int, ...]:
+        """The rounds whose value is far from the others'; they count all the same."""
+        return bootstrap.outliers(self.by_round)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
@@ -90,6 +95,13 @@ class Evidence:
         for value in self.values:
             if (value.method, value.metric, value.state, value.limits) == (method, metric, state, limits):
                 return value
+        return None
+
+    def canary(self, state: str) -> Interval | None:
+        """A method against itself (A/A): the ratio of its cold starts, paired within rounds; None without one."""
+        for value in self.values:
+            if (value.metric, value.state, value.limits) == ("cold_start_s", state, "again"):
+                return paired_ratio(value, self.value(value.method, "cold_start_s", state))
         return None
 
     def interval(self, method: str, metric: str, state: str = "") -> Interval | None:

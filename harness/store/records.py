@@ -16,7 +16,8 @@ class Manifest:
 
     ``plan``: models, methods, rounds, states, seed, limits, profile. ``host``: processor, memory,
     kernel, cgroup version, interpreter. ``tools``: name -> version. ``models`` and ``artifacts``:
-    digests. ``timings``: seconds of the run itself, by who spent them.
+    digests. ``timings``: seconds of the run itself, by who spent them. ``steps``: cell -> for each kind of step how
+    many were taken (``build_n``) and their seconds (``build_s``), which later plans are estimated by.
     """
 
     schema_version: int
@@ -31,3 +32,4 @@ class Manifest:
     artifacts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     availability: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
+    steps: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

@@ -15,9 +15,10 @@ import pytest
 
 from harness import interpreter, process, sandbox
 from harness.measure import artifacts, start
-from harness.measure.trial import limits_of
+from harness.measure.start import limits_of
 from harness.methods import METHODS, hosted
 from harness.methods.contract import Artifact, BuildOptions, Installed, Limits, Method
+from harness.methods.variants import Variant
 from harness.platforms import engine, images
 from harness.platforms.depot import Depot
 from harness.spec import model as models
@@ -200,9 +201,9 @@ def test_the_same_inputs_are_built_once(method: Method, make_model: Any, monkeyp
             patch.setattr(method, "build", lambda *_: pytest.fail("it was built again"))
             assert artifacts.up_to_date(method, locked) == first
         if method.ID == "venv":  # once is enough: a clean build is the same build again
-            assert artifacts.clean_build(method, locked) > 0
+            assert artifacts.clean_build(method, locked).wall_s > 0
             assert artifacts.cached(method, locked) == first
-        assert artifacts.cached(method, locked, bytecode="none") is None
+        assert artifacts.cached(method, locked, variant=Variant(bytecode="none")) is None
     finally:
         method.remove(first)
     assert artifacts.cached(method, locked) is None

@@ -18,7 +18,7 @@ import pytest
 
 from harness import interpreter, process, tools, tree
 from harness.measure import start
-from harness.measure.trial import limits_of
+from harness.measure.start import limits_of
 from harness.methods import METHODS
 from harness.methods.contract import BuildOptions
 from harness.platforms import depot as depots

@@ -10,7 +10,7 @@ import pytest
 
 from harness import process
 from harness.measure import start
-from harness.measure.trial import limits_of
+from harness.measure.start import limits_of
 from harness.methods import METHODS, hosted
 from harness.methods.contract import BuildOptions, Installed
 from harness.spec import model as models

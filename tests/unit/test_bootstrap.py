@@ -78,3 +78,12 @@ def test_a_ratio_without_a_shared_round_is_none() -> None:
     assert ratio({0: 1.0}, {1: 1.0}) is None
     assert ratio({}, {}) is None
     assert ratio({0: 1.0}, {0: 0.0}) is None
+
+
+def test_a_value_far_from_the_others_is_an_outlier() -> None:
+    """By the modified z-score, which the outlier itself does not widen; without spread nothing is one."""
+    values = {n: 1.0 + 0.01 * (n % 5) for n in range(10)}
+    assert bootstrap.outliers(values) == ()
+    assert bootstrap.outliers({**values, 10: 2.0}) == (10,)
+    assert bootstrap.outliers({0: 1.0, 1: 1.0, 2: 1.0, 3: 5.0}) == ()
+    assert bootstrap.outliers({}) == ()

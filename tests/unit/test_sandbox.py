@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness import sandbox
-from harness.sandbox import Abilities
+from harness.sandbox import Abilities, Policy, Surroundings
 
 
 def test_what_is_not_enforced_is_said() -> None:
@@ -30,3 +31,56 @@ def test_models_run_unprivileged_where_they_can_reach_their_files(
     assert sandbox.user_for(Path("/usr"), tmp_path) is None
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert sandbox.user_for(Path("/usr")) is None
+
+
+# --- other surroundings --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def mounted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What would be mounted, and where the process would begin."""
+    done: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(sandbox, "_private_temporary_folders", lambda *_: done.append(("private",)))
+    monkeypatch.setattr(sandbox.mounts, "change_root", lambda root, links, **more: done.append((root, links, more)))
+    monkeypatch.setattr(sandbox.mounts, "write_protect", lambda **more: done.append(("protected", more)))
+    monkeypatch.setattr(os, "chdir", lambda place: done.append(("in", str(place))))
+    return done
+
+
+def policy(surroundings: Surroundings | None) -> Policy:
+    """One with a home to begin in."""
+    return Policy(
+        memory_bytes=1,
+        processes=1,
+        disk_bytes=1,
+        visible=(Path("/a"),),
+        surroundings=surroundings,
+        home=Path("/h"),
+        writable=(Path("/h"),),
+    )
+
+
+def test_without_other_surroundings_nothing_is_different(mounted: list[tuple[Any, ...]]) -> None:
+    """The temporary folders are private, as ever."""
+    policy(None)._surrounding((), ())()
+    assert mounted == [("private",)]
+
+
+def test_another_root_shows_only_what_it_is_told_to(mounted: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    """And the links at its top, looked up before the fork."""
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "bin").symlink_to("usr/bin")
+    policy(Surroundings(root=tmp_path))._surrounding(("/tmp",), ("/a",))()
+    (root, links, more), begun = mounted
+    assert (root, links) == (str(tmp_path), (("bin", "usr/bin"),))
+    assert (more["shown"], more["writable"]) == (("/a",), ("/h",))
+    assert begun == ("in", "/h")
+
+
+def test_write_protection_comes_after_the_temporary_folders(mounted: list[tuple[Any, ...]]) -> None:
+    """So that they are protected as well; and it begins where it may write."""
+    policy(Surroundings(read_only=True))._surrounding((), ())()
+    assert mounted == [("private",), ("protected", {"writable": ("/h",)}), ("in", "/h")]
+    mounted.clear()
+    policy(Surroundings(user_id=7))._surrounding((), ())()
+    assert mounted == [("private",), ("in", "/h")]

@@ -141,8 +141,8 @@ def test_the_help_teaches_the_words(harness: Harness) -> None:
     for facility in typing.get_args(scenarios.Facility):
         assert re.search(rf"{facility} an? \w", text)
     for metric in METRICS.values():
-        assert f"{metric.name} {metric.title}" in text
-    assert "cold_start_s cold start (state: page-warm, disk-cold)" in text
+        assert (f"{metric.name} {metric.title}" in text) == (metric.of != "machine")
+    assert "cold_start_s cold start (state: page-warm, disk-cold, node-cold)" in text
     assert "docs/scenarios.md" in text
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.measure import pages, sentinel, trial
+from harness.measure import host, pages, recording, sentinel, trial
 from harness.measure.pages import Residency
 from harness.measure.plan import Plan
 from harness.measure.sample import Sample
@@ -75,6 +75,7 @@ class FakeMethod:
     def __init__(self, name: str) -> None:
         self.ID = name
         self.calls: list[str] = []
+        self.options: list[BuildOptions] = []
         self.availability = Availability(ready=True)
         self.planned: dict[str, Callable[[int], None]] = {}
         self.cold_absent = self.install_absent = self.packed_absent = ""
@@ -96,8 +97,9 @@ class FakeMethod:
         """Nothing."""
         self._called("prepare")
 
-    def build(self, locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:  # noqa: ARG002
+    def build(self, locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
         """One file."""
+        self.options.append(options)
         self._called("build")
         (workdir / "built").write_text(self.ID)
         name, place = locked.model.name, workdir / "built"
@@ -147,13 +149,13 @@ class Bench:
         known = {"methods": tuple(self.methods), "rounds": 3, "builds": 2, "folders": {"tiny": str(self.folder.path)}}
         return self.made.plan(**{**known, **changes})
 
-    def run(self, **changes: Any) -> trial.Outcome:
+    def run(self, **changes: Any) -> recording.Outcome:
         """A new run."""
         plan = self.plan(**changes)
         with runs.create(self.made.results, self.made.manifest(plan=plan.as_dict())) as writer:
             return self._trial(plan, writer).carry_out()
 
-    def resume(self) -> trial.Outcome:
+    def resume(self) -> recording.Outcome:
         """Go on with it, as the command line does."""
         with runs.resume(self.made.results, self.made.RUN) as writer:
             return self._trial(Plan.from_dict(writer.manifest.plan), writer).carry_out()
@@ -181,8 +183,9 @@ class Bench:
 
 @pytest.fixture
 def bench(folder: Any, made: Any, here: object, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A bench whose sentinel and page cache are made up, and whose disk does not make it wait."""
+    """A bench whose sentinel, page cache and neighbours are made up, and whose disk does not make it wait."""
     monkeypatch.setattr(sentinel, "seconds", lambda: 0.1)
+    monkeypatch.setattr(host, "calm", lambda: host.Calm(at_s=0.0, stolen=0.0, ticks=0.0))
     monkeypatch.setattr(pages, "evict", lambda _: Residency(resident_bytes=0, total_bytes=1))
     monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr("os.fdatasync", lambda _: None)

@@ -12,6 +12,7 @@ import pytest
 from harness import interpreter, paths
 from harness.errors import BuildFailure
 from harness.measure import artifacts
+from harness.methods.variants import Variant
 from harness.spec import weights
 from harness.spec.weights import LockedModel
 
@@ -48,7 +49,7 @@ def test_other_inputs_are_built_anew(
 ) -> None:
     """Another payload, another bytecode, another method, another interpreter: each has its own artifact."""
     artifacts.up_to_date(one, locked)
-    artifacts.up_to_date(one, locked, bytecode="none")
+    artifacts.up_to_date(one, locked, variant=Variant(bytecode="none"))
     artifacts.up_to_date(bench.methods["two"], locked)
     (bench.folder.path / "predictor.py").write_text("# changed")
     artifacts.up_to_date(one, weights.locked(bench.folder.read()))
@@ -100,7 +101,7 @@ def test_a_build_that_fails_leaves_nothing(one: Any, locked: LockedModel) -> Non
 
 def test_a_clean_build_is_kept_only_where_none_was(one: Any, locked: LockedModel) -> None:
     """The first is kept; a later one is timed and thrown away."""
-    assert artifacts.clean_build(one, locked) >= 0
+    assert artifacts.clean_build(one, locked).wall_s >= 0
     first = artifacts.cached(one, locked)
     assert first is not None
     artifacts.clean_build(one, locked)

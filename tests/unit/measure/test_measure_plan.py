@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.bootstrap import FEWEST
-from harness.measure.plan import PROFILES, Plan, Start
+from harness.measure.plan import CANARY, PARTS, PROFILES, Lane, Plan, Start
 from harness.metrics import START_STATES
 
 
-def make(seed: int = 1, rounds: int = 6, builds: int = 3, methods: tuple[str, ...] = ("a", "b", "c")) -> Plan:
+def make(
+    seed: int = 1, rounds: int = 6, builds: int = 3, methods: tuple[str, ...] = ("a", "b", "c"), **more: Any
+) -> Plan:
     """A plan of two models."""
     return Plan(
         models=("m", "n"),
@@ -23,6 +26,7 @@ def make(seed: int = 1, rounds: int = 6, builds: int = 3, methods: tuple[str, ..
         builds=builds,
         seed=seed,
         folders={"m": "/m", "n": "/n"},
+        **more,
     )
 
 
@@ -32,7 +36,7 @@ def test_every_method_and_state_comes_once_a_round(seed: int, rounds: int, metho
     found = list(make(seed=seed, rounds=rounds, methods=tuple(methods)).starts_of("m"))
     assert [number for number, _ in found] == list(range(rounds))
     for number, starts in found:
-        wanted = Counter(Start(round=number, method=m, state=s) for m in methods for s in START_STATES)
+        wanted = Counter(Start(round=number, lane=Lane(method=m), state=s) for m in methods for s in START_STATES)
         assert Counter(starts) == wanted
 
 
@@ -41,7 +45,7 @@ def test_every_method_is_built_once_a_replicate() -> None:
     found = list(make(builds=4).builds_of("m"))
     assert [number for number, _ in found] == [number for number in range(4) for _ in range(3)]
     for number in range(4):
-        assert sorted(method for replicate, method in found if replicate == number) == ["a", "b", "c"]
+        assert sorted(lane.method for replicate, lane in found if replicate == number) == ["a", "b", "c"]
 
 
 def test_the_same_seed_gives_the_same_order() -> None:
@@ -54,7 +58,7 @@ def test_orders_differ() -> None:
     """Between rounds, between models and between seeds the order is drawn anew."""
 
     def order(seed: int, model: str) -> list[list[tuple[str, str]]]:
-        return [[(one.method, one.state) for one in starts] for _, starts in make(seed=seed).starts_of(model)]
+        return [[(one.lane.method, one.state) for one in starts] for _, starts in make(seed=seed).starts_of(model)]
 
     assert len({tuple(one) for one in order(1, "m")}) > 1
     assert order(1, "m") != order(2, "m")
@@ -68,14 +72,51 @@ def test_a_plan_survives_its_manifest(seed: int, rounds: int) -> None:
     assert Plan.from_dict(json.loads(json.dumps(one.as_dict()))) == one
 
 
+def test_a_plan_of_an_older_harness_is_read() -> None:
+    """What it did not write is as it was then: as many rounds as it says, no canary, no parts."""
+    written = {name: value for name, value in make().as_dict().items() if name not in _LATER}
+    old = Plan.from_dict(json.loads(json.dumps(written)))
+    assert old == make()
+    assert (old.last, old.canary, old.parts, old.node_cold) == (6, "", (), False)
+
+
+_LATER = {"most", "installs", "parts", "canary", "variants", "every", "night"}
+
+
+def test_the_canary_runs_in_every_round_and_nowhere_else() -> None:
+    """A second lane of the same artifact: it is started, not built or installed."""
+    plan = make(canary="b")
+    again = Lane(method="b", limits=CANARY)
+    assert again not in plan.lanes
+    for _, starts in plan.starts_of("m"):
+        assert Counter(one.state for one in starts if one.lane == again) == Counter(START_STATES)
+
+
+def test_variants_are_lanes_of_their_own() -> None:
+    """They are built, installed and started as the method itself is."""
+    plan = make(variants=("a:bytecode=none", "b:bytecode=none,weights=mounted"))
+    extra = (Lane(method="a", limits="bytecode=none"), Lane(method="b", limits="bytecode=none,weights=mounted"))
+    assert plan.lanes[3:] == extra
+    assert {lane for _, lane in plan.builds_of("m")} == {lane for _, lane in plan.installs_of("m")} == set(plan.lanes)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9))
+def test_each_cell_is_due_once_in_a_turn(night: int, every: int) -> None:
+    """In as many nights as a turn has, each cell is built anew once and has its parts once."""
+    nights = [make(every=every, night=night + n, parts=PARTS, builds=2) for n in range(every)]
+    for lane in nights[0].lanes:
+        assert sum(plan.due("m", lane) for plan in nights) == 1
+        anew = [lane for plan in nights for replicate, one in plan.builds_of("m") if replicate and one == lane]
+        assert len(anew) == 1
+        taken = Counter(part for plan in nights for part, one in plan.parts_of("m") if one == lane)
+        assert taken == Counter(PARTS)
+
+
 def test_every_profile_gives_headline_numbers() -> None:
-    """Each has at least the rounds that a headline median needs, and each is more thorough than the one before."""
-    rounds = [profile.rounds for profile in PROFILES.values()]
-    builds = [profile.builds for profile in PROFILES.values()]
+    """Each has at least the rounds that a headline median needs; only the quick one leaves metrics out."""
     assert list(PROFILES) == ["quick", "standard", "nightly"]
-    assert rounds == sorted(set(rounds))
-    assert builds == sorted(set(builds))
-    assert min(rounds) >= FEWEST[50]
-    for profile in PROFILES.values():
-        assert f"{profile.rounds} rounds" in profile.meaning
-        assert f"{profile.builds} clean build" in profile.meaning
+    for name, profile in PROFILES.items():
+        assert FEWEST[50] <= profile.rounds <= profile.most
+        assert profile.builds >= 1
+        assert (profile.parts == PARTS, profile.node_cold, profile.canary) == (name != "quick",) * 3
+    assert PROFILES["standard"].builds >= 3

@@ -15,14 +15,16 @@ import pytest
 
 from harness import errors
 from harness.errors import BuildFailure, DiskFull, DoesNotFit, MissingComponent, ModelFailure
-from harness.measure import pages
+from harness.measure import host, pages, parts, start
 from harness.measure.pages import Residency
+from harness.measure.part import Part, Taken
+from harness.measure.recording import ModelChanged
 from harness.measure.sample import SENTINEL
-from harness.measure.trial import ModelChanged
+from harness.measure.start import ColdStart
 from harness.methods.contract import Availability, Limit
-from harness.metrics import START_STATES
+from harness.metrics import CACHE_STATES, START_STATES
 from harness.spec import lock as locks
-from harness.store import checking, runs
+from harness.store import checking, query, runs
 
 
 def raising(error: BaseException, *calls: int) -> Callable[[int], None]:
@@ -41,7 +43,8 @@ def test_every_cell_is_measured_once(bench: Any) -> None:
     assert outcome.failed == outcome.absent == {}
     assert max(Counter(bench.keys()).values()) == 1
     wanted = {("build_clean_s", number, "") for number in range(2)}
-    wanted |= {(metric, 0, "") for metric in ("packed_bytes", "unpacked_bytes", "files", "install_s", "parity")}
+    once = ("packed_bytes", "over_base_bytes", "transfer_s", "unpacked_bytes", "files", "install_s", "parity")
+    wanted |= {(metric, 0, "") for metric in once} | {("reproducible", 1, "")}
     wanted |= {("cold_start_s", number, state) for number in range(3) for state in START_STATES}
     for method in bench.methods:
         own = [key[1:] for key in bench.keys() if key[0] == method]  # noqa: SIM118 -- it is no mapping
@@ -314,7 +317,7 @@ def test_an_interrupted_run_becomes_whole(bench: Any, after: int) -> None:
     builds = {(m, "build_clean_s", n, "") for m in bench.methods for n in range(2)}
     single = {(m, metric, 0, "") for m in bench.methods for metric in ("files", "packed_bytes", "install_s", "parity")}
     assert starts | builds | single <= set(bench.keys())
-    assert len(bench.samples()) == 3 * (2 + 5 + 6 * 9) + 3
+    assert len(bench.samples()) == 3 * (2 + 1 + 7 + 6 * 9) + 3
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_it_has(bench: Any) -> None:
@@ -326,7 +329,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_it_has(bench: Any) -> None:
     assert kept
     assert all(s.value is not None for s in kept)
     assert bench.resume().failed == {}
-    assert len(bench.samples()) == 3 * (2 + 5 + 6 * 9) + 3
+    assert len(bench.samples()) == 3 * (2 + 1 + 7 + 6 * 9) + 3
 
 
 def test_a_store_without_room_ends_the_run(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,3 +389,130 @@ def test_a_model_that_is_gone_does_not_undo_what_was_measured(bench: Any) -> Non
     with contextlib.suppress(errors.HarnessError):
         bench.resume()
     assert all("failed" not in s.flags for s in bench.samples())
+
+
+def test_starts_on_a_node_that_has_nothing(bench: Any) -> None:
+    """The installation and the first start after it, together; a sample for each installation."""
+    bench.run(states=CACHE_STATES, installs=3)
+    for number in range(3):
+        (found,) = [s for s in bench.of("one", "cold_start_s") if (s.state, s.round) == ("node-cold", number)]
+        phases = sum(
+            s.value
+            for s in bench.samples()
+            if (s.cell.method, s.state, s.round) == ("one", "node-cold", number) and s.metric.startswith("phase_")
+        )
+        assert found.value == pytest.approx(0.25 + phases)
+        assert found.fidelity == "emulated"  # as the worse of the two is
+    assert [s.round for s in bench.of("one", "install_s")] == [0, 1, 2]
+    before = bench.samples()
+    bench.resume()
+    assert bench.samples() == before
+
+
+def test_without_an_installation_to_time_there_is_no_such_start(bench: Any) -> None:
+    """It is absent, for the installation's reason."""
+    bench.methods["one"].install_absent = "no pull"
+    bench.run(states=CACHE_STATES)
+    (found,) = [s for s in bench.of("one", "cold_start_s") if s.state == "node-cold"]
+    assert (found.value, found.flags, found.note) == (None, ("absent",), "no pull")
+
+
+def test_a_method_runs_against_itself(bench: Any) -> None:
+    """In every round, under a second name, from the same artifact; its ratio is known to the store."""
+    bench.run(canary="two")
+    again = [s for s in bench.of("two", "cold_start_s") if s.cell.limits == "again"]
+    assert len(again) == 3 * len(START_STATES)
+    assert bench.methods["two"].calls.count("install") == bench.methods["one"].calls.count("install") == 1
+    evidence = query.evidence(bench.made.results, bench.made.RUN, "tiny")
+    ratio = evidence.canary("page-warm")
+    assert ratio is not None
+    assert ratio.n == 3
+
+
+def test_rounds_end_when_the_interval_is_narrow(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not before the fewest; a cell that stays wide goes on to the last, alone."""
+    steady = itertools.count()
+
+    def take(method: Any, *_: Any) -> ColdStart:
+        wide = 1.0 + next(steady) % 3 if method.ID == "three" else 1.0
+        return ColdStart(values={"cold_start_s": wide}, source="made up")
+
+    monkeypatch.setattr(start, "take", take)
+    bench.run(rounds=3, most=7)
+    taken = Counter((s.cell.method, s.state) for s in bench.samples() if s.metric == "cold_start_s")
+    for state in START_STATES:
+        assert taken["one", state] == taken["two", state] == 3
+        assert taken["three", state] > 3
+    assert bench.told[-1][1] == bench.told[-1][2]
+
+
+def test_a_part_is_taken_in_each_of_its_states(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and the closing one last; what is absent says why; what fails stands in its state; once, also resumed."""
+    asked: list[tuple[str, str]] = []
+
+    def take(subject: Any, state: str, replicate: int) -> Taken:
+        asked.append((subject.cell.method, state))
+        assert replicate == 0
+        if subject.cell.method == "two":
+            return Taken(absent="it can't be had")
+        if subject.cell.method == "three":
+            raise ModelFailure("hung")
+        return Taken(values={"throughput_per_s": 5.0, "latency_p50_s": 0.1}, note="made up")
+
+    states = ("single-stream", "batch")
+    part = Part(name="load", title="load", closing="throughput_per_s", take=take, states=states)
+    monkeypatch.setattr(parts, "TABLE", {"load": part})
+    outcome = bench.run(parts=("load",))
+    own = [s for s in bench.samples() if s.cell.method == "one" and s.state in states]
+    found = [(s.metric, s.state, s.value, s.note) for s in own]
+    assert found == [
+        (metric, state, value, "made up")
+        for state in states
+        for metric, value in (("latency_p50_s", 0.1), ("throughput_per_s", 5.0))
+    ]
+    for method, flag, note in (("two", "absent", "it can't be had"), ("three", "failed", "hung")):
+        for sample in bench.of(method, "throughput_per_s"):
+            assert (sample.value, sample.flags, sample.note) == (None, (flag,), note)
+    assert outcome.failed == {("tiny", "three"): "hung"}
+    assert sorted(asked) == sorted((method, state) for method in bench.methods for state in states)
+    bench.resume()
+    assert len(asked) == 6
+
+
+def test_a_variant_is_a_cell_of_its_own(bench: Any) -> None:
+    """Built with its options, under its label; a method that can't honour it says so and goes on without."""
+    bench.methods["pex"] = type(bench.methods["one"])("pex")
+    label = "bytecode=timestamp"
+    bench.run(variants=(f"one:{label}", f"pex:{label}"))
+    built = Counter(options.bytecode for options in bench.methods["one"].options)
+    assert built == {"unchecked-hash": 2, "timestamp": 2}
+    assert {s.cell.limits for s in bench.of("one", "cold_start_s")} == {"default", label}
+    (refused,) = [s for s in bench.samples() if (s.cell.method, s.cell.limits) == ("pex", label)]
+    assert refused.flags == ("absent",)
+    assert "pex can't be built with bytecode=timestamp" in refused.note
+    assert len([s for s in bench.of("pex", "cold_start_s") if s.counts]) == 6
+
+
+def test_the_machine_is_watched_around_every_start(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was stolen, and for how much of the time something waited."""
+    moments = itertools.count()
+
+    def calm() -> host.Calm:
+        n = next(moments)
+        return host.Calm(at_s=2.0 * n, stolen=10.0 * n, ticks=100.0 * n, stalled_us={"cpu": 500_000 * n})
+
+    monkeypatch.setattr(host, "calm", calm)
+    bench.run()
+    assert {s.value for s in bench.of("one", "steal_share")} == {0.1}
+    assert {s.value for s in bench.of("one", "pressure_cpu_share")} == {0.25}
+    assert not bench.of("one", "pressure_io_share")
+
+
+def test_steps_are_counted_for_later_estimates(bench: Any) -> None:
+    """How many of each kind, and how long they took together."""
+    bench.run()
+    spent = bench.manifest().steps["tiny/one"]
+    assert (spent["lock_n"], spent["build_n"], spent["install_n"]) == (1, 2, 1)
+    assert spent["page-warm_n"] == spent["disk-cold_n"] == 3
+    assert spent["build_s"] > 0
+    assert bench.manifest().steps["tiny/_sentinel"]["sentinel_s"] == pytest.approx(0.3)

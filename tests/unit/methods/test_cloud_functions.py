@@ -156,7 +156,7 @@ def test_sizes_are_of_the_zip_and_of_sources_with_modules(built: Artifact, insta
     found = cloud_functions.sizes(built, Depot())  # type: ignore[arg-type]
     source_bytes, files = tree.size(built.path)
     assert (found.unpacked_bytes, found.files) == (source_bytes + 1000, files + 1)
-    assert found.packed_bytes == cloud_functions.archive_of(built).stat().st_size
+    assert found.packed_bytes == cloud_functions.archive_of(built).stat().st_size == sum(found.pieces.values())
     assert len(installs) == 1
 
 

@@ -59,7 +59,13 @@ def test_an_installation_takes_what_fetching_unpacking_and_conda_unpack_take(
 ) -> None:
     """Without a bucket there is no such number, and none is made up. A cold start reads the artifact alone."""
     for fetched_s, expected_s in ((2.0, 2.5), (None, None)):
-        done = Installed(artifact=artifact, root=tmp_path, cold_paths=(tmp_path, Path("/usr/bin")), install_s=fetched_s)
+        done = Installed(
+            artifact=artifact,
+            root=tmp_path,
+            own_paths=(tmp_path,),
+            cold_paths=(tmp_path, Path("/usr/bin")),
+            install_s=fetched_s,
+        )
         monkeypatch.setattr(hosted, "install_archive", lambda *_, done=done: done)
         monkeypatch.setattr(conda, "_unpacked", lambda _: 0.5)
         installed = conda.install(artifact, tmp_path, None)  # type: ignore[arg-type]  # the depot is not reached

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
+from harness import tree
 from harness.errors import BuildFailure
-from harness.methods import container, imaging, layout
-from harness.methods.contract import BuildOptions
-from harness.platforms import builds
+from harness.methods import container, imaging, layout, placement
+from harness.methods.contract import Artifact, BuildOptions
+from harness.platforms import builds, registry
 from harness.platforms.images import BaseImage
 from harness.spec import weights
 from harness.spec.weights import LockedModel
@@ -34,6 +35,7 @@ class Engine:
 
     def __init__(self) -> None:
         self.built: list[tuple[str, str, dict[str, str]]] = []
+        self.cached: list[bool] = []
         self.removed: list[str] = []
         self.writes: str | None = "/app/dependencies/b.py\n/app/model/predictor.py\n/usr/lib/json.py\n"
         self.code: int | None = 0
@@ -41,7 +43,7 @@ class Engine:
         self.examples: Any = None
 
     def build_image(self, _: object, context: Path, text: str, tag: str, *, no_cache: bool) -> builds.BuiltImage:
-        assert no_cache
+        self.cached.append(not no_cache)
         small = {path.name: path.read_text() for path in context.iterdir() if path.is_file()}
         self.built.append((tag, text, small))
         return builds.BuiltImage(id=f"sha256:{len(self.built)}", tag=tag, log="")
@@ -101,6 +103,70 @@ def test_only_what_the_examples_load_is_compiled(engine: Engine, locked: LockedM
     assert engine.settings["memory_bytes"] == locked.model.file.resources.memory_mb * 2**20
     assert engine.settings["processes"] == locked.model.file.resources.processes
     assert engine.removed == [stage]
+    assert engine.cached == [False, False]
+
+
+def test_a_cache_that_is_kept_is_found_by_the_next_build(engine: Engine, locked: LockedModel, tmp_path: Path) -> None:
+    """By the tag, which goes by the tool cache; the stage stays until the image is removed."""
+    options = BuildOptions(tool_cache=tmp_path / "cache", keep_cache=True)
+    first = container.build(locked, tmp_path / "one", options)
+    second = container.build(locked, tmp_path / "other", options)
+    assert first.image == second.image
+    assert engine.cached == [True] * 4
+    assert engine.removed == []
+    elsewhere = BuildOptions(tool_cache=tmp_path / "another", keep_cache=True)
+    assert container.build(locked, tmp_path / "one", elsewhere).image != first.image
+    container.remove(second)
+    assert engine.removed == [second.image, f"{second.image}-stage"]
+
+
+def test_a_build_that_fails_leaves_no_stage_even_then(
+    engine: Engine, locked: LockedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would know of it."""
+
+    def fail_second(*given: Any, **more: Any) -> builds.BuiltImage:
+        if engine.cached:
+            raise BuildFailure("no", log="")
+        return engine.build_image(*given, **more)
+
+    monkeypatch.setattr(imaging.builds, "build_image", fail_second)
+    with pytest.raises(BuildFailure):
+        container.build(locked, tmp_path / "one", BuildOptions(tool_cache=tmp_path / "cache", keep_cache=True))
+    assert engine.removed == [engine.built[0][0]]
+
+
+def test_sizes_are_by_layer_and_the_base_is_shared(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many of the lowest layers as the base had when it was built on."""
+    layers = tuple(registry.Layer(digest=f"sha256:{n}", compressed_bytes=n) for n in (30, 5, 7))
+    pushed = registry.PushedImage(reference="r", digest="d", layers=layers, config_digest="sha256:c", config_bytes=2)
+    unpacked = builds.UnpackedSize(total_bytes=100, files=9, source="layers")
+    monkeypatch.setattr(imaging.builds, "unpacked_size", lambda *_: unpacked)
+    depot: Any = SimpleNamespace(push=lambda *_: pushed)
+    made = Artifact(method="container", model="m", digest="d", image="i", facts={"base_layers": "1"})
+    sizes = imaging.sizes(made, depot)
+    assert (sizes.packed_bytes, sizes.shared_bytes, sum(sizes.pieces.values())) == (44, 30, 44)
+    assert dataclasses.asdict(sizes)["pieces"]["sha256:5"] == 5
+
+
+@pytest.mark.usefixtures("here")
+def test_weights_that_are_not_in_the_image_are_shown_to_what_answers_the_examples(
+    engine: Engine, folder: Any, locked: LockedModel, tmp_path: Path
+) -> None:
+    """They lie beside it from then on, and go with it."""
+    (folder.path / "w.bin").write_bytes(b"1")
+    folder.write(artifacts=[{"path": "w.bin", "sha256": tree.sha256(folder.path / "w.bin")}])
+    apart = dataclasses.replace(weights.locked(folder.read()), lock=locked.lock)
+    options = BuildOptions(tool_cache=tmp_path / "cache", weights="mounted")
+    artifact = container.build(apart, tmp_path / "work", options)
+    kept = tmp_path / "work" / placement.FOLDER
+    assert engine.settings["shown"] == {kept: "/weights"}
+    assert engine.settings["env"]["HARNESS_WEIGHTS"] == "/weights"
+    assert (artifact.path, artifact.facts["weights"]) == (kept, "mounted")
+    assert (kept / "w.bin").read_bytes() == b"1"
+    container.remove(artifact)
+    assert not kept.exists()
+    assert not container.present(artifact)
 
 
 @pytest.mark.parametrize(

@@ -88,16 +88,13 @@ def test_only_what_a_start_loads_gets_bytecode(locked: LockedModel, tmp_path: Pa
     assert added.external_attr >> 16 == 0o100644
     [(argv, more)] = rehearsed
     assert argv[-1] == "once"
-    assert set(more) == {"timeout_s", "PEX_ROOT", "PEX_IGNORE_RCFILES"}
+    assert set(more) == {"timeout_s", "weights", "PEX_ROOT", "PEX_IGNORE_RCFILES"}
 
 
-@pytest.mark.parametrize("bytecode", ["none", "timestamp"])
-def test_no_bytecode_that_would_not_be_used(
-    locked: LockedModel, tmp_path: Path, rehearsed: list[Any], bytecode: Bytecode
-) -> None:
-    """Where none is wanted, or dates would make it stale, nothing is started."""
+def test_no_bytecode_that_is_not_wanted(locked: LockedModel, tmp_path: Path, rehearsed: list[Any]) -> None:
+    """Nothing is started then."""
     file = archive(tmp_path / "m.pex", **SOURCES)
-    assert pex._add_bytecode(locked, file, options(tmp_path, bytecode)) == 0
+    assert pex._add_bytecode(locked, file, options(tmp_path, "none")) == 0
     assert rehearsed == []
 
 

@@ -74,7 +74,14 @@ def test_the_digest_is_of_both(built: Artifact, locked: LockedModel, tmp_path: P
 @pytest.mark.parametrize("packed", [1000, None])
 def test_sizes_are_of_both(built: Artifact, monkeypatch: pytest.MonkeyPatch, packed: int | None) -> None:
     """A registry's layers and the archive; without a registry it is said why there is no such number."""
-    of_image = Sizes(packed_bytes=packed, unpacked_bytes=3000, files=7, packed_absent="" if packed else "no registry")
+    of_image = Sizes(
+        packed_bytes=packed,
+        unpacked_bytes=3000,
+        files=7,
+        packed_absent="" if packed else "no registry",
+        pieces={"sha256:layer": packed} if packed else {},
+        shared_bytes=packed or 0,
+    )
     monkeypatch.setattr(imaging, "sizes", lambda *_: of_image)
     found = sagemaker.sizes(built, None)  # type: ignore[arg-type]
     assert built.path is not None
@@ -84,6 +91,9 @@ def test_sizes_are_of_both(built: Artifact, monkeypatch: pytest.MonkeyPatch, pac
     assert found.files == 7 + len(members)
     assert found.packed_bytes == (1000 + built.path.stat().st_size if packed else None)
     assert found.packed_absent == of_image.packed_absent
+    archive_bytes = {f"sha256:{tree.sha256(built.path)}": built.path.stat().st_size}
+    assert found.pieces == ({"sha256:layer": 1000, **archive_bytes} if packed else {})
+    assert found.shared_bytes == of_image.shared_bytes
 
 
 def test_it_is_present_with_both_and_removed_with_both(built: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,15 @@ def test_what_travels_is_the_layers_and_the_configuration() -> None:
     found = registry.pushed_image("127.0.0.1:1/x@sha256:m", "sha256:m", MANIFEST)
     assert found.packed_bytes == 115
     assert [layer.digest for layer in found.layers] == ["sha256:a", "sha256:b"]
+    assert found.pieces == {"sha256:a": 10, "sha256:b": 5, "sha256:c": 100}
+    assert [found.lowest_bytes(count) for count in (0, 1, 2)] == [0, 10, 15]
+
+
+def test_a_layer_that_an_image_has_twice_travels_once() -> None:
+    """Empty layers are alike, whatever made them."""
+    twice = {**MANIFEST, "layers": [{"size": 10, "digest": "sha256:a"}] * 2}
+    found = registry.pushed_image("x", "d", twice)
+    assert (found.packed_bytes, found.lowest_bytes(2)) == (110, 10)
 
 
 def test_a_manifest_without_layers_is_refused() -> None:

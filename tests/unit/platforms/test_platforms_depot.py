@@ -71,3 +71,36 @@ def test_a_damaged_record_is_no_record(pulled: dict[str, Any], text: str) -> Non
     assert pull(anew=False).kept == ""
     assert pull(anew=False).kept
     assert len(pulled["pulls"]) == 1
+
+
+def test_a_tag_that_was_given_to_another_image_is_pushed_again(
+    pulled: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in the registry is told apart by its contents."""
+    pushed: list[str] = []
+    monkeypatch.setattr(depot.registry, "push", lambda *_, **__: pushed.append(pulled["digest"]) or len(pushed))
+    with depot.session() as found:
+        assert [found.push(ENGINE, "image:tag") for _ in range(2)] == [1, 1]
+        pulled["digest"] = "sha256:bb"
+        assert found.push(ENGINE, "image:tag") == 2
+    assert pushed == ["sha256:aa", "sha256:bb"]
+
+
+def test_a_manifest_is_asked_for_once(pulled: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a matter of the image's contents: it is kept, whoever asks; another image has its own."""
+    asked: list[tuple[str, str, str]] = []
+
+    def manifest_of(server: Any, name: str, reference: str) -> Any:
+        asked.append((server.address, name, reference))
+        return {"layers": [], "n": len(asked)}, reference
+
+    pushed = SimpleNamespace(reference="127.0.0.1:1/tiny@sha256:2")
+    monkeypatch.setattr(depot.registry, "push", lambda *_, **__: pushed)
+    monkeypatch.setattr(depot.registry, "manifest_of", manifest_of)
+    for anew in (False, True):
+        with depot.session(anew=anew) as found:
+            assert found.manifest(ENGINE, "image:tag") == '{"layers": [], "n": 1}'
+    assert asked == [("127.0.0.1:1", "tiny", "sha256:2")]
+    pulled["digest"] = "sha256:bb"
+    with depot.session() as found:
+        assert found.manifest(ENGINE, "image:tag") == '{"layers": [], "n": 2}'

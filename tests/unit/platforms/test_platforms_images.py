@@ -171,10 +171,11 @@ def test_system_packages_come_with_debians_image(asked: list[str]) -> None:
 
 
 def test_what_was_chosen_once_stays_chosen(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    there = {"Id": "sha256:1", "Config": {"Labels": {"ml-packaging-harness.source": "mmdebstrap bookworm"}}}
+    labels = {"ml-packaging-harness.source": "mmdebstrap bookworm"}
+    there = {"Id": "sha256:1", "Config": {"Labels": labels}, "RootFS": {"Layers": ["sha256:a", "sha256:b"]}}
     monkeypatch.setattr(images, "_inspected", lambda _engine, name: there if images.recipe("3.11") in name else None)
     found = images.base(ENGINE, "3.11")
-    assert (found.reference, found.source) == ("sha256:1", "mmdebstrap bookworm")
+    assert (found.reference, found.source, found.layers) == ("sha256:1", "mmdebstrap bookworm", 2)
     assert asked == []
 
 

@@ -7,6 +7,7 @@ import contextlib
 import importlib
 import json
 import os
+import py_compile
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from types import ModuleType
 from typing import Any
 
@@ -244,6 +246,30 @@ def test_facts_are_json(runner: ModuleType) -> None:
     assert facts["pid"] == os.getpid()
     assert facts["python"] == sys.version.split()[0]
     assert facts["modules_from_bytecode"] + facts["modules_from_source"] > 10
+
+
+KINDS = {
+    "timestamp": PycInvalidationMode.TIMESTAMP,
+    "checked-hash": PycInvalidationMode.CHECKED_HASH,
+    "unchecked-hash": PycInvalidationMode.UNCHECKED_HASH,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytecode_counts_where_python_takes_it(runner: ModuleType, tmp_path: Path, kind: str) -> None:
+    """Not where the source is another by now, unless that is not looked at, and not where this process wrote it."""
+    source, later = tmp_path / "module.py", time.time() + 60
+    source.write_text("x = 1")
+    os.utime(source, (1, 1))
+    cached = py_compile.compile(str(source), invalidation_mode=KINDS[kind])
+    assert runner.runner.counts(cached, str(source), later)
+    assert not runner.runner.counts(cached, str(source), time.time() - 60)
+    source.write_text("x = 2")
+    os.utime(source, (2, 2))
+    assert runner.runner.counts(cached, str(source), later) == (kind == "unchecked-hash")
+    Path(cached).write_bytes(b"")
+    assert not runner.runner.counts(cached, str(source), later)
+    assert not runner.runner.counts(str(tmp_path / "none.pyc"), str(source), later)
 
 
 def test_a_line_is_answered_by_a_line(runner: ModuleType) -> None:

@@ -125,8 +125,14 @@ def test_a_number_has_to_be_finite(write: Callable[..., Path], changes: dict[str
 
 def test_a_state_has_to_be_one_that_the_metric_is_taken_in(write: Callable[..., Path]) -> None:
     """A state in which the metric is never measured is refused, not silently worth nothing."""
-    assert METRICS["cold_start_s"].states == ("page-warm", "disk-cold")
-    refused(write(**objective(metric="cold_start_s", state="node-cold")))
+    assert METRICS["cold_start_s"].states == ("page-warm", "disk-cold", "node-cold")
+    for state in ("poisson", "no-python", ""):
+        refused(write(**objective(metric="cold_start_s", state=state)))
+
+
+def test_what_is_of_the_machine_is_no_objective(write: Callable[..., Path]) -> None:
+    """No method is better or worse for it."""
+    refused(write(**objective(metric="sentinel_s", state="")))
 
 
 @pytest.mark.parametrize(("text", "named"), [(b"name = ", "is not valid TOML"), (b'a = "\xff"', "is not UTF-8 text")])

@@ -1,5 +1,5 @@
 FROM ml-packaging-harness/base:3.11-build AS build
-ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH
+ENV PYC_INVALIDATION_MODE=UNCHECKED_HASH UV_NO_INSTALLER_METADATA=1
 COPY build /build
 RUN ["/usr/bin/python3.11", "-c", "import os; os.makedirs('/app/dependencies')"]
 COPY model /app/model

@@ -1,0 +1,144 @@
+"""How long a plan will take, by what its steps took before: in earlier runs here, or in those that travel along.
+
+A step that was never taken is guessed: what the method takes with other models, times what the model takes with
+other methods against the usual. Seconds of another time or machine are scaled by the sentinel.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from harness.measure import parts
+from harness.measure.plan import Lane, Plan
+from harness.measure.sample import SENTINEL
+
+#: Seconds of a step of which nothing is known at all: of no use but to be of the right order.
+_UNKNOWN_S = {"lock": 1.0, "build": 20.0, "install": 5.0, "install-again": 5.0, "page-warm": 1.5, "disk-cold": 2.0}
+_UNKNOWN_PART_S = 10.0
+
+#: The share of the rounds beyond the fewest that cells take until their intervals are narrow, where it is not known.
+_FURTHER = 0.7
+
+#: What a build takes that the cache stands for.
+_KEPT_S = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What the steps of an earlier run took: the table ``steps`` of its manifest, and its methods."""
+
+    run_id: str
+    steps: Mapping[str, Mapping[str, float]]
+
+    @property
+    def sentinel_s(self) -> float | None:
+        """Mean seconds of its sentinel."""
+        kept = [spent for name, spent in self.steps.items() if name.endswith(f"/{SENTINEL}")]
+        rounds = sum(spent["sentinel_n"] for spent in kept)
+        return sum(spent["sentinel_s"] for spent in kept) / rounds if rounds else None
+
+
+def seconds(
+    plan: Plan,
+    past: Sequence[Past],
+    *,
+    ready: Collection[str],
+    kept: Collection[tuple[str, Lane]],
+    sentinel_s: float,
+) -> float:
+    """Seconds that the plan will take. ``past`` has the newest run first.
+
+    ``ready`` are the methods that can be used here, ``kept`` the cells whose clean build the cache stands for, and
+    ``sentinel_s`` what the sentinel takes now.
+    """
+    costs = _Costs(past, sentinel_s)
+    return sum(_of_model(plan, model, costs, ready, kept) for model in plan.models)
+
+
+def _of_model(
+    plan: Plan, model: str, costs: _Costs, ready: Collection[str], kept: Collection[tuple[str, Lane]]
+) -> float:
+    total = 0.0
+    for lane in plan.lanes:
+        if lane.method in ready:
+            total += costs.of("lock", model, lane.method)
+    for replicate, lane in plan.builds_of(model):
+        if lane.method in ready:
+            stands = replicate == 0 and (model, lane) in kept
+            total += _KEPT_S if stands else costs.of("build", model, lane.method)
+    for replicate, lane in plan.installs_of(model):
+        if lane.method in ready:
+            total += costs.of("install-again" if replicate else "install", model, lane.method)
+    further = costs.further(plan, model)
+    for number, starts in plan.starts_of(model):
+        share = 1.0 if number < plan.rounds else further
+        total += share * sum(costs.of(one.state, model, one.lane.method) for one in starts if one.lane.method in ready)
+    for part, lane in plan.parts_of(model):
+        if lane.method in ready:
+            total += len(parts.TABLE[part].states) * costs.of(part, model, lane.method)
+    return total
+
+
+class _Costs:
+    """Seconds of one step by kind, model and method."""
+
+    def __init__(self, past: Sequence[Past], sentinel_s: float) -> None:
+        self._known: dict[tuple[str, str, str], float] = {}
+        self._rounds: dict[str, float] = {}
+        for run in past:
+            scale = sentinel_s / run.sentinel_s if run.sentinel_s else 1.0
+            for name, spent in run.steps.items():
+                model, method, *limits = name.split("/")
+                if limits or method == SENTINEL:
+                    continue
+                for kind in (key.removesuffix("_s") for key in spent if key.endswith("_s")):
+                    if spent.get(f"{kind}_n"):
+                        value = scale * spent[f"{kind}_s"] / spent[f"{kind}_n"]
+                        self._known.setdefault((kind, model, method), value)
+        self._by_method = _medians((kind, method, value) for (kind, _, method), value in self._known.items())
+        self._by_kind = _medians((kind, "", value) for (kind, _, _), value in self._known.items())
+        ratios = [
+            (kind, model, value / self._by_method[kind, method])
+            for (kind, model, method), value in self._known.items()
+            if self._by_method[kind, method] > 0
+        ]
+        self._by_model = _medians(ratios)
+        self._past = past
+
+    def of(self, kind: str, model: str, method: str) -> float:
+        """Seconds of such a step: as it was, or as guessed."""
+        exact = self._known.get((kind, model, method))
+        if exact is not None:
+            return exact
+        usual = self._by_method.get((kind, method), self._by_kind.get((kind, "")))
+        if usual is None:
+            usual = _UNKNOWN_S.get(kind, _UNKNOWN_PART_S)
+        # Another kind of step says something of the model, where this one does not.
+        ratio = self._by_model.get((kind, model), self._by_model.get(("page-warm", model), 1.0))
+        return usual * ratio
+
+    def further(self, plan: Plan, model: str) -> float:
+        """The share of the rounds beyond the fewest that cells of the model took before."""
+        if plan.last == plan.rounds:
+            return 0.0
+        for run in self._past:
+            taken = [
+                spent[f"{state}_n"]
+                for name, spent in run.steps.items()
+                for state in plan.states
+                if name.startswith(f"{model}/") and spent.get(f"{state}_n", 0) > plan.rounds
+            ]
+            if taken:
+                mean = sum(min(n, plan.last) for n in taken) / len(taken)
+                return (mean - plan.rounds) / (plan.last - plan.rounds)
+        return _FURTHER
+
+
+def _medians(rows: Iterable[tuple[str, str, float]]) -> dict[tuple[str, str], float]:
+    found: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for one, other, value in rows:
+        found[one, other].append(value)
+    return {key: median(values) for key, values in found.items()}
