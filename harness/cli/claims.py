@@ -79,7 +79,7 @@ def _evidences(model: str | None, results: str | None) -> list[Evidence]:
 def _list(found: Sequence[Verdict]) -> None:
     from harness.recommend.judging import Word
 
-    rows = [(one.claim.name, one.claim.quote, one.word, ", ".join(one.fidelities)) for one in found]
+    rows = [(one.claim.name, one.claim.quote, _word(one), ", ".join(one.fidelities)) for one in found]
     console.table("", ("claim", "the article says", "verdict", "by what is"), rows)
     counts = Counter(one.word for one in found)
     told = ", ".join(f"{counts[word]} {word}" for word in get_args(Word) if counts[word])
@@ -88,6 +88,12 @@ def _list(found: Sequence[Verdict]) -> None:
     if used:
         console.item(f"Judged from {'run' if len(used) == 1 else 'runs'} {', '.join(used)}.", indent=0, mark="")
     console.item("'harness claims CLAIM' tells what a claim means, the experiment, the samples.", indent=0, mark="")
+
+
+def _word(found: Verdict) -> str:
+    """The word, and what runs that are not used say, where they differ."""
+    others = dict.fromkeys(one.word for one in found.others if one.word != found.word)
+    return f"{found.word} (older runs: {', '.join(others)})" if others else found.word
 
 
 def _explain(found: Verdict) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness import paths
+from harness.bootstrap import Interval
 from harness.cli import console
 from harness.errors import BadInput
+from harness.measure.sample import CANARY
 from harness.metrics import METRICS, PHASES, START_STATES, TARGETS, Fidelity, State
 from harness.report import numbers
 from harness.spec import model as models
@@ -112,7 +114,14 @@ class _Group:
 _GROUPS = (
     _Group(
         title="Size, build and installation",
-        columns=(("packed_bytes", ""), ("unpacked_bytes", ""), ("files", ""), ("build_clean_s", ""), ("install_s", "")),
+        columns=(
+            ("packed_bytes", ""),
+            ("unpacked_bytes", ""),
+            ("files", ""),
+            ("build_clean_s", ""),
+            ("install_s", ""),
+            ("transfer_s", ""),
+        ),
     ),
     _Group(
         title="Cold start, and what is used until the first answer",
@@ -128,7 +137,6 @@ _GROUPS = (
         title="Cold start on a node that has nothing, memory, and what a change costs",
         columns=(
             ("cold_start_s", "node-cold"),
-            ("transfer_s", ""),
             ("minimum_memory_bytes", ""),
             ("update_bytes", ""),
             ("build_weights_s", ""),
@@ -166,6 +174,14 @@ _LETTERS: dict[Fidelity, str] = {
 }
 
 
+#: What options of a build are told to change.
+_VARIED: tuple[tuple[str, State], ...] = (
+    ("packed_bytes", ""),
+    ("unpacked_bytes", ""),
+    *(("cold_start_s", state) for state in START_STATES),
+    ("peak_resident_bytes", "page-warm"),
+)
+
 #: Their state is in the title of their group.
 _PHASE_METRICS = frozenset(f"phase_{phase}_s" for phase in PHASES)
 
@@ -177,6 +193,7 @@ def print_comparison(evidence: Evidence) -> None:
     console.say(f"{evidence.model}: median [95 % interval], run {evidence.run_id}")
     for group in _GROUPS:
         _print_group(evidence, group)
+    _print_variants(evidence)
     counts = {value.interval.n for value in evidence.values if value.interval and value.metric == "cold_start_s"}
     used = {value.fidelity for value in evidence.values if value.interval}
     if used == {"modelled"}:
@@ -201,47 +218,65 @@ def _print_canary(evidence: Evidence) -> None:
     for state in START_STATES:
         found = evidence.canary(state)
         if found is not None:
-            middle, high = numbers.ratio(found.median), numbers.ratio(found.high).removesuffix(numbers.TIMES)
-            low = numbers.ratio(found.low).removesuffix(numbers.TIMES)
-            calm = (
-                "which includes 1, as it should"
-                if found.low <= 1 <= found.high
-                else "which should include 1: a false alarm"
-            )
-            console.say(f"A/A, {state}: a method against itself is {middle} [{low}{numbers.DASH}{high}], {calm}.")
+            calm = "which includes 1, as it should" if found.low <= 1 <= found.high else "a false alarm of this machine"
+            console.say(f"A/A, {state}: a method against itself is {_ratio(found)}, {calm}.")
 
 
 def _print_group(evidence: Evidence, group: _Group) -> None:
-    marked = {method: _fidelity_of_row(evidence, method, group) for method in evidence.methods}
+    shown = evidence.rows
+    marked = {row: _fidelity_of_row(evidence, *row, group) for row in shown}
     columns: list[tuple[str, list[str]]] = []
     for metric, state in group.columns:
-        values = {method: evidence.value(method, metric, state) for method in evidence.methods}
+        values = {row: evidence.value(row[0], metric, state, row[1]) for row in shown}
         told = [value for value in values.values() if value and value.interval]
         once = all(value.interval.n == 1 and value.fidelity != "modelled" for value in told if value.interval)
         single = once and METRICS[metric].unit == "s"
         head = METRICS[metric].title.removeprefix("start: ")
         head += f", {state}" if state and metric not in _PHASE_METRICS else ""
         cells = [
-            _cell(value, n=not single, interval=not group.medians, fidelity=not marked[method])
-            for method, value in values.items()
+            _cell(value, n=not single, interval=not group.medians, fidelity=not marked[row])
+            for row, value in values.items()
         ]
         if any(cells):
             columns.append((head + (f", {_ONCE}" if single else ""), cells))
     rows = [
-        (_named(evidence, method) + marked[method], *(cells[number] for _, cells in columns))
-        for number, method in enumerate(evidence.methods)
+        (_named(evidence, *row) + marked[row], *(cells[number] for _, cells in columns))
+        for number, row in enumerate(shown)
         if any(cells[number] for _, cells in columns)
     ]
     if rows:
         console.blocks(group.title, ("", *(head for head, _ in columns)), rows)
 
 
-def _fidelity_of_row(evidence: Evidence, method: str, group: _Group) -> str:
-    """The letter of all the method's values in the group; nothing where they differ, or are measured."""
+def _print_variants(evidence: Evidence) -> None:
+    """What an option of the build changes: ratios to the method as it is, paired within rounds."""
+    lines = []
+    for method, limits in evidence.rows:
+        if limits in ("default", CANARY):
+            continue
+        for metric, state in _VARIED:
+            plain = evidence.value(method, metric, state)
+            ratio = query.paired_ratio(evidence.value(method, metric, state, limits), plain)
+            if ratio is not None:
+                title = METRICS[metric].title + (f", {state}" if state else "")
+                lines.append((method, limits, title, _ratio(ratio)))
+    if lines:
+        console.table("What the options change, as ratios to the method as it is", ("", "built with", "", ""), lines)
+
+
+def _ratio(found: Interval) -> str:
+    if found.exact:
+        return numbers.ratio(found.median, exact=True)
+    low, high = (numbers.ratio(end).removesuffix(numbers.TIMES) for end in (found.low, found.high))
+    return f"{numbers.ratio(found.median)} [{low}{numbers.DASH}{high}]"
+
+
+def _fidelity_of_row(evidence: Evidence, method: str, limits: str, group: _Group) -> str:
+    """The letter of all the row's values in the group; nothing where they differ, or are measured."""
     found = {
         value.fidelity
         for column in group.columns
-        if (value := evidence.value(method, *column)) is not None and value.interval is not None
+        if (value := evidence.value(method, *column, limits)) is not None and value.interval is not None
     }
     return f" {found.pop()[0]}" if len(found) == 1 and found != {"measured"} else ""
 
@@ -259,9 +294,10 @@ def outcome(evidence: Evidence, method: str) -> Outcome:
     return "absent" if known is not None and not known.get("ready") else "unmeasured"
 
 
-def _named(evidence: Evidence, method: str) -> str:
+def _named(evidence: Evidence, method: str, limits: str = "default") -> str:
     marks = {"failed": " (failed)", "unfit": " (unfit)"}
-    return method + marks.get(outcome(evidence, method), "")
+    told = "" if limits == "default" else f" {limits}"
+    return method + told + marks.get(outcome(evidence, method), "")
 
 
 def _cell(value: Value | None, *, n: bool, interval: bool, fidelity: bool) -> str:
@@ -275,7 +311,7 @@ def _cell(value: Value | None, *, n: bool, interval: bool, fidelity: bool) -> st
     parts = [numbers.shown(found.median, unit)]
     if interval and not found.exact:
         parts.append(f"[{scale.number(found.low)}{numbers.DASH}{scale.number(found.high)}]")
-    if n and found.n == 1 and unit == "s":
+    if n and found.n == 1 and unit == "s" and value.fidelity != "modelled":
         parts.append(f"({_ONCE})")
     if value.kept:
         parts.append("(kept)")
@@ -307,6 +343,8 @@ def _print_gaps(evidence: Evidence) -> None:
     # One reason for several methods is said once.
     reasons: dict[tuple[str, str], list[str]] = {}
     for value in evidence.values:
+        if value.limits != "default" and value.metric == "parity" and value.why_absent:
+            lines.append(f"{value.method} {value.limits}: {value.why_absent}")
         told = value.metric == "parity" or evidence.failure(value.method)
         if value.interval is None and value.why_absent and not told:
             title = value.declared.title + (f", {value.state}" if value.state else "")

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Literal
 
+from harness.measure.sample import CANARY
 from harness.metrics import START_STATES, State
 
 ProfileName = Literal["quick", "standard", "nightly"]
-
-#: The label under which a method runs a second time (A/A): what differs then is the machine's doing.
-CANARY = "again"
 
 #: The parts that a run can have besides builds, installations and starts; see :mod:`harness.measure.parts`.
 PARTS = ("rebuild", "memory-limit", "portability", "load")

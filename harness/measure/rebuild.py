@@ -25,6 +25,7 @@ from pathlib import Path
 
 from harness import process, tree
 from harness.errors import BuildFailure
+from harness.measure import artifacts
 from harness.measure.part import Part, Subject, Taken
 from harness.methods.contract import Artifact, BuildOptions, Method, Sizes
 from harness.metrics import State
@@ -51,7 +52,7 @@ def take(subject: Subject, state: State, replicate: int) -> Taken:
             return artifact, wall_s
 
         first, _ = built(locked, "first")
-        before = method.sizes(first, subject.depot)
+        before = _sizes(subject, first)
         absent = "the model has no weights that could change"
         weights = with_other_weights(locked, place / "other-weights")
         if weights is not None:
@@ -77,6 +78,13 @@ PART = Part(name="rebuild", title="rebuild after changes", closing="update_bytes
 def travelling_again(before: Sizes, after: Sizes) -> int:
     """The bytes of the pieces of an artifact ``after`` a change that the one ``before`` did not have."""
     return sum(size for digest, size in after.pieces.items() if digest not in before.pieces)
+
+
+def _sizes(subject: Subject, first: Artifact) -> Sizes:
+    """Of the first build; packing one that came out as the cell's own artifact did would give what is known of that."""
+    if first.digest == subject.artifact.digest:
+        return artifacts.sizes(subject.method, subject.locked, subject.artifact, subject.depot)
+    return subject.method.sizes(first, subject.depot)
 
 
 def _timed(method: Method, locked: LockedModel, workdir: Path, tool_cache: Path) -> tuple[Artifact, float]:

@@ -119,7 +119,7 @@ class Recording:
         except (DiskFull, Interrupted, ModelChanged):
             raise
         except DoesNotFit as error:
-            self.outcome.unfit[step.cell.model, step.cell.method] = str(error)
+            self.outcome.unfit[step.cell.model, step.cell.named] = str(error)
             self._close(step, "unfit", str(error))
         except HarnessError as error:
             self.fail(step, error)
@@ -144,8 +144,8 @@ class Recording:
 
     def fail(self, step: Step, error: HarnessError) -> None:
         """Record that the step failed, and why."""
-        log.warning("%s as %s: %s", step.cell.model, step.cell.method, error)
-        self.outcome.failed.setdefault((step.cell.model, step.cell.method), str(error))
+        log.warning("%s as %s: %s", step.cell.model, step.cell.named, error)
+        self.outcome.failed.setdefault((step.cell.model, step.cell.named), str(error))
         self._close(step, "failed", str(error))
 
     def absent(self, step: Step, why: str) -> None:
@@ -217,7 +217,7 @@ class Recording:
         if known is None or not {"failed", "unfit"} & set(known.flags):
             return False
         outcome = self.outcome.unfit if "unfit" in known.flags else self.outcome.failed
-        outcome[cell.model, cell.method] = known.note
+        outcome[cell.model, cell.named] = known.note
         return True
 
     # --- notes in the manifest -------------------------------------------------------------------

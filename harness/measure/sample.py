@@ -9,14 +9,25 @@ from harness.metrics import Fidelity, State
 #: The method under which the sentinel's samples stand.
 SENTINEL = "_sentinel"
 
+#: The ``limits`` of a cell that is another one a second time (A/A): what differs then is the machine's doing.
+CANARY = "again"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One (model, method) pair under one set of limits; the limits are spelled out in the manifest."""
+    """One (model, method) pair under one set of limits.
+
+    ``limits`` is ``default``, the options of a variant (``bytecode=none``), or :data:`CANARY`.
+    """
 
     model: str
     method: str
     limits: str = "default"
+
+    @property
+    def named(self) -> str:
+        """The method, with the limits where they are others."""
+        return self.method if self.limits == "default" else f"{self.method} {self.limits}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,9 +15,9 @@ from harness import bootstrap, process, tree
 from harness.errors import BadInput, DoesNotFit, ModelFailure
 from harness.measure import artifacts, host, parts, sentinel, start
 from harness.measure.part import Subject, Taken
-from harness.measure.plan import CANARY, Lane, Plan
+from harness.measure.plan import Lane, Plan
 from harness.measure.recording import Outcome, Recorder, Recording, Step, Tell
-from harness.measure.sample import SENTINEL, Cell, Sample
+from harness.measure.sample import CANARY, SENTINEL, Cell, Sample
 from harness.methods import variants
 from harness.methods.contract import Artifact, Installed, Method, Sizes
 from harness.metrics import SLOW_LINK, State
@@ -84,7 +84,7 @@ class Trial:
         except BadInput as error:
             for lane in self._plan.lanes:
                 step = Step(cell=_cell(name, lane), closing="parity", doing=f"read {name}", kind="lock")
-                self._record.outcome.failed[name, lane.method] = str(error)
+                self._record.outcome.failed[name, step.cell.named] = str(error)
                 if not self._record.has(step):
                     self._record.fail(step, error)
             return
@@ -108,12 +108,12 @@ class Trial:
             if self._record.failed_before(cell):
                 self._record.passed(1)
                 continue
-            doing = f"lock {model.name} for {_named(lane)}"
+            doing = f"lock {model.name} for {cell.named}"
             step = Step(cell=cell, closing="parity", doing=doing, kind="lock")
             available = method.check()
             self._record.note_availability(lane.method, available)
             if not available.ready:
-                self._record.outcome.absent[model.name, lane.method] = available.reason
+                self._record.outcome.absent[model.name, cell.named] = available.reason
                 note = f"{available.reason} (remedy: {available.remedy})" if available.remedy else available.reason
                 self._record.absent(step, note)
                 self._record.passed(1)
@@ -136,8 +136,8 @@ class Trial:
 
     def _build(self, model: Model, usable: dict[Lane, LockedModel]) -> None:
         for replicate, lane in self._plan.builds_of(model.name):
-            doing = f"build {model.name} as {_named(lane)}"
             cell = _cell(model.name, lane)
+            doing = f"build {model.name} as {cell.named}"
             step = Step(cell=cell, closing="build_clean_s", doing=doing, kind="build", number=replicate)
             if lane not in usable or self._record.has(step):
                 self._record.passed(1)
@@ -147,7 +147,7 @@ class Trial:
                 self._build_one(cell, lane, usable[lane], replicate)
                 broken = False
             if broken:
-                why = self._record.outcome.failed.get((cell.model, cell.method), "")
+                why = self._record.outcome.failed.get((cell.model, cell.named), "")
                 self._record.record(cell, {"parity": None}, flags=("failed",), note=why)
                 del usable[lane]
 
@@ -174,7 +174,7 @@ class Trial:
         subjects: dict[Lane, Subject] = {}
         for replicate, lane in self._plan.installs_of(model.name):
             cell = _cell(model.name, lane)
-            doing = f"install {model.name} as {_named(lane)}"
+            doing = f"install {model.name} as {cell.named}"
             if replicate == 0 and lane in usable:
                 place = f"{self._plan.lanes.index(lane)}-{lane.method}"
                 step = Step(cell=cell, closing="parity", doing=doing, kind="install")
@@ -299,7 +299,8 @@ class Trial:
             self._record.passed(len(starts) - len(open_starts))
             for one in open_starts:
                 lane, state = one.lane, one.state
-                doing, cell = f"start {model.name} as {_named(lane)}, {state}", _cell(model.name, lane)
+                cell = _cell(model.name, lane)
+                doing = f"start {model.name} as {cell.named}, {state}"
                 step = Step(cell=cell, closing="cold_start_s", doing=doing, kind=state, number=number, state=state)
                 subject = self._subject(lane, subjects)
                 if subject is None or in_a_row.get(lane, 0) >= _PATIENCE or self._record.has(step):
@@ -343,7 +344,7 @@ class Trial:
         for name, lane in self._plan.parts_of(model.name):
             part, cell = parts.TABLE[name], _cell(model.name, lane)
             for state in part.states:
-                doing = f"{part.title} of {model.name} as {_named(lane)}{f', {state}' if state else ''}"
+                doing = f"{part.title} of {model.name} as {cell.named}{f', {state}' if state else ''}"
                 step = Step(cell=cell, closing=part.closing, doing=doing, kind=part.name, state=state)
                 if lane not in subjects or self._record.has(step):
                     self._record.passed(1)
@@ -367,10 +368,6 @@ class Trial:
 
 def _cell(model: str, lane: Lane) -> Cell:
     return Cell(model=model, method=lane.method, limits=lane.limits)
-
-
-def _named(lane: Lane) -> str:
-    return lane.method if lane.limits == "default" else f"{lane.method} ({lane.limits})"
 
 
 def _first_answers(subject: Subject) -> Mapping[str, str]:

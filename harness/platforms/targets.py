@@ -68,7 +68,7 @@ def find(name: Target, *, python_minor: str | None = None) -> Machine:
             remedy="run the harness as root",
         )
     if name == "read-only":
-        return Machine(name=name, title="every file system read-only", surroundings=Surroundings(read_only=True))
+        return Machine(name=name, title="a read-only root file system", surroundings=Surroundings(read_only=True))
     if name == "non-root":
         title = f"user {OTHER_ID}, who owns nothing"
         return Machine(name=name, title=title, surroundings=Surroundings(user_id=OTHER_ID))

@@ -214,6 +214,7 @@ CLAIMS: tuple[Claim, ...] = (
         "'supported' where each method is surely beaten by one (by more than 5 % of a time or a use, since many are "
         "looked through), 'contradicted' where one surely beats all.",
         looks_at=(("packed_bytes", ""), ("unpacked_bytes", ""), *_BOTH_STARTS, ("peak_resident_bytes", "page-warm")),
+        needs="methods of three families or more on a machine of one's own, in one run",
         command="harness run digits-forest --method container --method venv --method pex",
         judge=experiments.trade_offs,
     ),
@@ -507,7 +508,7 @@ CLAIMS: tuple[Claim, ...] = (
         "of a run, by paired ratios; of times and uses by more than 5 %, since many are looked through.",
         looks_at=(("packed_bytes", ""), ("unpacked_bytes", ""), *_BOTH_STARTS, ("peak_resident_bytes", "page-warm")),
         command="harness run spam-bayes digits-forest --method container --method venv --method pex",
-        needs="two models or more, in one run",
+        needs="methods of three families or more, and two models or more, in one run",
         judge=experiments.depends_on_model,
     ),
     Claim(

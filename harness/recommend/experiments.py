@@ -50,6 +50,9 @@ CRITERIA = (
 #: How far from 1 a ratio has to be where one is looked for among many: the precision that a median is measured to.
 MARGIN = bootstrap.STABLE_WITHIN
 
+#: Two methods are no choice that anything could be said of in general.
+FEWEST_FAMILIES = 3
+
 #: The methods that are the article's PEX; the others of its family are not by that tool.
 PEX = ("pex", "pex-scie")
 
@@ -106,7 +109,7 @@ def trade_offs(run: Run) -> Finding | None:
 
 def _beaten(run: Run, evidence: Evidence) -> Point | None:
     methods = _comparable(run, evidence)
-    if len(methods) == 1 or not methods:
+    if not _broad(run, methods):
         return None
     worst: dict[str, Point] = {}
     unbeaten_for_sure = []
@@ -162,8 +165,9 @@ def depends_on_model(run: Run) -> Finding | None:
 
 
 def _compared(run: Run, evidence: Evidence, metric: str, state: str) -> dict[tuple[str, str], Point]:
-    """Every two methods that can be compared for that model."""
-    pairs = itertools.combinations(_comparable(run, evidence), 2)
+    """Every two methods that can be compared for that model; none where too few can to speak of methods in general."""
+    methods = _comparable(run, evidence)
+    pairs = itertools.combinations(methods if _broad(run, methods) else (), 2)
     return {pair: point for pair in pairs if (point := below(evidence, *pair, metric, state, margin=MARGIN))}
 
 
@@ -193,6 +197,11 @@ def depends_on_resources(run: Run) -> Finding | None:
                 points.append(Point(side=side, about=about, model=evidence.model, numbers=numbers))
     deciding = [point for point in points if point.side == "for"]
     return settled(deciding or points)
+
+
+def _broad(run: Run, methods: Sequence[str]) -> bool:
+    """Whether so many families are compared that something can be said of methods in general."""
+    return len({run.methods[name].FAMILY for name in methods}) >= FEWEST_FAMILIES
 
 
 def _comparable(run: Run, evidence: Evidence) -> list[str]:

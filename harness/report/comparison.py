@@ -155,7 +155,7 @@ def _table(evidence: Evidence, name: str, caption: str, metrics: Sequence[str], 
                 _cell(evidence, method, limits, column, best) for column, best in zip(columns, bests, strict=True)
             ),
         )
-        for method, limits in _rows(evidence)
+        for method, limits in evidence.rows
     )
     # A method under other limits stands only where something of that was measured.
     rows = tuple(row for row in rows if row.limits == "default" or any(cell.median for cell in row.cells))
@@ -173,16 +173,6 @@ def ordered(evidence: Evidence) -> list[Value]:
         return method, value.method, metrics.index(value.metric), state, value.limits
 
     return sorted((value for value in evidence.values if value.metric in METRICS), key=place)
-
-
-def _rows(evidence: Evidence) -> list[tuple[str, str]]:
-    """Every planned method under the default limits, and under whichever others it was measured."""
-    others = sorted({(value.method, value.limits) for value in evidence.values if value.limits != "default"})
-    return [
-        row
-        for method in evidence.methods
-        for row in [(method, "default"), *(other for other in others if other[0] == method)]
-    ]
 
 
 def _column(metric: str, state: str) -> Column:

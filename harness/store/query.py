@@ -14,6 +14,7 @@ from typing import Any
 from harness import bootstrap, process
 from harness.bootstrap import Interval
 from harness.errors import BadInput, CheckFailure
+from harness.measure.sample import CANARY
 from harness.metrics import METRICS, Fidelity, Metric, State
 from harness.store import runs
 from harness.store.records import Manifest
@@ -90,6 +91,16 @@ class Evidence:
         """The methods that the run planned for the model, in the order of the plan."""
         return tuple(self.manifest.plan["methods"])
 
+    @property
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """Every planned method under the default limits, and under whichever others it was measured."""
+        others = sorted({(value.method, value.limits) for value in self.values if value.limits != "default"})
+        return tuple(
+            row
+            for method in self.methods
+            for row in [(method, "default"), *(other for other in others if other[0] == method)]
+        )
+
     def value(self, method: str, metric: str, state: str = "", limits: str = "default") -> Value | None:
         """That value, or None where the run holds nothing of it."""
         for value in self.values:
@@ -100,7 +111,7 @@ class Evidence:
     def canary(self, state: str) -> Interval | None:
         """A method against itself (A/A): the ratio of its cold starts, paired within rounds; None without one."""
         for value in self.values:
-            if (value.metric, value.state, value.limits) == ("cold_start_s", state, "again"):
+            if (value.metric, value.state, value.limits) == ("cold_start_s", state, CANARY):
                 return paired_ratio(value, self.value(value.method, "cold_start_s", state))
         return None
 

@@ -16,6 +16,7 @@ and by hand: the command of docs/methods.md, timed by hyperfine, with nothing of
 * Nothing but the command is the same: by hand there are no bounds, no namespaces, no user without rights. If those
   cost time, it shows here.
 * Rounds of random order, both ways in each; the ratio is of the medians, its interval that of the ratios in rounds.
+* ``spam-bayes`` as ``venv``, without a target, shows what is fixed: it starts in some 30 ms.
 * Memory: GNU time's "maximum resident set size" of answering ``once``, and the peak of a control group made by hand.
 * Sizes: ``tar | gzip | wc``, ``du``, ``find``, and a registry's manifest read by hand. ``du`` counts folders, which
   the harness does not: theirs are subtracted, as ``find`` gives them.
@@ -50,7 +51,7 @@ import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -100,6 +101,10 @@ class Stage:
         """As in any run."""
         return start.limits_of(self.locked.model)
 
+    def of(self, model: str) -> Stage:
+        """The same with another model."""
+        return self if model == MODEL else replace(self, locked=weights.locked(models.find(model)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
@@ -130,15 +135,24 @@ class Findings:
         self.values[what][whose][number] = value
 
     def compare(
-        self, section: str, cell: str, what: str, ours: Mapping[int, float], theirs: Mapping[int, float], unit: str
+        self,
+        section: str,
+        cell: str,
+        what: str,
+        ours: Mapping[int, float],
+        theirs: Mapping[int, float],
+        unit: str,
+        *,
+        asked: bool = True,
     ) -> None:
-        """A row of two medians, their ratio, and the interval of the ratios within rounds."""
+        """A row of two medians, their ratio, and the interval of the ratios within rounds; ``asked``: has a target."""
         ratio = median(ours.values()) / median(theirs.values())
         paired = bootstrap.ratio(ours, theirs)
         row = {"cell": cell, "what": what, "harness": median(ours.values()), "by hand": median(theirs.values())}
         row |= {"unit": unit, "ratio": ratio, "low": paired.low if paired else None}
         row |= {"high": paired.high if paired else None, "n": paired.n if paired else 0}
-        self.rows[section].append({**row, "target": f"within {WITHIN:.0%}", "met": abs(ratio - 1) <= WITHIN})
+        target = {"target": f"within {WITHIN:.0%}", "met": abs(ratio - 1) <= WITHIN} if asked else {}
+        self.rows[section].append({**row, **target})
 
     def exact(self, cell: str, what: str, ours: float, theirs: float, unit: str, *, within: float = 0.0) -> None:
         """A row of two sizes, which are the same, or near where two programs compress."""
@@ -194,10 +208,10 @@ class Hand:
 def by_hand(at: Stage, one: Subject) -> Hand:
     """The commands of docs/methods.md for it."""
     installed, name = one.installed, f"rigour-{secrets.token_hex(4)}"
-    if one.name == "venv":
+    if one.method.ID == "venv":
         command = [f"{installed.root}/bin/python", "-m", "harness_runner"]
         return Hand(serve=[*command, "serve", "--socket", "{socket}"], once=[*command, "once"])
-    if one.name == "pex":
+    if one.method.ID == "pex":
         assert installed.root is not None
         assert one.artifact.path is not None
         command = ["/bin/sh", str(installed.root / one.artifact.path.name)]
@@ -396,6 +410,7 @@ def fidelity(at: Stage, found: Findings, rounds: int) -> None:
             hand = as_documented if way == "as documented" else hands[one.name]
             take_turn(at, found, one, way, hand, lines[one.name], number)
     compare_starts(found)
+    compare_small(at, found, 2 * rounds)
     for number in range(min(rounds, _MEMORY_ROUNDS)):
         for one in at.chance.sample(subjects, len(subjects)):
             tell(f"memory: round {number + 1}, {one.name}")
@@ -455,24 +470,54 @@ def compare_starts(found: Findings) -> None:
         found.compare("cold start", name, "page-warm cold start", ours, theirs, "s")
 
 
-def take_memory(at: Stage, found: Findings, one: Subject, hand: Hand, line: str, number: int) -> None:
-    """One start by the harness, one under GNU time, one in a control group by hand.
+def compare_small(at: Stage, found: Findings, rounds: int) -> None:
+    """The model without dependencies, where milliseconds show; by the client's clock, as hyperfine's has its own."""
+    here = at.of(WITHOUT_DEPENDENCIES)
+    one = subject(here, "venv", name="small")
+    hand = by_hand(here, one)
+    line = right_line(here, one, hand)
+    for number in range(-1, rounds):
+        for way in at.chance.sample(["harness", "by hand"], 2):
+            if way == "harness":
+                seconds = one.start(here).values["cold_start_s"]
+            else:
+                seconds = ask(here, ["socket", "{folder}/s"], hand.serve, hand, line).took_s
+            if number >= 0:
+                found.add(f"start of {WITHOUT_DEPENDENCIES}", way, number, seconds)
+    values = found.values[f"start of {WITHOUT_DEPENDENCIES}"]
+    name = f"{WITHOUT_DEPENDENCIES}, venv"
+    found.compare("cold start", name, "page-warm cold start", values["harness"], values["by hand"], "s", asked=False)
 
-    One after the other, because what a group is charged for depends on which pages happen to be in memory before.
+
+def take_memory(at: Stage, found: Findings, one: Subject, hand: Hand, line: str, number: int) -> None:
+    """The most that was resident by GNU time, the peak of a control group made by hand, and both by the harness.
+
+    After a start that does not count, and in random order: a group is charged for what it is the first to read, so its
+    peak depends on which pages of the files happen to be in memory before.
     """
-    values = one.start(at).values
-    found.add("peak resident, harness", one.name, number, values["peak_resident_bytes"])
-    found.add("peak memory, harness", one.name, number, values["peak_memory_bytes"])
-    request = json.dumps({"inputs": list(at.locked.model.examples.inputs[:1])})
-    argv = hand.once if hand.container else ["/usr/bin/time", "-v", *hand.once]
-    done = process.run(argv, env=environment(at, hand), timeout_s=_PATIENCE_S, stdin=request)
-    told = re.search(r"Maximum resident set size \(kbytes\): (\d+)", done.stderr)
-    if told is None:
-        raise MissingComponent("there is no GNU time", remedy="apt-get install time")
-    found.add("peak resident, by hand", one.name, number, int(told[1]) * 1024)
-    asked = ask(at, ["socket", "{folder}/s"], hand.serve, hand, line, grouped=True)
-    assert asked.group_bytes is not None
-    found.add("peak memory, by hand", one.name, number, asked.group_bytes)
+
+    def by_harness() -> None:
+        values = one.start(at).values
+        found.add("peak resident, harness", one.name, number, values["peak_resident_bytes"])
+        found.add("peak memory, harness", one.name, number, values["peak_memory_bytes"])
+
+    def by_gnu_time() -> None:
+        request = json.dumps({"inputs": list(at.locked.model.examples.inputs[:1])})
+        argv = hand.once if hand.container else ["/usr/bin/time", "-v", *hand.once]
+        done = process.run(argv, env=environment(at, hand), timeout_s=_PATIENCE_S, stdin=request)
+        told = re.search(r"Maximum resident set size \(kbytes\): (\d+)", done.stderr)
+        if told is None:
+            raise BuildFailure("GNU time does not say how much memory was used", log=done.output)
+        found.add("peak resident, by hand", one.name, number, int(told[1]) * 1024)
+
+    def by_group() -> None:
+        asked = ask(at, ["socket", "{folder}/s"], hand.serve, hand, line, grouped=True)
+        assert asked.group_bytes is not None
+        found.add("peak memory, by hand", one.name, number, asked.group_bytes)
+
+    one.start(at)
+    for way in at.chance.sample([by_harness, by_gnu_time, by_group], 3):
+        way()
 
 
 def compare_sizes(at: Stage, found: Findings, one: Subject) -> None:
@@ -677,8 +722,7 @@ def own_share(at: Stage, found: Findings) -> None:
 
 def runner_adds(at: Stage, found: Findings, name: str, rounds: int) -> None:
     """``serve`` against the bare script in one environment, asked by one client."""
-    locked = at.locked if name == MODEL else weights.locked(models.find(name))
-    here = Stage(locked=locked, running=at.running, store=at.store, folder=at.folder, chance=at.chance)
+    here = at.of(name)
     one = subject(here, "venv", name=f"{name}-venv")
     packages = hosted.site_packages(one.installed.root or Path())
     python = f"{one.installed.root}/bin/python"
@@ -688,7 +732,7 @@ def runner_adds(at: Stage, found: Findings, name: str, rounds: int) -> None:
     )
     line = right_line(here, one, runner)
     payload = packages / layout.MODEL_FOLDER
-    environ = {"PYTHONPATH": str(payload), **locked.model.file.env}
+    environ = {"PYTHONPATH": str(payload), **here.locked.model.file.env}
     bare = Hand(serve=[python, "-c", _BARE.replace("{", "{{").replace("}", "}}"), str(payload)], once=(), env=environ)
     ways = {"runner": (["socket", "{folder}/s"], runner), "bare": (["output"], bare)}
     for number in range(-1, rounds):
@@ -726,7 +770,7 @@ def print_findings(found: Findings) -> None:
     for section, rows in found.rows.items():
         print(f"\n{section}")
         for row in rows:
-            verdict = f"{row['target']}: {'met' if row['met'] else 'NOT MET'}"
+            verdict = f"{row['target']}: {'met' if row['met'] else 'NOT MET'}" if "target" in row else "(no target)"
             print(f"  {worded(section, row)}  {verdict}")
     for note in found.notes:
         print(f"\n{note}", end="")

@@ -86,7 +86,7 @@ def test_it_is_built_again_after_each_change(
         cell=Cell(model=MODEL, method=method.ID),
         method=method,
         locked=locked,
-        artifact=any_thing,
+        artifact=Artifact(method=method.ID, model=MODEL, digest=""),
         installed=any_thing,
         limits=any_thing,
         depot=depot,

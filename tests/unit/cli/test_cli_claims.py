@@ -32,7 +32,7 @@ def test_the_list_has_every_claim_with_a_verdict(harness: Harness) -> None:
     found = harness("claims")
     assert found.code == 0
     for claim in CLAIMS:
-        assert re.search(rf"^ {claim.name} .* ({'|'.join(get_args(Word))}) ", found.out, flags=re.MULTILINE)
+        assert re.search(rf"^ {claim.name} .* ({'|'.join(get_args(Word))})\b", found.out, flags=re.MULTILINE)
     counts = [int(number) for number in re.findall(r"(\d+) (?:supported|contradicted|depends|not )", found.out)]
     assert sum(counts) == len(CLAIMS)
     assert f"{len(CLAIMS)} claims: " in found.out
@@ -107,6 +107,19 @@ def test_one_model_alone(harness: Harness, made: Any) -> None:
     unmeasured = harness("claims", "pex-lightweight", "--model", "slow-import", "--results", made.results)
     assert "'harness run slow-import' measures it" in unmeasured.err
     assert "not measured yet" in unmeasured.out
+
+
+def test_runs_that_disagree_are_shown_to(harness: Harness, made: Any) -> None:
+    """The newest has the word; the list says that another says otherwise."""
+    made.write([made.sample("reproducible", 0.0), made.sample("parity", 1.0)])
+    made.RUN = "20240303-030405-made"
+    newer = [made.sample("reproducible", 1.0, run=made.RUN), made.sample("parity", 1.0, run=made.RUN)]
+    made.write(newer, run_id=made.RUN)
+    text = flat(harness("claims", "--results", made.results).out)
+    assert "reproducing a specific environment supported (older runs: contradicted) measured" in text
+    assert "Other runs, which are not pooled with it: 20240102-030405-made: contradicted" in flat(
+        harness("claims", "venv-reproduces", "--results", made.results).out
+    )
 
 
 def test_a_damaged_run_is_left_out(harness: Harness, made: Any) -> None:

@@ -295,3 +295,24 @@ def test_a_newer_run_does_not_hide_the_others(harness: Harness, run: Path, made:
     (newer / "run.json").write_text(json.dumps({**table, "schema_version": 99}))
     assert harness("compare", "tiny").code == 0
     assert made.RUN in harness("runs").out
+
+
+def test_a_variant_and_the_canary_are_shown(harness: Harness, made: Any) -> None:
+    """A row for the variant and its ratios to the method as it is; and what a method is against itself."""
+    plain = list(made.samples())
+    starts = [one for one in plain if one.cell.method == "venv" and one.state]
+    extra = [
+        dataclasses.replace(one, cell=dataclasses.replace(one.cell, limits=limits), value=one.value * factor)
+        for limits, factor in (("again", 1.0), ("bytecode=none", 1.5))
+        for one in starts
+    ]
+    refused = made.sample("parity", None, "pex", flags=("absent",), note="pex can't be built with it")
+    refused = dataclasses.replace(refused, cell=dataclasses.replace(refused.cell, limits="bytecode=none"))
+    made.write([*plain, *extra, refused])
+    text = harness("compare", "tiny").out
+    assert re.search(r"^ venv bytecode=none ", text, flags=re.MULTILINE)
+    assert re.search(r"venv +bytecode=none +cold start, page-warm +1\.50×", text)
+    assert re.search(r"A/A, page-warm: a method against itself is 1[.0]*×, which includes 1", text)
+    assert "pex bytecode=none: pex can't be built with it" in text
+    values = harness("compare", "tiny", "--json").json["values"]
+    assert {value["limits"] for value in values} == {"default", "again", "bytecode=none"}

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.bootstrap import FEWEST
-from harness.measure.plan import CANARY, PARTS, PROFILES, Lane, Plan, Start
+from harness.measure.plan import PARTS, PROFILES, Lane, Plan, Start
+from harness.measure.sample import CANARY
 from harness.metrics import START_STATES
 
 

@@ -202,13 +202,13 @@ class Method:
         self.there.discard(artifact.path.parent)
 
 
-def taken(method: Method, locked: LockedModel) -> Taken:
-    """As the trial asks for it."""
+def taken(method: Method, locked: LockedModel, *, kept: str = "k" * 64) -> Taken:
+    """As the trial asks for it, of a cell whose artifact has the digest ``kept``."""
     subject = Subject(
         cell=Cell(model="tiny", method="made"),
         method=cast("Any", method),
         locked=locked,
-        artifact=cast("Any", None),
+        artifact=Artifact(method="made", model="tiny", digest=kept),
         installed=cast("Any", None),
         limits=cast("Any", None),
         depot=cast("Any", None),
@@ -232,6 +232,19 @@ def test_it_is_built_once_and_after_each_change(locked: LockedModel) -> None:
     assert all(options.keep_cache for _, options in method.built)
     assert method.there == set()
     assert list((paths.cache() / "tmp").iterdir()) == []
+
+
+def test_what_is_known_of_the_same_artifact_is_not_found_out_again(
+    locked: LockedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packing takes long."""
+    known = Sizes(packed_bytes=10, unpacked_bytes=10, files=1, pieces={locked.lock.digest: 10})
+    monkeypatch.setattr(rebuild.artifacts, "sizes", lambda *_: known)
+    method, weighed = Method(), []
+    original = method.sizes
+    monkeypatch.setattr(method, "sizes", lambda *given: weighed.append(given) or original(*given))
+    assert taken(method, locked, kept="d" * 64).values["update_bytes"] == 7
+    assert len(weighed) == 1
 
 
 @pytest.mark.parametrize("number", [1, 2, 4])

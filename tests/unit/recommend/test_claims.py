@@ -379,21 +379,25 @@ def test_system_packages_are_not_in_a_file(taken: Any) -> None:
 
 
 def test_a_use_case_decides_where_nothing_is_best_at_all(taken: Any) -> None:
-    """One that surely beats all at all contradicts it; what is not sure decides nothing."""
+    """One that surely beats all at all contradicts it; what is not sure decides nothing; two methods are no choice."""
     light, heavy = {"packed_bytes": [1.0]}, {"packed_bytes": [2.0]}
     fast, slow = {START: times(1.0)}, {START: times(2.0)}
-    name = "use-case-decides"
-    assert judged(name, taken({"pex": {**light, **slow}, "venv": {**heavy, **fast}})).word == "supported"
-    assert judged(name, taken({"pex": {**light, **fast}, "venv": {**heavy, **slow}})).word == "contradicted"
-    assert judged(name, taken({"pex": {**light, **fast}, "venv": {**heavy, **fast}})).word == "depends"
-    assert judged(name, taken({"pex": light})).word == "not measured yet"
+    worst = {"packed_bytes": [3.0], START: times(3.0)}
+
+    def word(pex: Any, venv: Any) -> str:
+        return judged("use-case-decides", taken({"container": worst, "pex": pex, "venv": venv})).word
+
+    assert word({**light, **slow}, {**heavy, **fast}) == "supported"
+    assert word({**light, **fast}, {**heavy, **slow}) == "contradicted"
+    assert word({**light, **fast}, {**heavy, **fast}) == "depends"
+    assert judged("use-case-decides", taken({"pex": light, "venv": heavy})).word == "not measured yet"
 
 
 def test_a_model_decides_where_two_methods_change_places(taken: Any) -> None:
     """For sure in both; the ratios are told."""
 
     def sizes(pex: float, venv: float) -> dict[str, Any]:
-        return {"pex": {"packed_bytes": [pex]}, "venv": {"packed_bytes": [venv]}}
+        return {name: {"packed_bytes": [size]} for name, size in (("pex", pex), ("venv", venv), ("container", 9.0))}
 
     one = taken(sizes(1.0, 2.0), "one")
     found = judged("model-decides", one, taken(sizes(3.0, 2.0), "two"))
@@ -426,6 +430,7 @@ def test_a_start_has_to_differ_by_more_than_a_method_from_itself(taken: Any) -> 
         {
             "pex": {"packed_bytes": [1.0], START: times(1.2)},
             "venv": {"packed_bytes": [2.0], START: times(1.0)},
+            "container": {"packed_bytes": [3.0], START: times(3.0)},
         }
     )
     assert judged(name, evidence).word == "supported"

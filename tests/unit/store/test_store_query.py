@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -244,3 +246,46 @@ def test_run_ids_are_sorted_by_date(made: Any) -> None:
         made.write([made.sample()], run_id=run_id)
     (made.results / "runs" / "rubbish").mkdir()
     assert runs.run_ids(made.results) == ["20240101-1", "20240101-2", "20240202-1"]
+
+
+def again(made: Any, factor: float) -> list[Any]:
+    """A whole run in which ``venv`` ran a second time, its starts by ``factor`` slower."""
+    plain = list(made.samples())
+    twice = [one for one in plain if one.cell.method == "venv" and one.state]
+    cell = dataclasses.replace(twice[0].cell, limits="again")
+    return plain + [dataclasses.replace(one, cell=cell, value=one.value * factor) for one in twice]
+
+
+def test_the_canary_is_a_method_against_itself(made: Any) -> None:
+    """Paired within rounds; a run without one has none; the method's own values are not touched by it."""
+    made.write(again(made, 1.5))
+    found = query.evidence(made.results, made.RUN, "tiny")
+    assert found.canary("page-warm").median == pytest.approx(1.5)
+    assert found.value("venv", "cold_start_s", "page-warm").limits == "default"
+    assert found.canary("node-cold") is None
+
+
+def test_cells_under_other_limits_are_checked_apart(made: Any) -> None:
+    """The second time of a method is no other value of the first."""
+    folder = made.write(again(made, 1.5))
+    assert checking.verify_run(folder)[1] == []
+
+
+def test_a_start_on_an_empty_node_has_its_installation_before_it(made: Any) -> None:
+    """Its phases and the installation of the same round add up; another installation is found."""
+    start = list(made.start("venv", 0, "node-cold", 0.25))
+    total = dataclasses.replace(start[-1], value=start[-1].value + 1.25)
+    install = made.sample("install_s", 1.25)
+    assert checking.verify_run(made.write([*start[:-1], total, install]))[1] == []
+    shutil.rmtree(made.results)
+    _, wrong, _ = checking.verify_run(made.write([*start[:-1], total, dataclasses.replace(install, value=1.5)]))
+    assert [line.partition(": ")[0] for line in wrong] == ["tiny/venv round 0 node-cold"]
+
+
+def test_a_modelled_transfer_is_what_its_size_makes(made: Any) -> None:
+    """10 Mbit/s: a megabyte takes 0.8 s."""
+    size, right = made.sample("packed_bytes", 1e6), made.sample("transfer_s", 0.8, fidelity="modelled")
+    assert checking.verify_run(made.write([size, right]))[1] == []
+    shutil.rmtree(made.results)
+    _, wrong, _ = checking.verify_run(made.write([size, dataclasses.replace(right, value=0.9)]))
+    assert "tiny/venv transfer_s is 0.9" in wrong[0]
