@@ -203,7 +203,7 @@ _DECLARED = (
         title="minimum memory limit",
         unit="bytes",
         direction="lower",
-        meaning="smallest memory limit under which a start succeeds, by bisection",
+        meaning="smallest memory limit under which a start succeeds, within 5 % or 4 MiB, file pages already in memory",
     ),
     Metric(
         name="anonymous_bytes",
@@ -219,7 +219,7 @@ _DECLARED = (
             title=f"latency p{percentile}",
             unit="s",
             direction="lower",
-            meaning=f"{percentile} % of a warm instance's answers come within this, from the intended time of sending",
+            meaning=f"{percentile} % of a warm instance's answers come within this, from the intended sending",
             states=ARRIVALS,
         )
         for percentile in PERCENTILES

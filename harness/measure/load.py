@@ -17,9 +17,9 @@ Why the generator is our own: LoadGen (mlcommons-loadgen 6.0.17, tried on 2026-1
 patterns are ours and it is 2 MB. But its wheels leave out Linux on ARM and Python 3.14; an exception, such as an
 interrupt, that passes through its callback ends the whole process (SIGABRT, SIGSEGV); its Python binding has no
 hard cap of time, so that a model that hangs cannot be given up; and to keep its schedule it needs a second thread,
-whose hand-over added 0.1 ms to each query under Poisson arrivals, as much as a small model takes. wrk, k6 and locust
-speak HTTP over TCP, where most instances have a Unix socket or a network namespace of their own, and don't know a
-right answer from a wrong one.
+whose hand-over added 0.04 to 0.13 ms to the median, as much as a small model takes (spam-bayes as venv: 0.06 ms under
+ours, 0.10 under LoadGen). wrk, k6 and locust speak HTTP over TCP, where most instances have a Unix socket or a network
+namespace of their own, and don't know a right answer from a wrong one.
 
 The process is the replicate (docs/methodology.md): queries of one process are not independent of each other. So
 what is given are *that process's* percentiles, each only where the process answered enough queries for it
@@ -56,7 +56,8 @@ OUTSTANDING = 8
 LOAD_SHARE = 0.5
 
 #: How long an instance is left alone before each query that says what it could answer. Asked without a pause a small
-#: model answers up to twice as fast as when it has to be woken, so half of that rate would be no rest for it at all.
+#: model answers more than twice as fast as when it has to be woken (spam-bayes as rest-api: 0.5 ms, 1.2 ms), so half
+#: of that rate would be no rest for it at all.
 _REST_S = 0.001
 
 #: How long before a query is due sleeping ends and watching the clock begins: a sleep of Linux ends 0.06 to 0.1 ms

@@ -533,7 +533,7 @@ def started(at: Stage, whose: str, made_now: Artifact | str) -> float:
     """Seconds to the first correct prediction."""
     if isinstance(made_now, Artifact):
         taken = start.take(
-            container, Installed(artifact=made_now, image=made_now.image), at.limits, at.locked.model, "process-cold"
+            container, Installed(artifact=made_now, image=made_now.image), at.limits, at.locked.model, "page-warm"
         )
         return taken.values["cold_start_s"]
     return http_start(at, SERVED[whose], made_now)
@@ -693,7 +693,7 @@ def measure_hosted(at: Stage, values: Values, *, rounds: int, times: int, chance
                 shutil.rmtree(cache)
                 fresh_extraction(cache)
             for what in ("first start", "start") if one.extraction_caches else ("start",):
-                taken = start.take(method, one, at.limits, at.locked.model, "process-cold")
+                taken = start.take(method, one, at.limits, at.locked.model, "page-warm")
                 if number >= 0:
                     values.add(what, whose, number, taken.values["cold_start_s"])
 

@@ -75,6 +75,8 @@ MODEL, WITHOUT_DEPENDENCIES = "digits-forest", "spam-bayes"
 CELLS = ("venv", "pex", "container")
 CLIENT = Path(__file__).with_name("rigour_data") / "by_hand.py"
 
+HYPERFINE = shutil.which("hyperfine")
+
 #: What was asked for: ratios within 3 %, a tenth found out, at most 5 % of a run, 15 ms and 2 MB of an instance.
 WITHIN, SLOWER_BY, OWN_SHARE, RUNNER_S, RUNNER_BYTES = 0.03, 0.1, 0.05, 0.015, 2e6
 #: The rounds of ``quick`` and ``standard``.
@@ -202,7 +204,7 @@ class Hand:
     env: Mapping[str, str] = field(default_factory=dict)
     socket_inside: str = "{folder}/s"
     container: str = ""
-    before: Sequence[str] = ("nothing",)
+    before: Sequence[str] = ("nothing", "{folder}", "--")
 
 
 def by_hand(at: Stage, one: Subject) -> Hand:
@@ -293,8 +295,8 @@ def ask(
             remove = [shutil.which("docker") or "docker", "rm", "--force", "--volumes", hand.container]
             stack.callback(process.run, remove, env=environment(at, hand), timeout_s=60)
         hyperfine_s = None
-        if timed:
-            hyperfine_s = hyperfine(argv, at, hand)
+        if timed and HYPERFINE is not None:
+            hyperfine_s = hyperfine(argv, at, hand, folder)
         else:
             checked(argv, at, hand, folder)
         found = (folder / "took").read_text().split()
@@ -309,22 +311,17 @@ def checked(argv: Sequence[str], at: Stage, hand: Hand, folder: Path) -> None:
     """Run it; BuildFailure where it fails, with what was printed."""
     done = process.run(argv, env=environment(at, hand), timeout_s=_PATIENCE_S)
     if done.returncode != 0:
-        raise BuildFailure("it does not answer by hand", log=done.output + (folder / "log").read_text())
+        log = folder / "log"
+        printed = log.read_text(errors="replace") if log.is_file() else ""
+        raise BuildFailure("it does not answer by hand", log=f"{done.output}\n{printed}")
 
 
-def hyperfine(argv: Sequence[str], at: Stage, hand: Hand) -> float | None:
-    """Wall seconds of one run of a command, by hyperfine without a shell; None where there is no hyperfine."""
-    program = shutil.which("hyperfine")
-    if program is None:
-        process.run(argv, env=environment(at, hand), timeout_s=_PATIENCE_S)
-        return None
+def hyperfine(argv: Sequence[str], at: Stage, hand: Hand, folder: Path) -> float:
+    """Wall seconds of one run of a command, by hyperfine without a shell; BuildFailure where it fails."""
+    assert HYPERFINE is not None
     out = at.folder / "hyperfine.json"
     options = ["--shell=none", "--runs", "1", "--style", "none", "--export-json", str(out)]
-    done = process.run(
-        [program, *options, shlex.join(argv)], env=environment(at, hand), timeout_s=_PATIENCE_S, kind="instances"
-    )
-    if done.returncode != 0:
-        raise BuildFailure(f"hyperfine ended with exit code {done.returncode}", log=done.output)
+    checked([HYPERFINE, *options, shlex.join(argv)], at, hand, folder)
     seconds: float = json.loads(out.read_text())["results"][0]["times"][0]
     return seconds
 
@@ -441,10 +438,11 @@ def take_turn(at: Stage, found: Findings, one: Subject, way: str, hand: Hand, li
             found.add("start, harness", one.name, number, values["cold_start_s"])
         return
     if way == "before":
-        with question(at, line) as folder:
-            seconds = hyperfine(client([part.format(folder=folder) for part in hand.before]), at, hand)
-        if number >= 0 and seconds is not None:
-            found.add("the client alone", one.name, number, seconds)
+        if HYPERFINE is not None:
+            with question(at, line) as folder:
+                seconds = hyperfine(client([part.format(folder=folder) for part in hand.before]), at, hand, folder)
+            if number >= 0:
+                found.add("the client alone", one.name, number, seconds)
         return
     name = one.name if way == "by hand" else f"{one.name}, {way}"
     asked = ask(at, ["socket", "{folder}/s"], hand.serve, hand, line, timed=True)
@@ -456,7 +454,7 @@ def take_turn(at: Stage, found: Findings, one: Subject, way: str, hand: Hand, li
 
 def compare_starts(found: Findings) -> None:
     """The rows of the cold starts: hyperfine's times without what the client takes for itself."""
-    by_hyperfine = bool(found.values["start, hyperfine"])
+    by_hyperfine = HYPERFINE is not None
     if not by_hyperfine:
         found.notes.append("there is no hyperfine (apt-get install hyperfine): by hand it is by the client's own clock")
     for name in [*CELLS, "pex, as documented"]:

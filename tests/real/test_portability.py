@@ -129,14 +129,13 @@ def test_a_killed_harness_leaves_nothing_mounted(traces_of: Callable[[str], Any]
         "    while True: pass\n"
     )
     checkout = str(Path(__file__).parents[2])
-    killed = subprocess.Popen([sys.executable, "-c", code, checkout], stdout=subprocess.PIPE, text=True)
-    try:
-        assert killed.stdout is not None
-        assert killed.stdout.readline() == "ready\n"
-        assert any("sleep 600" in line for line in traces.now() - before)
-    finally:
-        os.kill(killed.pid, signal.SIGKILL)
-        killed.wait()
+    with subprocess.Popen([sys.executable, "-c", code, checkout], stdout=subprocess.PIPE, text=True) as killed:
+        try:
+            assert killed.stdout is not None
+            assert killed.stdout.readline() == "ready\n"
+            assert any("sleep 600" in line for line in traces.now() - before)
+        finally:
+            os.kill(killed.pid, signal.SIGKILL)
     assert traces.since(before) == []
 
 

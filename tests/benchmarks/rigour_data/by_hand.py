@@ -1,6 +1,6 @@
 """Start a command, ask it one question, end when the right answer is there: with nothing of the harness in it.
 
-    by_hand.py nothing                            end at once: what this program itself takes
+    by_hand.py nothing FOLDER --                  do all but start and ask something: what this program itself takes
     by_hand.py ended FOLDER -- COMMAND...         until the command has ended
     by_hand.py socket FOLDER PATH -- COMMAND...   ask on the Unix socket PATH, as soon as it is there
     by_hand.py output FOLDER -- COMMAND...        ask on standard input, the answer is a line of standard output
@@ -21,8 +21,6 @@ POLL_S = 0.0005
 
 
 def main(argv):
-    if argv[0] == "nothing":
-        return 0
     cut = argv.index("--")
     (mode, folder, *more), command = argv[:cut], argv[cut + 1 :]
     with open(f"{folder}/request", "rb") as file:
@@ -35,11 +33,13 @@ def main(argv):
     told = [(os.POSIX_SPAWN_DUP2, to_command, 0), (os.POSIX_SPAWN_DUP2, log, 2)]
     told.append((os.POSIX_SPAWN_DUP2, from_command if mode == "output" else log, 1))
     begin = time.monotonic()
-    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=told)
+    pid = os.getpid() if mode == "nothing" else os.posix_spawnp(command[0], command, os.environ, file_actions=told)
     os.close(from_command)
     if mode == "ended":
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if mode == "socket":
+    if mode == "nothing":
+        got = expected
+    elif mode == "socket":
         got = asked(more[0], request, pid, begin)
     else:
         os.write(question, request)
