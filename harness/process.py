@@ -393,6 +393,8 @@ class Child:
         log.debug("start: %s", " ".join(argv))
         self._tail: deque[bytes] = deque(maxlen=_TAIL_BYTES // 4096)
         entry = policy.entry() if policy else die_with_parent
+        if policy and policy.group:
+            cgroup.settle()  # that wait is the kernel's, not the artifact's
         try:
             self.spawned_s = time.monotonic()
             self._process = subprocess.Popen(

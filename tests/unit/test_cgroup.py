@@ -201,3 +201,23 @@ def test_the_group_of_a_process_is_found(root: Path) -> None:
     found = cgroup.of_process(os.getpid())
     assert found is None or (found.version == "v1" and all(root in folder.parents for folder in found.folders.values()))
     assert cgroup.of_process(2**22 + 1) is None
+
+
+def test_settling_moves_this_process_to_where_it_is_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a group that lists it is written to; one that it only seems to be in is left alone."""
+    own = os.getpid()
+    for name, pids in (("elsewhere", f"{own + 1}\n"), ("here", f"1\n{own}\n"), ("too", f"{own}\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "cgroup.procs").write_text(pids)
+    folders = {name: tmp_path / name for name in ("elsewhere", "here", "too")}
+    monkeypatch.setattr(cgroup, "of_process", lambda _: cgroup.Group(version="v1", folders=folders))
+    cgroup.settle()
+    assert [(tmp_path / name / "cgroup.procs").read_text() for name in folders] == [
+        f"{own + 1}\n",
+        f"{own}",
+        f"{own}\n",
+    ]
+    monkeypatch.setattr(cgroup, "of_process", lambda _: None)
+    cgroup.settle()
