@@ -9,6 +9,7 @@ the options, and the harness's own sources that go into artifacts or make them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -54,8 +55,12 @@ def kept_build(method: Method, locked: LockedModel, *, variant: Variant = DEFAUL
 
 
 def seems_kept(model: str, method: str) -> bool:
-    """Whether the cache has an artifact of that name, of whatever inputs: enough for an estimate, and at once."""
-    return any(paths.cache().glob(f"artifacts/{model}-{method}-{'[0-9a-f]' * 24}/build.json"))
+    """Whether the cache has an artifact of that name made by our sources as they are: enough for an estimate."""
+    for record in paths.cache().glob(f"artifacts/{model}-{method}-{'[0-9a-f]' * 24}/build.json"):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if json.loads(record.read_text()).get("sources") == _own_sources():
+                return True
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +147,7 @@ def _build_kept(method: Method, locked: LockedModel, folder: Path, variant: Vari
             artifact, wall_s = _timed(method, locked, folder, variant)
             table = dataclasses.asdict(artifact) | {"path": str(artifact.path) if artifact.path else None}
             at = datetime.now(UTC).isoformat(timespec="seconds")
-            (folder / "build.json").write_text(json.dumps({"wall_s": wall_s, "at": at}))
+            (folder / "build.json").write_text(json.dumps({"wall_s": wall_s, "at": at, "sources": _own_sources()}))
             (folder / "artifact.json").write_text(json.dumps(table))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from harness import process
+from harness import paths, process
 from harness.errors import BuildFailure, CheckFailure, HarnessError, MissingComponent, ModelFailure
 from harness.measure.part import Part, Subject, Taken
 from harness.methods.contract import Installed, Instance
@@ -92,10 +92,13 @@ def not_there(error: MissingComponent) -> str:
 
 
 def in_a_line(error: HarnessError) -> str:
-    """The reason of a failure: the last line that tells of one among what the instance printed, or else the last."""
+    """The reason of a failure: the last line that tells of one among what the instance printed, or else the last.
+
+    Where this machine keeps things is nobody's business who reads the result: ``…`` stands for the cache folder.
+    """
     lines = [line.strip() for line in error.problem.strip().splitlines()]
     telling = [line for line in lines[1:] if _TELLING.search(line)]
-    return (telling or lines)[-1]
+    return (telling or lines)[-1].replace(str(paths.cache()), "…")
 
 
 def _with_empty_caches(installed: Installed, stack: ExitStack) -> Installed:

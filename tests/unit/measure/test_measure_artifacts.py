@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,3 +120,16 @@ def test_an_artifact_that_another_harness_built_meanwhile_is_used(
     monkeypatch.setattr(artifacts, "cached", lambda *a, **k: next(answers, "look") and cached(*a, **k))
     assert artifacts.up_to_date(one, locked) == first
     assert one.calls.count("build") == 1
+
+
+def test_an_estimate_looks_for_what_these_sources_made(one: Any, locked: LockedModel) -> None:
+    """An artifact that an older harness left does not stand for a build; nor does another method's."""
+    assert not artifacts.seems_kept("tiny", "one")
+    artifacts.up_to_date(one, locked)
+    assert artifacts.seems_kept("tiny", "one")
+    assert not artifacts.seems_kept("tiny", "on")
+    (record,) = (paths.cache() / "artifacts").glob("tiny-one-*/build.json")
+    table = json.loads(record.read_text())
+    for text in (json.dumps({**table, "sources": "older"}), json.dumps([]), "{"):
+        record.write_text(text)
+        assert not artifacts.seems_kept("tiny", "one")

@@ -175,3 +175,12 @@ def test_what_was_extracted_is_not_found_on_another_target(method: FakeMethod, t
     assert cache not in used
     assert not any(one.exists() for one in used)
     assert [path.name for path in cache.iterdir()] == ["by another user"]
+
+
+def test_a_reason_does_not_tell_where_this_machine_keeps_things(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an instance prints names its home, which lies in the cache folder."""
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    error = ModelFailure(f"broke; it printed:\n    cannot load {tmp_path}/cache/tmp/instance-1/home/x.so")
+    assert portability.in_a_line(error) == "cannot load …/tmp/instance-1/home/x.so"

@@ -174,9 +174,22 @@ def test_vertex_does_not_serve_another_model_than_was_uploaded(
 def test_the_port_is_bound_before_the_model_is_loaded(
     server: ModuleType, runner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever connects early waits in the kernel, and is answered once the model is there."""
+    """Whoever connects early waits in the kernel, and is answered once the model is there, and at once."""
     order: list[str] = []
-    monkeypatch.setattr(socket, "create_server", lambda where, **_: order.append(f"bound {where[1]}") or "listener")
+
+    class Listener:
+        def setsockopt(self, *option: int) -> None:
+            assert option == (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            order.append("without delay")
+
+        def __str__(self) -> str:
+            return "listener"
+
+    monkeypatch.setattr(
+        socket,
+        "create_server",
+        lambda where, **_: order.append(f"bound {where[1]}") or Listener(),  # type: ignore[func-returns-value]
+    )
     monkeypatch.setattr(runner, "load", lambda *_: order.append("loaded"))
     uvicorn = ModuleType("uvicorn")
     uvicorn.Config = lambda app, **_: app  # type: ignore[attr-defined]
@@ -184,7 +197,7 @@ def test_the_port_is_bound_before_the_model_is_loaded(
     monkeypatch.setitem(sys.modules, "uvicorn", uvicorn)
     contract = {"health": "/h", "predict": "/p", "inputs": "i", "outputs": "o"}
     server.serve(runner, 8080, model_dir=runner.PACKAGED, entrypoint="predictor.py", **contract)
-    assert order == ["bound 8080", "loaded", "serves on listener"]
+    assert order == ["bound 8080", "without delay", "loaded", "serves on listener"]
 
 
 def test_the_package_needs_what_is_locked_with_the_model(server: ModuleType) -> None:

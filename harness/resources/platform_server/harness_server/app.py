@@ -15,6 +15,9 @@ _BACKLOG = 128
 def serve(runner, port, **contract):
     """Bind, load, answer until killed."""
     listener = socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)  # noqa: S104 -- as the contracts demand
+    # asyncio does so for sockets of its own making only; without it an answer's body waits for the caller's kernel to
+    # acknowledge the head, 40 ms on Linux. Accepted connections have it from the listener.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     import uvicorn
 
