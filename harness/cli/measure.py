@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from harness.store.runs import RunWriter
 
 _PROFILES = ("quick", "standard", "nightly")
-_PARTS = ("rebuild", "memory-limit", "portability", "load")
+PARTS = ("rebuild", "memory-limit", "portability", "load")
 
 #: How many earlier runs an estimate looks at.
 _PAST_RUNS = 12
@@ -48,7 +48,7 @@ _CLOUDS = {"moto": "a stand-in (moto)", "real": "the user's own account"}
 @click.option(
     "--part",
     "parts",
-    type=click.Choice(_PARTS),
+    type=click.Choice(PARTS),
     multiple=True,
     help="Measure this besides sizes and starts, instead of what the profile has; may be given several times.",
 )
@@ -108,6 +108,14 @@ def run(
     wanted: dict[str, Any] = {"rounds": rounds, "builds": builds, "seed": seed, "parts": parts, "options": options}
     plan = None if resume else _new_plan(models, methods, profile, **wanted)
     if cloud == "real":
+        if parts or options:
+            raise BadInput(
+                "would make more in the account than can be said beforehand",
+                key="--part" if parts else "--with",
+                remedy="leave it out, or measure it on the stand-in, without --aws real",
+            )
+        # A deployment and its starts: that is what is told and confirmed, whatever the profile has besides.
+        plan = plan.sparing() if plan else None
         aws.confirm(plan or _resumed_plan(folder, resume), role=aws_role, yes=yes)
     elif aws_role or yes:
         raise BadInput("is for --aws real", key="--aws-role" if aws_role else "--yes", remedy="add --aws real")
@@ -181,7 +189,7 @@ def _new_plan(
     parts: tuple[str, ...],
     options: tuple[str, ...],
 ) -> Plan:
-    from harness.measure.plan import PARTS, PROFILES, Plan
+    from harness.measure.plan import PROFILES, Plan
     from harness.methods import METHODS, variants
     from harness.metrics import CACHE_STATES, START_STATES
     from harness.spec import model as specs
@@ -304,7 +312,7 @@ def _tell_estimate(plan: Plan, writer: RunWriter, results: Path) -> None:
     now_s = min(sentinel.seconds() for _ in range(3))
     seconds = estimate.seconds(plan, past, ready=ready, kept=kept, sentinel_s=now_s)
     writer.update(timings={"estimated_s": round(seconds, 1)})
-    by = f"by {len(past)} earlier runs" if past else "without an earlier run to go by"
+    by = f"by {len(past)} earlier run{'s' * (len(past) > 1)}" if past else "without an earlier run to go by"
     console.note(f"  Estimated to take {console.duration(seconds)}, {by}.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 from harness.measure.sample import CANARY
@@ -131,6 +131,10 @@ class Plan:
     def node_cold(self) -> bool:
         """Whether starts on a node that has nothing of the artifact are taken."""
         return "node-cold" in self.states
+
+    def sparing(self) -> Plan:
+        """The same with what an account is billed for least, and known beforehand: one deployment, and its starts."""
+        return replace(self, states=START_STATES, most=0, installs=1, parts=(), canary="", variants=())
 
     def as_dict(self) -> dict[str, Any]:
         """As it stands in ``run.json``."""

@@ -81,6 +81,15 @@ def test_options_of_the_account_are_for_the_account(harness: Any, folder: Any, o
     assert "--aws real" in said.err
 
 
+@pytest.mark.parametrize("option", [["--part", "load"], ["--with", "bytecode=none"]])
+def test_what_costs_more_than_is_said_is_refused(harness: Any, folder: Any, option: list[str]) -> None:
+    """Nothing is asked of the account before."""
+    said = harness("run", str(folder.path), "--aws", "real", "--yes", *option)
+    assert said.code == 2
+    assert "than can be said beforehand" in said.err
+    assert option[0] in said.err
+
+
 @pytest.fixture
 def leftover(monkeypatch: pytest.MonkeyPatch) -> Leftover:
     """Another machine's harness has left a role."""

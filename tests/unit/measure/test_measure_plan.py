@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.bootstrap import FEWEST
+from harness.cli import measure as command
+from harness.measure import parts
 from harness.measure.plan import PARTS, PROFILES, Lane, Plan, Start
 from harness.measure.sample import CANARY
-from harness.metrics import START_STATES
+from harness.metrics import CACHE_STATES, METRICS, START_STATES
 
 
 def make(
@@ -121,3 +123,15 @@ def test_every_profile_gives_headline_numbers() -> None:
         assert profile.builds >= 1
         assert (profile.parts == PARTS, profile.node_cold, profile.canary) == (name != "quick",) * 3
     assert PROFILES["standard"].builds >= 3
+
+
+def test_the_parts_of_a_plan_are_those_that_there_are() -> None:
+    """By the same names for plans, for the command line, which must not import them, and in the table of parts."""
+    assert PARTS == command.PARTS == tuple(parts.TABLE)
+    assert all(part.name == name and METRICS[part.closing] for name, part in parts.TABLE.items())
+
+
+def test_a_sparing_plan_deploys_once() -> None:
+    """Nothing is left of what makes or asks more than was confirmed; rounds, methods and seed stay."""
+    whole = make(most=9, installs=3, parts=PARTS, canary="b", variants=("a:bytecode=none",), states=CACHE_STATES)
+    assert whole.sparing() == make()
