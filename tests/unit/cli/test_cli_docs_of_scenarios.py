@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,19 +75,9 @@ def statements() -> str:
 PARTS = {"scenarios": all_scenarios, "facilities": facilities, "qualities": qualities, "statements": statements}
 
 
-def test_generated_parts_are_up_to_date() -> None:
+def test_generated_parts_are_up_to_date(up_to_date: Any) -> None:
     """The scenarios, what a target can have, the qualities, and all that is stated of them."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    fresh = re.sub(
-        rf"<!-- ({'|'.join(PARTS)}) -->\n.*?<!-- end -->",
-        lambda found: f"<!-- {found[1]} -->\n\n{PARTS[found[1]]()}\n\n<!-- end -->",
-        text,
-        flags=re.DOTALL,
-    )
-    assert len(re.findall(r"<!-- end -->", text)) == len(PARTS)
-    if os.environ.get("HARNESS_GOLDEN") == "write":
-        DOCUMENT.write_text(fresh, encoding="utf-8")
-    assert fresh == DOCUMENT.read_text(encoding="utf-8"), "HARNESS_GOLDEN=write writes the tables anew"
+    up_to_date(DOCUMENT, PARTS)
 
 
 def test_the_example_is_a_scenario(tmp_path: Path) -> None:
