@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import nox
@@ -24,6 +25,8 @@ SYSTEM_PACKAGES = {
     "docker-registry": "the packed size and the installation of images",
     "binutils": "the pyinstaller methods",
 }
+#: What only tests need.
+TEST_PACKAGES = {"chromium": "the test that the report's sliders rank as the engine does"}
 CONSTRAINTS = "constraints.txt"
 BENCH = ("container", "venv", "pex", "rest-api")
 
@@ -52,6 +55,7 @@ def bench(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests against the built wheel: units, then the real suite; then the linters."""
     without = leave_out(session)
+    system_packages(session, TEST_PACKAGES)
     install(session, ".[all]", "--group", "test")
     env = {"HARNESS_TEST_WITHOUT": ",".join(without), "PYTHONDONTWRITEBYTECODE": "", "HARNESS_CACHE": cache()}
     # Not `python -m pytest`: the checkout must not shadow the installed wheel.
@@ -122,12 +126,12 @@ def leave_out(session: nox.Session) -> list[str]:
     return found
 
 
-def system_packages(session: nox.Session) -> None:
+def system_packages(session: nox.Session, wanted: Mapping[str, str] = SYSTEM_PACKAGES) -> None:
     """Install what is missing as root on Debian; elsewhere say what is missing and what is left out."""
-    missing = [name for name in SYSTEM_PACKAGES if not is_installed(name)]
+    missing = [name for name in wanted if not is_installed(name)]
     if not missing:
         return
-    uses = ", ".join(f"{name} (for {SYSTEM_PACKAGES[name]})" for name in missing)
+    uses = ", ".join(f"{name} (for {wanted[name]})" for name in missing)
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
         remedy = f"sudo apt-get install {' '.join(missing)}" if apt else "install them with this system's tools"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Unit = Literal["s", "bytes", "n", "bool", "1/s", "share"]
+Unit = Literal["s", "bytes", "n", "bool", "1/s", "share", "USD"]
 CacheState = Literal["page-warm", "disk-cold", "node-cold"]
 Arrivals = Literal["single-stream", "poisson", "saturation", "batch"]
 Target = Literal["debian-older", "debian-newer", "no-python", "no-network", "read-only", "non-root"]
@@ -31,7 +31,8 @@ class Metric:
     """What a number means. ``states`` is empty where no cache state matters.
 
     ``of`` says what is looked at: the ``artifact`` is the real one whatever it runs on, an ``instance`` of it may
-    run on a stand-in for its platform, and the ``machine`` tells how far the others are to be trusted.
+    run on a stand-in for its platform, and the ``machine`` tells how far the others are to be trusted. What is of
+    the ``traffic`` is computed from the others for a scenario's requests, and never a sample.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Metric:
     direction: Literal["lower", "higher"]
     meaning: str
     states: tuple[State, ...] = ()
-    of: Literal["artifact", "instance", "machine"] = "instance"
+    of: Literal["artifact", "instance", "machine", "traffic"] = "instance"
 
 
 #: The phases of a cold start, in the order in which they pass; they add up to ``cold_start_s``. On a node that has
@@ -261,6 +262,14 @@ _DECLARED = (
                 for resource, waited in (("cpu", "a CPU"), ("io", "a disk"), ("memory", "memory"))
             ),
         )
+    ),
+    Metric(
+        name="cost_month_usd",
+        title="cost a month",
+        unit="USD",
+        direction="lower",
+        meaning="a month of the scenario's requests at list prices, by measured durations and the memory of model.toml",
+        of="traffic",
     ),
     Metric(
         name="parity",

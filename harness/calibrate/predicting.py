@@ -92,8 +92,10 @@ def seconds_ratio(calibration: Calibration, profile: Profile) -> float:
     return calibration.sentinel_s / profile.sentinel_s
 
 
-def evidence_from(calibration: Calibration, profile: Profile, methods: Iterable[str]) -> Evidence:
-    """Evidence in the shape of a run's, everything in it ``modelled``.
+def evidence_from(
+    calibration: Calibration, profile: Profile, methods: Iterable[str], *, memory_mb: int | None = None
+) -> Evidence:
+    """Evidence in the shape of a run's, everything in it ``modelled``; ``memory_mb`` is what instances are given.
 
     That a method answers rightly is modelled too: the profile found every example right, and packaging is assumed to
     keep it so. Of a method without a calibration it says that, under ``availability``.
@@ -109,7 +111,7 @@ def evidence_from(calibration: Calibration, profile: Profile, methods: Iterable[
         harness_version=calibration.harness_version,
         plan={"methods": list(wanted), "models": [profile.model], "profile": "modelled", "rounds": 0, "builds": 0},
         host=calibration.host,
-        models={profile.model: _noted(profile)},
+        models={profile.model: {**_noted(profile), "memory_mb": memory_mb}},
         availability={
             method: {"ready": False, "reason": unknown, "remedy": "measure it"}
             for method in wanted
@@ -130,7 +132,8 @@ def known(model: Model, homes: Sequence[Path], methods: Iterable[str]) -> tuple[
     calibration = next((found for home in homes if (found := records.of_results(home)) is not None), None)
     if profile is None or calibration is None:
         return None
-    return evidence_from(calibration, profile, methods), caveats(calibration, profile)
+    given = model.file.resources.memory_mb
+    return evidence_from(calibration, profile, methods, memory_mb=given), caveats(calibration, profile)
 
 
 def caveats(calibration: Calibration, profile: Profile) -> str:

@@ -29,6 +29,7 @@ from harness.cli import (
     package,
     scenarios,
     show,
+    tree,
 )
 from harness.errors import BadInput, HarnessError, Interrupted
 
@@ -76,6 +77,7 @@ for _command in (
     *decide.COMMANDS,
     *calibrate.COMMANDS,
     *appendix.COMMANDS,
+    *tree.COMMANDS,
     *claims.COMMANDS,
     *aws.COMMANDS,
 ):

@@ -6,6 +6,7 @@ import textwrap
 
 from harness.cli import console
 from harness.metrics import METRICS
+from harness.recommend import explain
 from harness.recommend.engine import Recommendation
 from harness.report import numbers
 from harness.spec.scenario import Scenario
@@ -24,7 +25,8 @@ def print_recommendation(found: Recommendation, scenario: Scenario, evidence: Ev
         console.say("Excluded:")
         for reason, methods in _excluded(found).items():
             _say(f"{', '.join(methods)}: {reason}", indent="  - ", brief=True)
-    changes = [flip.text for flip in found.flips] + [relaxation.text for relaxation in found.relaxations]
+    changes = [each.text for each in found.rates]
+    changes += [flip.text for flip in found.flips] + [relaxation.text for relaxation in found.relaxations]
     if changes:
         console.say("What would change it:")
         for text in changes:
@@ -37,6 +39,14 @@ def print_recommendation(found: Recommendation, scenario: Scenario, evidence: Ev
         console.say("Mind:")
         for text in doubts:
             _say(text, indent="  - ", brief=True)
+    worth_measuring = explain.worth_measuring(found.ranked)
+    if worth_measuring:
+        console.say("Worth measuring:")
+        for text in worth_measuring:
+            _say(text, indent="  - ")
+    if found.second:
+        console.say("Added up in another way:")
+        _say(f"{found.second.text}.", indent="  - ")
     console.say("The article's rule:")
     _say(found.article.text, indent="  - ")
     for text in found.article.corrections:

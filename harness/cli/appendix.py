@@ -16,7 +16,7 @@ from harness.cli.decide import features_of, run_option
 @click.command()
 @click.argument("model")
 @click.option("--scenario", required=True, help="A name that 'harness scenarios' lists, or a scenario.toml of yours.")
-@click.option("--format", "kind", type=click.Choice(("md", "html")), default="md", show_default=True)
+@click.option("--format", "kind", type=click.Choice(("md", "html", "pdf")), default="md", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it. [default: results/]")
 @run_option
 @console.results_option

@@ -59,6 +59,7 @@ _CLOUDS = {"moto": "a stand-in (moto)", "real": "the user's own account"}
     multiple=True,
     help="Build each method this way too: bytecode=none, weights=mounted, ...; may be given several times.",
 )
+@click.option("--anew", is_flag=True, help="Take no build, pull or rebuild from the cache: time all of them again.")
 @click.option("--resume", metavar="RUN_ID", help="Go on with a run that was interrupted; repeats nothing it has.")
 @click.option("--seed", type=int, help="Seed of the random order. [default: drawn, and recorded]")
 @click.option(
@@ -81,6 +82,7 @@ def run(
     builds: int | None,
     parts: tuple[str, ...],
     options: tuple[str, ...],
+    anew: bool,
     resume: str | None,
     seed: int | None,
     cloud: AccountKind,
@@ -102,10 +104,17 @@ def run(
     from harness.store import runs as stored
 
     folder = paths.results(Path(results) if results else None)
-    if resume is not None and (models or methods or parts or options):
-        remedy = "leave out models and methods, --part and --with"
+    if resume is not None and (models or methods or parts or options or anew):
+        remedy = "leave out models and methods, --part, --with and --anew"
         raise BadInput("follows the plan of its run", key="--resume", remedy=remedy)
-    wanted: dict[str, Any] = {"rounds": rounds, "builds": builds, "seed": seed, "parts": parts, "options": options}
+    wanted: dict[str, Any] = {
+        "rounds": rounds,
+        "builds": builds,
+        "seed": seed,
+        "parts": parts,
+        "options": options,
+        "anew": anew,
+    }
     plan = None if resume else _new_plan(models, methods, profile, **wanted)
     if cloud == "real":
         if parts or options:
@@ -125,7 +134,10 @@ def run(
         if resume is None:
             _tell_estimate(plan, writer, folder)
         try:
-            with console.progress() as tell, depot.session(cloud=cloud, role=aws_role, anew=plan.anew) as store:
+            with (
+                console.progress() as tell,
+                depot.session(cloud=cloud, role=aws_role, anew="pull" not in plan.kept) as store,
+            ):
                 taken = stored.read_samples(writer.folder)
                 outcome = Trial(plan, writer, METHODS, store, tell, taken=taken).carry_out()
         except KeyboardInterrupt:
@@ -188,6 +200,7 @@ def _new_plan(
     seed: int | None,
     parts: tuple[str, ...],
     options: tuple[str, ...],
+    anew: bool,
 ) -> Plan:
     from harness.measure.plan import PROFILES, Plan
     from harness.methods import METHODS, variants
@@ -223,6 +236,7 @@ def _new_plan(
         variants=tuple(f"{method}:{label}" for label in labels if label != "default" for method in ids),
         every=1 if parts else chosen.every,
         night=datetime.now(UTC).toordinal(),
+        kept=() if anew else chosen.kept,
     )
 
 
@@ -301,14 +315,7 @@ def _tell_estimate(plan: Plan, writer: RunWriter, results: Path) -> None:
             if len(past) >= _PAST_RUNS:
                 break
     ready = {method for method in plan.methods if METHODS[method].check().ready}
-    kept = set()
-    if not plan.anew or plan.every > 1:
-        kept = {
-            (model, lane)
-            for model in plan.models
-            for lane in plan.lanes
-            if lane.limits == "default" and artifacts.seems_kept(model, lane.method)
-        }
+    kept = {(model, method): artifacts.seem_kept(model, method) for model in plan.models for method in plan.methods}
     now_s = min(sentinel.seconds() for _ in range(3))
     seconds = estimate.seconds(plan, past, ready=ready, kept=kept, sentinel_s=now_s)
     writer.update(timings={"estimated_s": round(seconds, 1)})

@@ -1,7 +1,8 @@
 """Artifacts, built once for the same inputs; and clean builds, when the build is what is measured.
 
     <cache>/artifacts/<key>/artifact.json   the record, beside what was built
-                            build.json      how long that took, and when
+                            build.json      how long that took, and each clean build since, and when
+                            sizes.json, ... what was found of it that would be found again
 
 The key is of everything that a build depends on: the model's payload, the lock, the interpreter,
 the options, and the harness's own sources that go into artifacts or make them.
@@ -15,12 +16,13 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from harness import interpreter, paths, process, tools, tree
 from harness.measure import reproducing
@@ -29,6 +31,11 @@ from harness.methods.variants import DEFAULT, Variant
 from harness.metrics import METRICS
 from harness.platforms.depot import Depot
 from harness.spec.weights import LockedModel
+
+_BUILDS = "build.json"
+
+#: How many clean builds are kept in mind.
+_REMEMBERED = 8
 
 _SOURCES = ("methods", "runtime", "resources", "platforms")
 
@@ -43,35 +50,45 @@ def up_to_date(method: Method, locked: LockedModel, *, variant: Variant = DEFAUL
         return cached(method, locked, variant=variant) or _build_kept(method, locked, folder, variant)[0]
 
 
-def kept_build(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -> tuple[float, str] | None:
-    """Wall seconds of the clean build that made the artifact in the cache, and when; None where there is none."""
-    if cached(method, locked, variant=variant) is None:
-        return None
-    try:
-        table = json.loads((_folder(method, locked, variant) / "build.json").read_text())
-        return float(table["wall_s"]), str(table["at"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def seems_kept(model: str, method: str) -> bool:
-    """Whether the cache has an artifact of that name made by our sources as they are: enough for an estimate."""
-    for record in paths.cache().glob(f"artifacts/{model}-{method}-{'[0-9a-f]' * 24}/build.json"):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            if json.loads(record.read_text()).get("sources") == _own_sources():
-                return True
-    return False
-
-
 @dataclass(frozen=True, kw_only=True)
 class CleanBuild:
-    """Wall seconds of a build with empty tool caches, and in which files it differs from the one before.
+    """Wall seconds of a build with empty tool caches, when it was, and in which files it differs from the first.
 
     ``differing`` is None where there was none before to compare with.
     """
 
     wall_s: float
+    at: str
     differing: tuple[str, ...] | None = None
+
+    @staticmethod
+    def from_dict(table: Mapping[str, Any]) -> CleanBuild:
+        """Back from a file; TypeError, ValueError or KeyError where it is another table."""
+        differing = table["differing"]
+        return CleanBuild(
+            wall_s=float(table["wall_s"]),
+            at=str(table["at"]),
+            differing=None if differing is None else tuple(map(str, differing)),
+        )
+
+
+def kept_builds(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -> list[CleanBuild]:
+    """The clean builds of the artifact in the cache that are known of, the newest last; none where it is not there."""
+    if cached(method, locked, variant=variant) is None:
+        return []
+    return _known_builds(_folder(method, locked, variant))
+
+
+def seem_kept(model: str, method: str) -> tuple[int, frozenset[str]]:
+    """How many clean builds are known of an artifact of that name, and under which names something else is noted.
+
+    Of what our sources as they are made; whether the model is still as it was is not looked at. For estimates.
+    """
+    for record in paths.cache().glob(f"artifacts/{model}-{method}-{'[0-9a-f]' * 24}/{_BUILDS}"):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if json.loads(record.read_text()).get("sources") == _own_sources():
+                return len(_known_builds(record.parent)), frozenset(one.stem for one in record.parent.glob("*.json"))
+    return 0, frozenset()
 
 
 def clean_build(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -> CleanBuild:
@@ -79,34 +96,64 @@ def clean_build(method: Method, locked: LockedModel, *, variant: Variant = DEFAU
     with _alone(method, locked, variant) as folder:
         known = cached(method, locked, variant=variant)
         if known is None:
-            return CleanBuild(wall_s=_build_kept(method, locked, folder, variant)[1])
+            return _build_kept(method, locked, folder, variant)[1]
     with process.temporary_folder("build", readable=True) as workdir:
         artifact, wall_s = _timed(method, locked, workdir, variant)
         try:
-            with process.ledger.waiting_for("tools"):
-                differing = tuple(reproducing.differences(method, known, artifact))
+            return held_against(method, locked, known, artifact, wall_s, variant=variant)
         finally:
             if artifact.image is not None:
                 method.remove(artifact)
-    return CleanBuild(wall_s=wall_s, differing=differing)
+
+
+def held_against(
+    method: Method, locked: LockedModel, known: Artifact, built: Artifact, wall_s: float, *, variant: Variant = DEFAULT
+) -> CleanBuild:
+    """What there is to say of one more clean build of what is in the cache; it is kept in mind there."""
+    with process.ledger.waiting_for("tools"):
+        differing = tuple(reproducing.differences(method, known, built))
+    build = CleanBuild(wall_s=wall_s, at=_now(), differing=differing)
+    with _alone(method, locked, variant) as folder:
+        if folder.is_dir():
+            _remember(folder, [*_known_builds(folder), build])
+    return build
 
 
 def sizes(
     method: Method, locked: LockedModel, artifact: Artifact, depot: Depot, *, variant: Variant = DEFAULT
 ) -> Sizes:
     """The artifact's sizes, taken once and kept beside it: packing it again would give the same."""
-    record = _folder(method, locked, variant) / "sizes.json"
-    try:
-        table = json.loads(record.read_text())
-        if table.pop("digest") == artifact.digest:
+    with contextlib.suppress(TypeError):
+        if (table := noted(method, locked, artifact, "sizes", variant=variant)) is not None:
             return Sizes(**table)
-    except (OSError, ValueError, TypeError, KeyError):
-        pass
     found = method.sizes(artifact, depot)
     if found.packed_bytes is not None:
-        with process.disk_full_named(record):
-            record.write_text(json.dumps({**dataclasses.asdict(found), "digest": artifact.digest}))
+        note(method, locked, artifact, "sizes", dataclasses.asdict(found), variant=variant)
     return found
+
+
+def noted(
+    method: Method, locked: LockedModel, artifact: Artifact, name: str, *, variant: Variant = DEFAULT
+) -> dict[str, Any] | None:
+    """What was noted beside the artifact under that name; None where nothing was, or of another artifact."""
+    try:
+        table = json.loads((_folder(method, locked, variant) / f"{name}.json").read_text())
+        return table if table.pop("digest") == artifact.digest else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def note(
+    method: Method,
+    locked: LockedModel,
+    artifact: Artifact,
+    name: str,
+    table: Mapping[str, Any],
+    *,
+    variant: Variant = DEFAULT,
+) -> None:
+    """Note a table beside the artifact: something that costs time and would be found again."""
+    _write(_folder(method, locked, variant) / f"{name}.json", {**table, "digest": artifact.digest})
 
 
 def beyond_limits(method: Method, sizes: Sizes) -> list[str]:
@@ -139,20 +186,44 @@ def _alone(method: Method, locked: LockedModel, variant: Variant) -> Iterator[Pa
         yield folder
 
 
-def _build_kept(method: Method, locked: LockedModel, folder: Path, variant: Variant) -> tuple[Artifact, float]:
+def _build_kept(method: Method, locked: LockedModel, folder: Path, variant: Variant) -> tuple[Artifact, CleanBuild]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o755)
     with process.guarded(folder=str(folder)):  # half an artifact must not be taken for one
         try:
             artifact, wall_s = _timed(method, locked, folder, variant)
             table = dataclasses.asdict(artifact) | {"path": str(artifact.path) if artifact.path else None}
-            at = datetime.now(UTC).isoformat(timespec="seconds")
-            (folder / "build.json").write_text(json.dumps({"wall_s": wall_s, "at": at, "sources": _own_sources()}))
-            (folder / "artifact.json").write_text(json.dumps(table))
+            build = CleanBuild(wall_s=wall_s, at=_now())
+            _remember(folder, [build])
+            _write(folder / "artifact.json", table)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-    return artifact, wall_s
+    return artifact, build
+
+
+def _known_builds(folder: Path) -> list[CleanBuild]:
+    try:
+        return [CleanBuild.from_dict(table) for table in json.loads((folder / _BUILDS).read_text())["builds"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+
+
+def _remember(folder: Path, builds: Sequence[CleanBuild]) -> None:
+    tables = [dataclasses.asdict(build) for build in builds[-_REMEMBERED:]]
+    _write(folder / _BUILDS, {"sources": _own_sources(), "builds": tables})
+
+
+def _write(file: Path, table: Mapping[str, Any]) -> None:
+    """All of the file or nothing; DiskFull where there is no room."""
+    with process.disk_full_named(file):
+        partial = file.with_name(f"{file.name}.partial")
+        partial.write_text(json.dumps(table))
+        partial.replace(file)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _timed(method: Method, locked: LockedModel, workdir: Path, variant: Variant) -> tuple[Artifact, float]:

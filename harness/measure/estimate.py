@@ -16,8 +16,18 @@ from harness.measure.plan import Lane, Plan
 from harness.measure.sample import SENTINEL
 
 #: Seconds of a step of which nothing is known at all: of no use but to be of the right order.
-_UNKNOWN_S = {"lock": 1.0, "build": 20.0, "install": 5.0, "install-again": 5.0, "page-warm": 1.5, "disk-cold": 2.0}
-_UNKNOWN_PART_S = 10.0
+_UNKNOWN_S = {
+    "lock": 1.0,
+    "build": 20.0,
+    "install": 5.0,
+    "install-again": 5.0,
+    "page-warm": 1.5,
+    "disk-cold": 2.0,
+    "rebuild": 60.0,
+    "memory-limit": 5.0,
+    "portability": 1.0,
+    "load": 4.0,
+}
 
 #: The share of the rounds beyond the fewest that cells take until their intervals are narrow, where it is not known.
 _FURTHER = 0.7
@@ -46,28 +56,36 @@ def seconds(
     past: Sequence[Past],
     *,
     ready: Collection[str],
-    kept: Collection[tuple[str, Lane]],
+    kept: Mapping[tuple[str, str], tuple[int, Collection[str]]],
     sentinel_s: float,
 ) -> float:
     """Seconds that the plan will take. ``past`` has the newest run first.
 
-    ``ready`` are the methods that can be used here, ``kept`` the cells whose clean build the cache stands for, and
-    ``sentinel_s`` what the sentinel takes now.
+    ``ready`` are the methods that can be used here, ``kept`` by model and method how many clean builds are known of
+    the artifact in the cache, and which parts; ``sentinel_s`` is what the sentinel takes now.
     """
     costs = _Costs(past, sentinel_s)
     return sum(_of_model(plan, model, costs, ready, kept) for model in plan.models)
 
 
 def _of_model(
-    plan: Plan, model: str, costs: _Costs, ready: Collection[str], kept: Collection[tuple[str, Lane]]
+    plan: Plan,
+    model: str,
+    costs: _Costs,
+    ready: Collection[str],
+    kept: Mapping[tuple[str, str], tuple[int, Collection[str]]],
 ) -> float:
     total = 0.0
+
+    def known(lane: Lane) -> tuple[int, Collection[str]]:
+        return kept.get((model, lane.method), (0, ())) if lane.limits == "default" else (0, ())
+
     for lane in plan.lanes:
         if lane.method in ready:
             total += costs.of("lock", model, lane.method)
     for replicate, lane in plan.builds_of(model):
         if lane.method in ready:
-            stands = replicate == 0 and (model, lane) in kept
+            stands = "build" in plan.kept and known(lane)[0] > replicate
             total += _KEPT_S if stands else costs.of("build", model, lane.method)
     for replicate, lane in plan.installs_of(model):
         if lane.method in ready:
@@ -78,7 +96,8 @@ def _of_model(
         total += share * sum(costs.of(one.state, model, one.lane.method) for one in starts if one.lane.method in ready)
     for part, lane in plan.parts_of(model):
         if lane.method in ready:
-            total += len(parts.TABLE[part].states) * costs.of(part, model, lane.method)
+            stands = part in plan.kept and part in known(lane)[1]
+            total += _KEPT_S if stands else len(parts.TABLE[part].states) * costs.of(part, model, lane.method)
     return total
 
 
@@ -115,7 +134,7 @@ class _Costs:
             return exact
         usual = self._by_method.get((kind, method), self._by_kind.get((kind, "")))
         if usual is None:
-            usual = _UNKNOWN_S.get(kind, _UNKNOWN_PART_S)
+            usual = _UNKNOWN_S[kind]
         # Another kind of step says something of the model, where this one does not.
         ratio = self._by_model.get((kind, model), self._by_model.get(("page-warm", model), 1.0))
         return usual * ratio

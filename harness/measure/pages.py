@@ -41,6 +41,10 @@ class _CacheStat(ctypes.Structure):
     )
 
 
+_HAS_CACHESTAT = platform.machine() in {"x86_64", "aarch64"}
+_EVERYTHING = ctypes.byref(_Range(0, 0))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Residency:
     """How many of a set of files' bytes are in memory, of how many; in whole pages."""
@@ -74,28 +78,25 @@ def evict(files: Sequence[str]) -> Residency:
         except OSError:
             continue  # gone, or not ours to read: then its pages are not ours to drop either
         try:
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             size = os.fstat(descriptor).st_size
-            pages = -(-size // _PAGE)
-            total += pages
-            resident += _resident_pages(descriptor, size) if pages else 0
+            total += -(-size // _PAGE)
+            # Of most files nothing is in memory, and asking costs less than having nothing dropped.
+            if size and _resident_pages(descriptor, size):
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                resident += _resident_pages(descriptor, size)
         finally:
             os.close(descriptor)
     return Residency(resident_bytes=resident * _PAGE, total_bytes=total * _PAGE)
 
 
 def _resident_pages(descriptor: int, size: int) -> int:
-    counted = _by_cachestat(descriptor) if _has_cachestat() else None
+    counted = _by_cachestat(descriptor) if _HAS_CACHESTAT else None
     return counted if counted is not None else _by_mincore(descriptor, size)
 
 
-def _has_cachestat() -> bool:
-    return platform.machine() in {"x86_64", "aarch64"}
-
-
 def _by_cachestat(descriptor: int) -> int | None:
-    everything, found = _Range(0, 0), _CacheStat()
-    done = _libc.syscall(_CACHESTAT, descriptor, ctypes.byref(everything), ctypes.byref(found), 0)
+    found = _CacheStat()
+    done = _libc.syscall(_CACHESTAT, descriptor, _EVERYTHING, ctypes.byref(found), 0)
     return int(found.cached) if done == 0 else None
 
 

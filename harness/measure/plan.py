@@ -13,6 +13,9 @@ from harness.metrics import START_STATES, State
 
 ProfileName = Literal["quick", "standard", "nightly"]
 
+#: What a run may take from the cache instead of measuring it again.
+Kept = Literal["build", "pull", "rebuild"]
+
 #: The parts that a run can have besides builds, installations and starts; see :mod:`harness.measure.parts`.
 PARTS = ("rebuild", "memory-limit", "portability", "load")
 
@@ -22,9 +25,9 @@ class Profile:
     """How thoroughly a run measures.
 
     A cell is started in at least ``rounds`` rounds, then until the interval of its median is narrow, but in no more
-    than ``most``. Without ``anew`` what the cache has stands for one of this run's: the clean build that made an
-    artifact, and the last time that a node pulled an image. ``every`` is how many nights it takes until each cell was
-    once built anew and has had its ``parts``.
+    than ``most``. What is ``kept`` is not taken anew where the cache has it, and stands there with its date: clean
+    builds, the last time that a node pulled an image, and parts that last. ``every`` is how many nights it takes until
+    each cell has once had its ``parts``, a clean build among them.
     """
 
     rounds: int
@@ -32,7 +35,7 @@ class Profile:
     builds: int
     installs: int
     meaning: str
-    anew: bool = True
+    kept: tuple[Kept, ...] = ("build",)
     node_cold: bool = True
     parts: tuple[str, ...] = PARTS
     every: int = 1
@@ -46,7 +49,7 @@ PROFILES: Mapping[ProfileName, Profile] = {
         builds=1,
         installs=1,
         meaning="8 rounds of starts, the fewest behind a headline number; 1 clean build and pull, or the cache's",
-        anew=False,
+        kept=("build", "pull"),
         node_cold=False,
         parts=(),
         canary=False,
@@ -54,14 +57,15 @@ PROFILES: Mapping[ProfileName, Profile] = {
     "standard": Profile(
         rounds=8,
         most=15,
-        builds=3,
+        builds=2,
         installs=3,
         meaning="8 to 15 rounds until the interval is narrow, 3 clean builds and installations, and every other metric",
+        kept=("build", "rebuild"),
     ),
     "nightly": Profile(
         rounds=8,
         most=8,
-        builds=2,
+        builds=1,
         installs=1,
         meaning="8 rounds every night; clean builds and the other metrics of a seventh of the cells each night",
         every=7,
@@ -109,11 +113,8 @@ class Plan:
     every: int = 1
     #: Which night it is, in days since 1970: it says which cells are due.
     night: int = 0
-
-    @property
-    def anew(self) -> bool:
-        """Whether everything is measured in this run; see :class:`Profile`."""
-        return all(self.profile != name or one.anew for name, one in PROFILES.items())
+    #: What the cache may stand for; see :class:`Profile`.
+    kept: tuple[Kept, ...] = ()
 
     @property
     def last(self) -> int:
@@ -151,7 +152,7 @@ class Plan:
         return Plan(**known)
 
     def due(self, model: str, lane: Lane) -> bool:
-        """Whether tonight is the night on which the cell is built anew and has its parts."""
+        """Whether tonight is the night on which the cell has its parts."""
         place = zlib.crc32(f"{model}/{lane.method}/{lane.limits}".encode())
         return (place + self.night) % self.every == 0
 
@@ -159,8 +160,7 @@ class Plan:
         """(replicate, lane) of every clean build, interleaved, the order drawn anew for each replicate."""
         for replicate in range(self.builds):
             for lane in self._shuffled(model, "build", replicate, self.lanes):
-                if replicate == 0 or self.due(model, lane):
-                    yield replicate, lane
+                yield replicate, lane
 
     def installs_of(self, model: str) -> Iterator[tuple[int, Lane]]:
         """(replicate, lane) of every installation; the first ones stay for the rounds."""

@@ -1,6 +1,7 @@
 """Rebuilding after a change, with what tools and engines keep; and what must travel again when weights change.
 
-The artifact is built once, into caches that are kept, and once more after each of three changes of the model:
+The artifact is built once from empty caches, which are then kept, and once more after each of three changes of the
+model. The first is a clean build like any other, and counts as one. The changes:
 
 * *weights*: the largest file of weights is changed in a way that its format does not mind, so that it still loads;
 * *code*: a comment is added to the predictor;
@@ -51,7 +52,8 @@ def take(subject: Subject, state: State, replicate: int) -> Taken:
             stack.callback(method.remove, artifact)
             return artifact, wall_s
 
-        first, _ = built(locked, "first")
+        first, wall_s = built(locked, "first")
+        build = artifacts.held_against(method, locked, subject.artifact, first, wall_s)
         before = _sizes(subject, first)
         absent = "the model has no weights that could change"
         weights = with_other_weights(locked, place / "other-weights")
@@ -69,10 +71,10 @@ def take(subject: Subject, state: State, replicate: int) -> Taken:
             note = f"there is no build with another dependency: {error.problem}"
         else:
             _, values["build_dependency_s"] = built(another, "dependency")
-    return Taken(values=values, absent=absent, note=note)
+    return Taken(values=values, absent=absent, note=note, build=build)
 
 
-PART = Part(name="rebuild", title="rebuild after changes", closing="update_bytes", take=take)
+PART = Part(name="rebuild", title="rebuild after changes", closing="update_bytes", take=take, lasting=True)
 
 
 def travelling_again(before: Sizes, after: Sizes) -> int:

@@ -248,6 +248,7 @@ class Recording:
             "family": file.family,
             "framework": file.framework,
             "system_packages": list(file.system_packages),
+            "memory_mb": file.resources.memory_mb,
         }
         noted[locked.model.name] = {**known, "features": features, "locks": locks}
         if noted != self._writer.noted("models"):

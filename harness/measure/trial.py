@@ -6,15 +6,18 @@ its samples, so a run can be killed at any point and resumed.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import bootstrap, process, tree
 from harness.errors import BadInput, DoesNotFit, ModelFailure
 from harness.measure import artifacts, host, parts, sentinel, start
-from harness.measure.part import Subject, Taken
+from harness.measure.artifacts import CleanBuild
+from harness.measure.part import Part, Subject, Taken
 from harness.measure.plan import Lane, Plan
 from harness.measure.recording import Outcome, Recorder, Recording, Step, Tell
 from harness.measure.sample import CANARY, SENTINEL, Cell, Sample
@@ -153,19 +156,19 @@ class Trial:
 
     def _build_one(self, cell: Cell, lane: Lane, locked: LockedModel, replicate: int) -> None:
         method, variant = self._methods[lane.method], variants.parse([lane.limits])
-        may_be_kept = replicate == 0 and (not self._plan.anew or self._plan.every > 1)
-        kept = artifacts.kept_build(method, locked, variant=variant) if may_be_kept else None
-        if kept is not None:
-            wall_s, at = kept
-            note = f"taken {at}, when the artifact that is in the cache was built"
-            self._record.record(cell, {"build_clean_s": wall_s}, number=replicate, flags=("kept",), note=note)
-            return
-        built = artifacts.clean_build(method, locked, variant=variant)
-        found, note = {"build_clean_s": built.wall_s}, ""
-        if built.differing is not None:
-            found = {"reproducible": float(not built.differing), **found}
-            note = f"differing from the build before: {', '.join(built.differing)}" if built.differing else ""
-        self._record.record(cell, found, number=replicate, note=note)
+        kept = artifacts.kept_builds(method, locked, variant=variant) if "build" in self._plan.kept else []
+        if len(kept) > replicate:
+            self._record_build(cell, kept[-1 - replicate], replicate, kept=True)
+        else:
+            self._record_build(cell, artifacts.clean_build(method, locked, variant=variant), replicate)
+
+    def _record_build(self, cell: Cell, build: CleanBuild, number: int, *, kept: bool = False) -> None:
+        found, notes = {"build_clean_s": build.wall_s}, [f"taken {build.at}"] if kept else []
+        if build.differing is not None:
+            found = {"reproducible": float(not build.differing), **found}
+            notes += [f"differing from the first build: {', '.join(build.differing)}"] if build.differing else []
+        flags = ("kept",) if kept else ()
+        self._record.record(cell, found, number=number, flags=flags, note="; ".join(notes))
 
     # --- installations ---------------------------------------------------------------------------
 
@@ -350,15 +353,32 @@ class Trial:
                     self._record.passed(1)
                     continue
                 with self._record.step(step):
-                    taken = part.take(subjects[lane], state, 0)
-                    self._record_part(step, taken)
+                    self._record_part(step, self._taken(part, subjects[lane], state))
+
+    def _taken(self, part: Part, subject: Subject, state: State) -> Taken:
+        """What a part finds, or found of the same artifact before, where the cache may stand for it."""
+        if not part.lasting:
+            return part.take(subject, state, 0)
+        given, name = (subject.method, subject.locked, subject.artifact), part.name
+        if name in self._plan.kept and (table := artifacts.noted(*given, name)) is not None:
+            with contextlib.suppress(TypeError, ValueError, KeyError):
+                return Taken.from_dict(table)
+        taken = part.take(subject, state, 0)
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        artifacts.note(*given, name, asdict(replace(taken, kept=at)))
+        return taken
 
     def _record_part(self, step: Step, taken: Taken) -> None:
         """The closing metric last, as in every step."""
+        kept = bool(taken.kept)
+        if taken.build is not None and not self._has(step.cell, "build_clean_s", self._plan.builds):
+            self._record_build(step.cell, taken.build, self._plan.builds, kept=kept)
         values = {metric: value for metric, value in taken.values.items() if metric != step.closing}
         if not taken.absent:
             values[step.closing] = taken.values[step.closing]
-        self._record.record(step.cell, values, state=step.state, note=taken.note, fidelity=taken.fidelity)
+        note = "; ".join(filter(None, [f"taken {taken.kept}" if kept else "", taken.note]))
+        flags = ("kept",) if kept else ()
+        self._record.record(step.cell, values, state=step.state, flags=flags, note=note, fidelity=taken.fidelity)
         if taken.absent:
             self._record.absent(step, taken.absent)
 

@@ -49,7 +49,9 @@ class Confidence:
 
     ``p_best`` with both measurements and weights drawn; ``p_best_as_weighed`` with the scenario's own
     weights, so that the difference shows what is owed to taste and what to noise. ``low`` and ``high``
-    are the 95 % interval of the value under the scenario's own weights.
+    are the 95 % interval of the value under the scenario's own weights. ``gain`` is how much value is to be expected
+    from knowing this method's exactly before deciding (the value of perfect information, Howard, *Information Value
+    Theory* (1966)): it is what measuring it, or more often, could bring at most.
     """
 
     method: str
@@ -57,6 +59,7 @@ class Confidence:
     p_best_as_weighed: float
     low: float
     high: float
+    gain: float
 
 
 def resample(evidence: Evidence, scores: Sequence[Score], objectives: Sequence[Objective]) -> dict[str, Confidence]:
@@ -69,7 +72,8 @@ def resample(evidence: Evidence, scores: Sequence[Score], objectives: Sequence[O
     as_weighed = [[math.fsum(map(mul, stated, row)) for row in rows] for rows in worths]
     weights = _weights(stated)
     varied = [[math.fsum(map(mul, w, row)) for w, row in zip(weights, rows, strict=True)] for rows in worths]
-    found = {}
+    means = [math.fsum(values) / RESAMPLES for values in as_weighed]
+    found: dict[str, Confidence] = {}
     for score, values, p_varied, p_stated in zip(scores, as_weighed, _wins(varied), _wins(as_weighed), strict=True):
         ordered = sorted(values)
         found[score.method] = Confidence(
@@ -78,8 +82,16 @@ def resample(evidence: Evidence, scores: Sequence[Score], objectives: Sequence[O
             p_best_as_weighed=p_stated,
             low=ordered[math.floor(0.025 * (RESAMPLES - 1))],
             high=ordered[math.ceil(0.975 * (RESAMPLES - 1))],
+            gain=_gain(len(found), as_weighed, means),
         )
     return found
+
+
+def _gain(place: int, drawn: Sequence[Sequence[float]], means: Sequence[float]) -> float:
+    """The mean of the better of this method and the best other, over the draws, less the better of the means."""
+    rival = max((mean for other, mean in enumerate(means) if other != place), default=means[place])
+    known = math.fsum(max(value, rival) for value in drawn[place]) / RESAMPLES
+    return max(known - max(means[place], rival), 0.0)
 
 
 def tied(winner: str, confidences: Mapping[str, Confidence]) -> tuple[str, ...]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness import bootstrap
 from harness.bootstrap import SEED
-from harness.recommend import confidence, explain, limits
+from harness.recommend import confidence, costs, explain, layers, limits, topsis
 from harness.recommend.article import Advice, Features, advise
 from harness.recommend.value import Contribution, Missing, Score, missing, score
 
@@ -18,13 +19,18 @@ if TYPE_CHECKING:
     from harness.store.query import Evidence
 
 
+#: The metric that follows from the target's link.
+TRANSFER = "transfer_s"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Option:
     """A method that the hard limits leave in.
 
     ``value`` is in [0, 1], from medians and the scenario's own weights; ``value_low`` and ``value_high`` are
     its 95 % interval under resampled measurements. ``p_best`` is the share of resamples, of measurements and
-    weights, in which it is best; ``p_best_as_weighed`` the same with the weights kept.
+    weights, in which it is best; ``p_best_as_weighed`` the same with the weights kept. ``gain`` is the value that
+    knowing this one's exactly is expected to bring.
     """
 
     rank: int
@@ -35,6 +41,7 @@ class Option:
     value_high: float
     p_best: float
     p_best_as_weighed: float
+    gain: float
     contributions: tuple[Contribution, ...]
 
 
@@ -44,7 +51,9 @@ class Recommendation:
 
     ``ranked`` has the methods left in, best first; ``winner`` is the first, None where all are excluded.
     ``tie`` names the methods that cannot be told apart, the winner among them; empty where it stands alone.
-    ``flips`` compare the winner with the runner-up. ``missing`` covers the methods left in.
+    ``flips`` compare the winner with the runner-up. ``missing`` covers the methods left in. ``second`` is what another
+    way of adding up makes of the same worths; ``rates`` are the request rates at which another method takes the lead,
+    where money is weighed.
     """
 
     run_id: str
@@ -61,6 +70,8 @@ class Recommendation:
     missing: tuple[Missing, ...]
     doubts: tuple[limits.Doubt, ...]
     article: Advice
+    second: topsis.SecondOpinion | None
+    rates: tuple[costs.RateFlip, ...] = ()
     resamples: int = confidence.RESAMPLES
     seed: int = SEED
     concentration: float = confidence.CONCENTRATION
@@ -76,9 +87,11 @@ def recommend(
 ) -> Recommendation:
     """Rank every method in ``methods`` for ``scenario`` by what ``evidence`` holds of it.
 
-    A method that the evidence knows nothing of is excluded as not measured. ``features`` of the model let the
-    article's rules about models speak too. The same arguments give the same result to the last digit.
+    A method that the evidence knows nothing of is excluded as not measured. Combinations of layers that the scenario
+    needs are ranked beside the methods, and cost is computed where the scenario weighs it. ``features`` of the model
+    let the article's rules about models speak too. The same arguments give the same result to the last digit.
     """
+    evidence, methods = known(evidence, scenario, methods)
     exclusions: dict[str, list[limits.Exclusion]] = {}
     doubts: list[limits.Doubt] = []
     for method_id, method in methods.items():
@@ -118,7 +131,45 @@ def recommend(
             tie=tie,
             model=features,
         ),
+        second=topsis.opinion(ranked, tie),
+        rates=costs.flips_by_rate(evidence, scenario, methods, ranked) if weighs_money(scenario) else (),
     )
+
+
+def known(
+    evidence: Evidence, scenario: Scenario, methods: Mapping[str, limits.Packaging]
+) -> tuple[Evidence, Mapping[str, limits.Packaging]]:
+    """What is weighed: the evidence with what follows from it for the scenario, and the methods with combinations."""
+    combined = layers.combinations(scenario, methods)
+    every = {**methods, **combined}
+    evidence = layers.with_combinations(evidence, combined)
+    if any(objective.metric == TRANSFER for objective in scenario.objectives):
+        evidence = _over(scenario.target.link_mbit, evidence)
+    if weighs_money(scenario):
+        evidence = costs.priced(evidence, every, scenario.traffic.requests_per_day)
+    return evidence, every
+
+
+def _over(link_mbit: float, evidence: Evidence) -> Evidence:
+    """The evidence with transfers over the target's own link: packed bytes by bandwidth, nothing else."""
+    others = [value for value in evidence.values if value.metric != TRANSFER]
+    moved = [
+        dataclasses.replace(
+            value,
+            metric=TRANSFER,
+            fidelity="modelled",
+            by_round=(rounds := {number: size * 8 / (link_mbit * 1e6) for number, size in value.by_round.items()}),
+            interval=bootstrap.interval(list(rounds.values())) if rounds else None,
+        )
+        for value in evidence.values
+        if value.metric == "packed_bytes"
+    ]
+    return dataclasses.replace(evidence, values=(*others, *moved))
+
+
+def weighs_money(scenario: Scenario) -> bool:
+    """Whether what it costs is one of the objectives."""
+    return any(objective.metric == costs.METRIC for objective in scenario.objectives)
 
 
 def as_dict(recommendation: Recommendation) -> dict[str, Any]:
@@ -136,5 +187,6 @@ def _option(rank: int, scored: Score, family: Family, sure: confidence.Confidenc
         value_high=sure.high,
         p_best=sure.p_best,
         p_best_as_weighed=sure.p_best_as_weighed,
+        gain=sure.gain,
         contributions=scored.contributions,
     )

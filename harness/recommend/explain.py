@@ -20,9 +20,15 @@ from harness.recommend.limits import Doubt
 
 if TYPE_CHECKING:
     from harness.recommend.confidence import Confidence
+    from harness.recommend.engine import Option
     from harness.recommend.limits import Exclusion
     from harness.recommend.value import Score
     from harness.spec.scenario import Scenario
+
+
+#: What knowing a method's value exactly must be expected to bring, to be told; values go from 0 to 1.
+_WORTH_TELLING = 0.001
+_MOST_TOLD = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +106,20 @@ def relaxations(
         )
         for place, score in enumerate(better)
     )
+
+
+def worth_measuring(ranked: Sequence[Option]) -> list[str]:
+    """The methods whose exact value is expected to change the decision for the better, the most first.
+
+    Only of what is modelled, at least :data:`_WORTH_TELLING` of value, and at most three: the others would not pay.
+    """
+    unsure = [one for one in ranked if any(part.fidelity == "modelled" for part in one.contributions)]
+    told = sorted((one for one in unsure if one.gain >= _WORTH_TELLING), key=lambda one: -one.gain)
+    return [
+        f"{one.method}: knowing it exactly is expected to bring {one.gain:.3f} of value "
+        f"(harness run --method {one.method.partition('+')[0]})"
+        for one in told[:_MOST_TOLD]
+    ]
 
 
 def thin_evidence(scores: Sequence[Score]) -> list[Doubt]:

@@ -196,6 +196,12 @@ def _bounds(evidence: Evidence, scenario: Scenario, method_id: str) -> Iterator[
             )
 
 
+def peak(evidence: Evidence, method_id: str) -> float | None:
+    """The median peak that is held against the target's memory, in bytes; None where it is not known."""
+    interval = evidence.interval(method_id, "peak_resident_bytes", _hungriest_state(evidence, method_id))
+    return interval.median if interval else None
+
+
 def _hungriest_state(evidence: Evidence, method_id: str) -> str:
     """The cache state with the highest peak: a machine that is too small in one state is too small."""
     peaks = {

@@ -6,11 +6,10 @@ from them and from dated prices.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.recommend import words
+from harness.recommend import prices, words
 from harness.recommend.judging import (
     Finding,
     Number,
@@ -27,6 +26,7 @@ from harness.recommend.judging import (
 
 if TYPE_CHECKING:
     from harness.bootstrap import Interval
+    from harness.recommend.prices import Tariff
     from harness.spec.scenario import Quality
     from harness.store.query import Evidence, Value
 
@@ -36,8 +36,6 @@ INIT_S = 10.0
 
 #: What counts as infrequent: the traffic of the scenario ``infrequent-use``; a test holds it against that file.
 INFREQUENT_PER_DAY = 50.0
-
-_READ_ON = "2026-11-23"
 
 
 def no_servers(run: Run) -> Finding | None:
@@ -77,40 +75,28 @@ def _in_time(evidence: Evidence, value: Value, interval: Interval) -> Point:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prices:
-    """USD in us-east-1, on demand, without free tiers; GB as the vendor counts it, 1024 MB."""
-
-    gb_second: float
-    request: float
-    machine_gb_hour: float
+#: What is charged for a function, and for the machine that it is held against.
+_FUNCTION, _MACHINE = "serverless, AWS Lambda", "self-hosted"
 
 
-#: Lambda, x86: "$0.0000166667 per GB-second", "$0.20 per 1 million requests", AWS, How AWS Pricing Works,
-#: https://docs.aws.amazon.com/whitepapers/latest/how-aws-pricing-works/lambda.html (which rounds to 0.00001667), read
-#: 2026-11-23. The Init phase is billed too, since 2025-08-01 (AWS Compute Blog, 2025-04-29, read 2026-11-23). The
-#: machine: T3 for Linux costs 0.0104 USD an hour for each GiB, from t3.nano (0.5 GiB) to t3.large (8 GiB). Amazon fills
-#: its price page in by script, so this one was read on 2026-11-23 in copies of its price list made by others.
-PRICES = Prices(gb_second=0.0000166667, request=0.20 / 1e6, machine_gb_hour=0.0104)
-PRICE_SOURCES = (
-    "Lambda: https://docs.aws.amazon.com/whitepapers/latest/how-aws-pricing-works/lambda.html",
-    "EC2 T3, from copies of Amazon's price list: https://aws.amazon.com/ec2/pricing/on-demand/",
-)
-
-#: The sizes of machines that the price per GiB holds for.
-_MACHINES_GB = (0.5, 1, 2, 4, 8)
-
-
-def turning_point(seconds: float, memory_gb: float) -> float | None:
+def turning_point(seconds: float, memory_mb: int) -> float | None:
     """Requests a day from which a machine that is always on costs less than functions that take ``seconds`` each.
 
-    The machine is the smallest with the function's memory; None where none is priced. A day has 24 hours.
+    The machine is the smallest with the function's memory; None where none is priced.
     """
-    machine = next((size for size in _MACHINES_GB if size >= memory_gb), None)
-    if machine is None:
+    function, machines = _tariff(_FUNCTION).by_use, _tariff(_MACHINE)
+    machine = machines.machine(memory_mb)
+    assert function is not None
+    second = function.second(memory_mb)
+    if machine is None or second is None:
         return None
-    each = PRICES.request + PRICES.gb_second * memory_gb * seconds
-    return 24 * machine * PRICES.machine_gb_hour / each
+    return 24 * machine.hour / (function.request + second * function.seconds(seconds))
+
+
+def _tariff(platform: str) -> Tariff:
+    found = prices.shipped().of(platform)
+    assert found is not None  # a test holds the shipped table to it
+    return found
 
 
 def infrequent(run: Run) -> Finding | None:
@@ -139,28 +125,21 @@ def infrequent(run: Run) -> Finding | None:
         text=f"{found.text}. Infrequent is taken to be {INFREQUENT_PER_DAY:.0f} requests a day",
         turns=where,
         numbers=found.numbers,
-        stated=tuple(
-            Stated(
-                method="lambda-zip, lambda-image",
+        stated=tuple(_priced()),
+    )
+
+
+def _priced() -> Iterator[Stated]:
+    for method, tariff in (("lambda-zip, lambda-image", _tariff(_FUNCTION)), ("a machine", _tariff(_MACHINE))):
+        for source in tariff.sources:
+            yield Stated(
+                method=method,
                 about="prices",
                 has=True,
-                statement=statement,
-                source=source,
-                read_on=_READ_ON,
+                statement=f"{tariff.title}, {tariff.region}: {source.quote}",
+                source=source.url,
+                read_on=source.read_on,
             )
-            for statement, source in zip(_priced(), PRICE_SOURCES, strict=True)
-        ),
-    )
-
-
-def _priced() -> tuple[str, str]:
-    return (
-        (
-            f"{PRICES.gb_second:.10f} USD for a GB-second, {PRICES.request * 1e6:.2f} USD for a million requests; "
-            "the Init phase is billed; no free tier"
-        ),
-        f"{PRICES.machine_gb_hour} USD an hour for each GiB of a machine for Linux; storage and traffic not counted",
-    )
 
 
 def _between(values: Sequence[float]) -> str:
@@ -173,17 +152,17 @@ def _break_even(evidence: Evidence, name: str) -> Point | None:
     start = evidence.value(name, "cold_start_s", "disk-cold")
     if memory is None or start is None or start.interval is None:
         return None
-    memory_gb = float(memory) / 1024
-    cold = _per_day(evidence, start, memory_gb)
+    memory_mb = int(memory)
+    cold = _per_day(evidence, start, memory_mb)
     if cold is None:
         return None
     warm = evidence.value(name, "latency_p50_s", "single-stream")
-    beside = _per_day(evidence, warm, memory_gb) if warm else None
+    beside = _per_day(evidence, warm, memory_mb) if warm else None
     sure = start.interval.enough
     cheaper, dearer = sure and cold.low > INFREQUENT_PER_DAY, sure and cold.high < INFREQUENT_PER_DAY
     return Point(
         side="for" if cheaper else "against" if dearer else "open",
-        about=f"requests up to which {name} ({memory_gb:g} GB) is cheaper than a machine that is always on",
+        about=f"requests up to which {name} ({memory_mb / 1024:g} GB) is cheaper than a machine that is always on",
         model=evidence.model,
         figure=cold.median,
         unit="1/day",
@@ -191,11 +170,11 @@ def _break_even(evidence: Evidence, name: str) -> Point | None:
     )
 
 
-def _per_day(evidence: Evidence, value: Value, memory_gb: float) -> Number | None:
+def _per_day(evidence: Evidence, value: Value, memory_mb: int) -> Number | None:
     """The turning point that a measured duration makes; a longer one turns earlier."""
     if value.interval is None:
         return None
-    at = [turning_point(each, memory_gb) for each in (value.interval.median, value.interval.high, value.interval.low)]
+    at = [turning_point(each, memory_mb) for each in (value.interval.median, value.interval.high, value.interval.low)]
     median, low, high = at
     if median is None or low is None or high is None:
         return None

@@ -45,6 +45,8 @@ def quantity(value: float, unit: Unit, digits: int = 3) -> str:
         # What would be rounded to 1,000 ms is 1 s.
         milli = 0 < abs(float(f"{value:.{digits}g}")) < 1
         return f"{_plain(value * 1000, digits)} ms" if milli else f"{_plain(value, digits)} s"
+    if unit == "USD":
+        return f"{_plain(value, digits)} USD"
     return f"{value:,.0f}" if float(value).is_integer() else _plain(value, digits)
 
 

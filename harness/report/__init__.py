@@ -19,22 +19,23 @@ if TYPE_CHECKING:
     from harness.report.appendix import Appendix
     from harness.report.contents import ReportContents
 
-Format = Literal["html", "md"]
+Format = Literal["html", "md", "pdf"]
 
 
 def write(contents: ReportContents | Appendix, format: Format, out: Path) -> None:  # noqa: A002  (the command line's word)
     """Write ``contents`` to ``out``, whole or not at all.
 
-    MissingComponent where ``html`` needs packages of the ``report`` extra, BadInput where ``out`` can't be
+    MissingComponent where ``html`` or ``pdf`` needs packages of the ``report`` extra, BadInput where ``out`` can't be
     written, DiskFull where there is no room. A file that was there is replaced only when the new one is whole.
     """
-    page = _render(contents, format)
+    made = _render(contents, format)
+    page = made if isinstance(made, bytes) else made.encode()
     scratch = None
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{out.name}.", dir=out.parent)
         scratch = Path(name)
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with os.fdopen(handle, "wb") as file:
             file.write(page)
             os.fchmod(file.fileno(), 0o644)
         os.replace(scratch, out)
@@ -45,7 +46,7 @@ def write(contents: ReportContents | Appendix, format: Format, out: Path) -> Non
         raise _as_ours(error, out) from error
 
 
-def _render(contents: ReportContents | Appendix, format: Format) -> str:  # noqa: A002
+def _render(contents: ReportContents | Appendix, format: Format) -> str | bytes:  # noqa: A002
     from harness.report.appendix import Appendix
 
     if format == "html":
@@ -56,6 +57,10 @@ def _render(contents: ReportContents | Appendix, format: Format) -> str:  # noqa
         from harness.report import appendix_markdown, markdown
 
         return appendix_markdown.render(contents) if isinstance(contents, Appendix) else markdown.render(contents)
+    if isinstance(contents, Appendix):
+        from harness.report import appendix_typst
+
+        return appendix_typst.render(contents)
     raise BadInput(f"no report is written as '{format}'", key="--format", value=format, remedy="html or md")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.metrics import METRICS
-from harness.recommend import words
+from harness.recommend import explain, words
 from harness.recommend.value import normalised
 from harness.report import numbers
 from harness.report.facts import Fact, Prose, identity, text
@@ -40,8 +40,15 @@ class Criterion:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one criterion adds to an option's value, from a worth of 0 to 1; ``missing`` says why it adds nothing."""
+    """What one criterion adds to an option's value, from a worth of 0 to 1; ``missing`` says why it adds nothing.
 
+    ``median``, its interval and ``n`` are of what the worth is of; None where it is missing.
+    """
+
+    median: Fact | None
+    low: Fact | None
+    high: Fact | None
+    n: Fact | None
     points: Fact
     worth: Fact
     fidelity: str
@@ -60,6 +67,7 @@ class Ranked:
     high: Fact
     p_best: Fact
     p_best_as_weighed: Fact
+    gain: Fact
     tied: bool
     parts: tuple[Part, ...]
 
@@ -94,7 +102,9 @@ class Advice:
     """One recommendation.
 
     ``requirements`` is the whole scenario, ``features`` the model's: they were given, not measured.
-    ``flips`` are the weights at which the runner-up would lead, ``steady`` the criteria with no such weight.
+    ``flips`` are the weights at which the runner-up would lead, ``steady`` the criteria with no such weight, ``rates``
+    the requests a day between which each method leads. ``second`` is what another way of adding up says, and
+    ``measuring`` what would be worth measuring.
     """
 
     run: str
@@ -109,11 +119,14 @@ class Advice:
     criteria: tuple[Criterion, ...]
     ranked: tuple[Ranked, ...]
     excluded: tuple[Excluded, ...]
+    rates: tuple[Fact, ...]
     flips: tuple[Fact, ...]
     steady: Prose
     relaxations: tuple[Fact, ...]
     missing: tuple[Fact, ...]
     doubts: tuple[Fact, ...]
+    measuring: tuple[Fact, ...]
+    second: Fact | None
     article: Article
     confidence: Prose
 
@@ -148,6 +161,9 @@ def of(recommendation: Recommendation, scenario: Scenario | None = None, feature
             )
             for item in recommendation.excluded
         ),
+        rates=tuple(
+            where.text("rate", flip.text, flip.method, str(place)) for place, flip in enumerate(recommendation.rates)
+        ),
         flips=tuple(_flip(where, flip) for flip in recommendation.flips if flip.at is not None),
         steady=_steady(where, recommendation),
         relaxations=tuple(where.text("without", item.text, item.method) for item in recommendation.relaxations),
@@ -156,6 +172,11 @@ def of(recommendation: Recommendation, scenario: Scenario | None = None, feature
             for item in recommendation.missing
         ),
         doubts=tuple(where.text("doubt", item.text, str(place)) for place, item in enumerate(recommendation.doubts)),
+        measuring=tuple(
+            where.text("measuring", said, str(place))
+            for place, said in enumerate(explain.worth_measuring(recommendation.ranked))
+        ),
+        second=where.text("second", f"{recommendation.second.text}.") if recommendation.second else None,
         article=_article(where, recommendation.article),
         confidence=_confidence(where, recommendation),
     )
@@ -256,6 +277,7 @@ def _ranked(where: _Where, option: Option, tied: bool) -> Ranked:
         p_best_as_weighed=where.number(
             option.p_best_as_weighed, numbers.share(option.p_best_as_weighed), name, "p-best-as-weighed"
         ),
+        gain=where.number(option.gain, numbers.score(option.gain), name, "gain"),
         tied=tied,
         parts=tuple(_part(where, name, item) for item in option.contributions),
     )
@@ -263,7 +285,19 @@ def _ranked(where: _Where, option: Option, tied: bool) -> Ranked:
 
 def _part(where: _Where, method: str, item: Contribution) -> Part:
     key = item.metric, item.state
+
+    def told(name: str, value: float | None) -> Fact | None:
+        if value is None or item.median is None:
+            return None
+        unit = METRICS[item.metric].unit
+        shown = numbers.shown(value, unit) if name == "median" else numbers.scale(item.median, unit).number(value)
+        return where.number(value, shown, method, name, *key)
+
     return Part(
+        median=told("median", item.median),
+        low=told("low", item.low),
+        high=told("high", item.high),
+        n=where.number(item.n, str(item.n), method, "n", *key) if item.median is not None else None,
         points=where.number(item.points, numbers.score(item.points), method, "points", *key),
         worth=where.number(item.worth, numbers.score(item.worth), method, "worth", *key),
         fidelity=item.fidelity or "",

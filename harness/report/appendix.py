@@ -7,6 +7,7 @@ person has to fill in is said to be a placeholder. Like a report, an appendix is
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +65,7 @@ def of(contents: ReportContents) -> Appendix:
     notes = Footnotes(model, advice)
     blocks = tuple(_Record(model, advice, notes).blocks()) + tuple(evidence.blocks(contents, notes))
     return Appendix(
-        contents=contents,
+        contents=dataclasses.replace(contents, what_if=()),  # nothing moves on paper
         title=_title(model, advice),
         made_at=contents.made_at,
         harness_version=contents.harness_version,
@@ -216,13 +217,20 @@ class _Record:
     def _measured(self, option: Ranked, criterion: Criterion) -> Text:
         cell = self._notes.cell(option.method, criterion.metric, criterion.state)
         if cell is None or cell.median is None:
-            return ("no such value",)
+            part = option.parts[self._advice.criteria.index(criterion)]
+            if part.median is None:
+                return ("no such value",)
+            said = self._notes.measured(option.method, criterion.metric, criterion.state)
+            return (part.median, f" ({part.fidelity})", *said)
         marks = [mark for mark in (cell.fidelity, *cell.marks) if mark != "measured"]
         marked = f" ({', '.join(marks)})" if marks else ""
         return (cell.median, marked, *self._notes.measured(option.method, criterion.metric, criterion.state))
 
     def _changes(self) -> Iterator[Text]:
         about = "computed from medians; the other weights keep their proportions; no interval"
+        for rate in self._advice.rates:
+            at = "the requests a day at which another option has the highest value, computed from medians; no interval"
+            yield (rate, *self._notes.thought("rate", at))
         for flip in self._advice.flips:
             yield (flip, *self._notes.thought("flip", f"the weight at which two options are worth the same, {about}"))
         for relaxed in self._advice.relaxations:
@@ -234,7 +242,10 @@ class _Record:
             )
         if self._advice.steady:
             yield plain(self._advice.steady)
-        if not (self._advice.flips or self._advice.relaxations or self._advice.steady):
+        if self._advice.second:
+            how = "the same worths and weights by distance to the ideal (TOPSIS); no interval"
+            yield (self._advice.second, *self._notes.thought("second", how))
+        if not (self._advice.rates or self._advice.flips or self._advice.relaxations or self._advice.steady):
             yield ("Nothing that was looked at: no weight of one criterion and no hard limit.",)
 
     def _confirmation(self) -> Iterator[Text]:
@@ -248,6 +259,9 @@ class _Record:
             " measures again, on the machine where it is run.",
         )
         counted = "counted over the samples of the cells that are named; no interval"
+        for worth in self._advice.measuring:
+            how = "the expected value of knowing it, over the draws; no interval"
+            yield ("Worth measuring: ", worth, *self._notes.thought("measuring", how))
         for doubt in (*self._advice.missing, *self._advice.doubts):
             yield ("Before relying on it: ", doubt, *self._notes.thought("doubt", counted))
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import MissingComponent
 from harness.metrics import PHASES, START_STATES
+from harness.recommend.costs import LEAST, MOST, rates
 
 if TYPE_CHECKING:
     from harness.report.comparison import Cell
@@ -65,7 +66,8 @@ class Chart:
 
 def of(model: ModelPart) -> tuple[Chart, ...]:
     """The charts of a model: only those that have something to show."""
-    made = (*(_starts(model, state) for state in START_STATES), _sizes(model), _size_against_start(model))
+    starts = (_starts(model, state) for state in START_STATES)
+    made = (*starts, _sizes(model), _size_against_start(model), _costs(model))
     return tuple(chart for chart in made if chart is not None)
 
 
@@ -242,6 +244,44 @@ def _size_against_start(model: ModelPart) -> Chart | None:
         table="size",
         legend=legend,
         spec=_spec(rows, names_right=True, height=_HEIGHT, layer=layer),
+    )
+
+
+def _costs(model: ModelPart) -> Chart | None:
+    """A line for each tariff, both axes on log scales: what is charged by use rises, a machine is a step."""
+    if model.money is None:
+        return None
+    names = [line.tariff for line in model.money.lines]
+    rows = [
+        {"tariff": line.tariff, "method": "", "rate": rate, "usd": usd}
+        for line in model.money.lines
+        for rate, usd in zip(rates(), line.months, strict=True)
+    ]
+    legend = dict(zip(names, (BLUE, SKY, ORANGE, PURPLE, VERMILION, GREEN), strict=False))
+    x = _axis("rate", "requests a day (log scale)", [LEAST, MOST], log=True)
+    y = _axis("usd", "USD a month (log scale)", log=True, title_x=-44)
+    y["axis"] |= {"format": "~g"}
+    x["axis"] |= {"format": "~s"}
+    dashes = {"domain": names, "range": [[1, 0], [6, 3], [2, 2], [8, 2, 2, 2], [4, 4], [12, 3]][: len(names)]}
+    encoding = {
+        "x": x,
+        "y": y,
+        "color": _colours("tariff", legend),
+        "strokeDash": {"field": "tariff", "type": "nominal", "scale": dashes, "legend": None},
+    }
+    return Chart(
+        name="costs",
+        title=f"What {model.model} costs a month, by requests a day",
+        description="A line for the cheapest method of each tariff; both scales are logarithmic. " + _same("costs"),
+        note="The cheapest method of each tariff; modelled from this run and list prices.",
+        table="costs",
+        legend=legend,
+        spec=_spec(
+            rows,
+            names_right=True,
+            height=_HEIGHT,
+            layer=[{"mark": {"type": "line", "strokeWidth": 2}, "encoding": encoding}],
+        ),
     )
 
 

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.metrics import METRICS, Metric
-from harness.report import advice, comparison, provenance
+from harness.recommend import costs
+from harness.report import advice, comparison, money, provenance, what_if
 from harness.report.advice import Advice
 from harness.report.comparison import Column, Table
 from harness.report.facts import Prose
+from harness.report.money import Money
 from harness.report.provenance import Condition, Gap, RunPart
+from harness.report.what_if import WhatIf
 from harness.store.query import Evidence
 
 if TYPE_CHECKING:
@@ -24,18 +27,19 @@ if TYPE_CHECKING:
     from harness.spec.scenario import Scenario
 
 #: The version of the data that is embedded in a report.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPart:
-    """What one run says of one model: a summary, the comparison, what is missing, and how calm the machine was."""
+    """What one run says of one model: a summary, the comparison, costs, what is missing, how calm the machine was."""
 
     run: str
     model: str
     methods: tuple[str, ...]
     summary: Prose
     tables: tuple[Table, ...]
+    money: Money | None
     gaps: tuple[Gap, ...]
     conditions: tuple[Condition, ...]
 
@@ -64,6 +68,7 @@ class ReportContents:
     harness_version: str
     answer: tuple[Prose, ...]
     advice: tuple[Advice, ...]
+    what_if: tuple[WhatIf, ...]
     models: tuple[ModelPart, ...]
     runs: tuple[RunPart, ...]
     glossary: tuple[Term, ...]
@@ -84,11 +89,16 @@ def contents(
     the evidence; they are embedded, so that a recommendation can be computed again from the report and the
     samples. ``made_at`` is shown as it is.
     """
+    from harness.methods import METHODS
+
     models = tuple(_model(evidence) for evidence in evidences)
     advised = tuple(
         advice.of(each, (scenarios or {}).get(each.scenario), (features or {}).get(each.model))
         for each in recommendations
     )
+    given = {(evidence.run_id, evidence.model): evidence for evidence in evidences}
+    known = scenarios or {}
+    moved = [each for each in recommendations if each.scenario in known]
     runs = {evidence.run_id: evidence for evidence in evidences}
     return ReportContents(
         schema_version=SCHEMA_VERSION,
@@ -97,6 +107,11 @@ def contents(
         harness_version=harness_version,
         answer=tuple(each.answer for each in advised) or tuple(model.summary for model in models),
         advice=advised,
+        what_if=tuple(
+            what_if.of(given[each.run_id, each.model], known[each.scenario], METHODS)
+            for each in moved
+            if (each.run_id, each.model) in given
+        ),
         models=models,
         runs=tuple(provenance.run(evidence.manifest) for evidence in runs.values()),
         glossary=_glossary(models),
@@ -111,6 +126,8 @@ def _title(evidences: Sequence[Evidence]) -> str:
 
 
 def _model(evidence: Evidence) -> ModelPart:
+    from harness.methods import METHODS
+
     tables = comparison.tables(evidence)
     return ModelPart(
         run=evidence.run_id,
@@ -118,6 +135,7 @@ def _model(evidence: Evidence) -> ModelPart:
         methods=evidence.methods,
         summary=comparison.summary(evidence, tables),
         tables=tables,
+        money=money.of(evidence, METHODS),
         gaps=provenance.gaps(evidence),
         conditions=provenance.conditions(evidence),
     )
@@ -126,6 +144,7 @@ def _model(evidence: Evidence) -> ModelPart:
 def _glossary(models: Sequence[ModelPart]) -> tuple[Term, ...]:
     used = {column.metric for model in models for table in model.tables for column in table.columns}
     used |= {condition.metric for model in models for condition in model.conditions}
+    used |= {costs.METRIC for model in models if model.money}
     return tuple(_term(metric) for name, metric in METRICS.items() if name in used)
 
 
@@ -137,6 +156,7 @@ def _term(metric: Metric) -> Term:
         "bool": "yes or no",
         "1/s": "per second",
         "share": "%",
+        "USD": "US dollars",
     }
     return Term(
         title=metric.title,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.metrics import METRICS
+from harness.recommend import costs, prices
 from harness.report.advice import Advice, Part, Ranked
 from harness.report.comparison import Cell
 from harness.report.contents import ModelPart
@@ -15,6 +16,12 @@ from harness.report.numbers import DASH
 from harness.report.provenance import Condition, Gap
 
 _Key = tuple[str, ...]
+
+_COST = (
+    "the run's durations and throughput and the memory of model.toml, times the prices in "
+    f"harness/recommend/prices.toml, read {prices.shipped().read_on[1]}"
+)
+_COMBINED = "the environment's own value, and what the interface adds to its own environment in the same run"
 
 
 class Footnotes:
@@ -44,7 +51,7 @@ class Footnotes:
         """A reference to a measured value; nothing where there is none."""
         cell = self.cell(method, metric, state, limits)
         if cell is None or not (cell.median and cell.low and cell.high and cell.n):
-            return ()
+            return self._computed(method, metric, state)
         spread = _spread(cell.median, cell.low, cell.high, cell.n)
         under = "" if limits == "default" else limits
         where = f"{self._of(method, under)}; {_metric(metric, state)}; "
@@ -53,6 +60,21 @@ class Footnotes:
         return self._ref(
             ("measured", method, metric, state, limits), text, n=cell.n, low=cell.low, high=cell.high, **known
         )
+
+    def _computed(self, method: str, metric: str, state: str) -> Text:
+        """A reference to a value that is no sample: a cost, or anything of a combination of layers."""
+        for option in self._advice.ranked:
+            for criterion, part in zip(self._advice.criteria, option.parts, strict=True):
+                if (option.method, criterion.metric, criterion.state) != (method, metric, state):
+                    continue
+                if part.median and part.low and part.high and part.n:
+                    spread = _spread(part.median, part.low, part.high, part.n)
+                    how = _COST if metric == costs.METRIC else _COMBINED
+                    text: Text = (f"{self._of(method)}; {_metric(metric, state)}; ", *spread, f"; modelled: {how}")
+                    known = {"method": method, "metric": metric, "state": state, "fidelity": "modelled"}
+                    more = {"n": part.n, "low": part.low, "high": part.high}
+                    return self._ref(("computed", method, metric, state), text, **known, **more)
+        return ()
 
     def given(self) -> Text:
         """A reference to the scenario: what it sets was not measured and has no interval."""

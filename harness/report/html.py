@@ -1,14 +1,18 @@
-"""The report as one HTML file: nothing is loaded, nothing is executed, it opens from disk.
+"""The report as one HTML file: nothing is loaded, it opens from disk.
 
 Jinja2 (of the ``report`` extra, loaded only when used) fills one template with autoescape on. Each
 shown fact stands in an element with its id in ``data-id``, and all of them are embedded as JSON, so
-that ``harness verify`` can compute each again. The page's policy forbids every request and script.
+that ``harness verify`` can compute each again. The page's policy forbids every request, and every script but the one
+that ranks again while sliders are moved, which it knows by its digest.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import MissingComponent
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Draws a chart; a checker that only needs the words gives its own.
 Draw = Callable[[charts.Chart, str], str]
+
+_SCRIPTS = ("what_if.js", "what_if_page.js")
 
 #: What a reader must know of each mark.
 MARKS = {
@@ -49,10 +55,26 @@ def render(contents: ReportContents, draw: Draw = charts.render) -> str:
         for place, model in enumerate(contents.models, start=1)
     ]
     data = Markup(facts.embedded(facts.as_dict(contents)))  # noqa: S704  (no '<', '>' or '&' is left in it)
+    script, digest = _script() if contents.what_if else ("", "")
     page: str = template.render(
-        made=contents, c=contents, pictures=pictures, data=data, marks=MARKS, overview=overview.of(contents.advice)
+        made=contents,
+        c=contents,
+        pictures=pictures,
+        data=data,
+        marks=MARKS,
+        overview=overview.of(contents.advice),
+        script=Markup(script),  # noqa: S704  (a file of ours)
+        script_digest=digest,
     )
     return page
+
+
+def _script() -> tuple[str, str]:
+    """The page's one script, and the digest by which its policy allows that one and no other."""
+    folder = Path(__file__).parent / "templates"
+    text = "\n" + "".join((folder / name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return text, f"sha256-{digest}"
 
 
 def render_appendix(appendix: Appendix) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.report import facts, overview
-from harness.report.advice import Advice
+from harness.report.advice import Advice, Part
 from harness.report.comparison import Cell, Row
 from harness.report.contents import ModelPart, ReportContents
 from harness.report.facts import Fact, Prose
@@ -104,7 +104,8 @@ class _Page:
             yield from grid(("rank", "method", "value", "best in", *heads), self._ranking(advice))
             yield from (
                 "",
-                f"Under a criterion: points, the worth in brackets, fidelity. {self._prose(advice.confidence)}",
+                "Under a criterion: the median, points, the worth in brackets, fidelity. "
+                + self._prose(advice.confidence),
             )
             scales = [
                 f"{escape(c.title)}{_state(c.state)}: worth {self._show(c.scale)}" for c in advice.criteria if c.scale
@@ -117,10 +118,12 @@ class _Page:
                 for item in advice.excluded
             ],
         )
-        changes = [self._show(item) for item in (*advice.relaxations, *advice.flips)]
+        changes = [self._show(item) for item in (*advice.rates, *advice.relaxations, *advice.flips)]
         steady = [self._prose(advice.steady)] if advice.steady else []
         yield from _list("### What would change it", [*changes, *steady])
         yield from _list("### Before relying on it", [self._show(item) for item in (*advice.missing, *advice.doubts)])
+        yield from _list("### Worth measuring", [self._show(item) for item in advice.measuring])
+        yield from _list("### Added up in another way", [self._show(advice.second)] if advice.second else [])
         yield from (
             "",
             "### The article's rule",
@@ -137,13 +140,13 @@ class _Page:
                 f"{escape(option.method)}{' (tie)' if option.tied else ''}",
                 f"{self._show(option.value)} [{self._show(option.low)}{DASH}{self._show(option.high)}]",
                 f"{self._show(option.p_best)}; weights as given {self._show(option.p_best_as_weighed)}",
-                *(
-                    self._show(part.missing)
-                    if part.missing
-                    else f"{self._show(part.points)} ({self._show(part.worth)}) {part.fidelity}"
-                    for part in option.parts
-                ),
+                *map(self._part, option.parts),
             ]
+
+    def _part(self, part: Part) -> str:
+        if part.missing or part.median is None:
+            return self._show(part.missing) if part.missing else DASH
+        return f"{self._show(part.median)}: {self._show(part.points)} ({self._show(part.worth)}) {part.fidelity}"
 
     def _model(self, model: ModelPart, *, summed_up: bool) -> Iterator[str]:
         yield from ("", f"## {escape(model.model)}: methods side by side", "")
@@ -156,6 +159,12 @@ class _Page:
                 ("method", *heads),
                 map(self._row, table.rows),
             )
+        if model.money:
+            yield from ("", "### What a month costs, by requests a day (modelled)", "")
+            heads = [f"{rate:,.0f} a day" for rate in model.money.rates]
+            rows = ([escape(row.method), *map(self._show, row.months), escape(row.tariff)] for row in model.money.rows)
+            yield from grid(("method", *heads, "priced as"), rows)
+            yield from _list("#### The cheapest", [self._show(span) for span in model.money.cheapest])
         if model.gaps:
             yield from ("", "### What failed, is absent or was dropped", "")
             yield from grid(("method", "value", "why", "failed", "dropped"), map(self._gap, model.gaps))

@@ -65,6 +65,8 @@ def scale(reference: float, unit: Unit) -> Scale:
         return Scale(factor=factor, suffix=suffix, places=_places(reference / factor))
     if unit == "1/s":
         return Scale(factor=1.0, suffix="/s", places=_places(reference))
+    if unit == "USD":
+        return Scale(factor=1.0, suffix="USD", places=_places(reference))
     if unit == "share":
         return Scale(factor=0.01, suffix="%", places=1)
     if unit == "n":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import BadInput, MissingComponent
-from harness.report import appendix, appendix_markdown, facts, html, markdown, pages
+from harness.report import appendix, appendix_markdown, appendix_typst, facts, html, markdown, pages, pdf
 from harness.report.appendix import Appendix
 from harness.report.contents import SCHEMA_VERSION, ReportContents, contents
 from harness.report.facts import Fact
@@ -73,22 +73,25 @@ def verify(
     ``evidences_by_run`` holds, by run id, the evidence on each model. ``advise`` computes a recommendation
     (by default the engine, over all methods). BadInput where the file is no report or a run is not there.
     """
-    page = _read(path)
-    data = _embedded(page, path)
+    data = _embedded(path)
     contents = _again(data, path, evidences_by_run, advise or _engine)
     again = appendix.of(contents) if data.get("kind") == appendix.KIND else contents
     expected = again.data() if isinstance(again, Appendix) else facts.as_dict(again)
     found = list(_data_differs(data, expected))
     notes: list[str] = []
-    differs = _html_differs if pages.is_html(page) else _markdown_differs
-    found += differs(page, again, notes)
+    if isinstance(again, Appendix) and pdf.is_pdf(path):
+        found += _pdf_differs(path, again, notes)
+    else:
+        page = _read(path)
+        differs = _html_differs if pages.is_html(page) else _markdown_differs
+        found += differs(page, again, notes)
     known = {fact.id for fact in facts.walk(again)}
     return Verification(checked=len(known), mismatches=tuple(dict.fromkeys(found)), notes=tuple(notes))
 
 
 def runs_of(path: Path) -> list[str]:
     """The ids of the runs that the report at ``path`` was made from; BadInput where it is no report."""
-    data = _embedded(_read(path), path)
+    data = _embedded(path)
     parts = [part for key in ("models", "advice") for part in data.get(key, ()) if isinstance(part, dict)]
     return list(dict.fromkeys(str(part["run"]) for part in parts if "run" in part))
 
@@ -102,9 +105,9 @@ def _read(path: Path) -> str:
         raise BadInput("is not UTF-8 text", file=path, remedy=_REMEDY) from error
 
 
-def _embedded(page: str, path: Path) -> dict[str, Any]:
+def _embedded(path: Path) -> dict[str, Any]:
     """The data that the report carries."""
-    text = pages.embedded(page)
+    text = pdf.embedded(path) if pdf.is_pdf(path) else pages.embedded(_read(path))
     try:
         data = json.loads(text) if text is not None else None
     except ValueError as error:
@@ -202,6 +205,30 @@ def _html_differs(page: str, again: ReportContents | Appendix, notes: list[str])
         notes.append(f"words and charts were not compared: {error.problem}; {error.remedy}")
         return
     yield from _rest_differs(pages.tokens(page), pages.tokens(made))
+
+
+def _pdf_differs(path: Path, again: Appendix, notes: list[str]) -> Iterator[Mismatch]:
+    """Each line of each page against the same document set again; where the words agree, what is drawn."""
+    try:
+        made = list(pdf.pages(appendix_typst.render(again), path))
+    except MissingComponent as error:
+        notes.append(f"the pages were not compared: {error.problem}; {error.remedy}")
+        return
+    found = list(pdf.pages(path, path))
+    for number, (one, other) in enumerate(zip(found, made, strict=False), start=1):
+        differing = [
+            Mismatch(where=f"page {number}", id="", found=_short(line), expected=_short(expected))
+            for line, expected in zip(one.lines, other.lines, strict=False)
+            if line != expected
+        ]
+        yield from differing
+        if len(one.lines) != len(other.lines):
+            told = f"{len(one.lines)} lines", f"{len(other.lines)} lines"
+            yield Mismatch(where=f"page {number}", id="", found=told[0], expected=told[1])
+        elif not differing and one.drawn != other.drawn:
+            yield Mismatch(where=f"page {number}", id="", found="the same words, drawn otherwise", expected="this page")
+    if len(found) != len(made):
+        yield Mismatch(where="file", id="", found=f"{len(found)} pages", expected=f"{len(made)} pages")
 
 
 def _shown(again: ReportContents | Appendix) -> dict[str, list[str]]:

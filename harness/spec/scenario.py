@@ -17,7 +17,7 @@ from annotated_types import Ge, Gt
 
 from harness import paths
 from harness.errors import BadInput
-from harness.metrics import State
+from harness.metrics import SLOW_LINK, State
 from harness.spec import reading
 from harness.spec.model import Name
 
@@ -47,13 +47,14 @@ Quality = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The machine it has to run on; None is 'no limit known'."""
+    """The machine it has to run on; None is 'no limit known'. ``link_mbit`` is the link to it, in Mbit/s."""
 
     __pydantic_config__ = reading.STRICT
 
     has: tuple[Facility, ...] = ("python", "container-engine")
     memory_mb: Annotated[int, Gt(0)] | None = None
     disk_mb: Annotated[int, Gt(0)] | None = None
+    link_mbit: Annotated[float, Gt(0)] = SLOW_LINK / 1e6
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,13 @@ class Evidence:
 
     def value(self, method: str, metric: str, state: str = "", limits: str = "default") -> Value | None:
         """That value, or None where the run holds nothing of it."""
-        for value in self.values:
-            if (value.method, value.metric, value.state, value.limits) == (method, metric, state, limits):
-                return value
-        return None
+        return self._by_key.get((method, metric, state, limits))
+
+    @cached_property
+    def _by_key(self) -> Mapping[tuple[str, str, str, str], Value]:
+        # The first of equals, as a search from the beginning would find it.
+        pairs = (((value.method, value.metric, value.state, value.limits), value) for value in reversed(self.values))
+        return dict(pairs)
 
     def canary(self, state: str) -> Interval | None:
         """A method against itself (A/A): the ratio of its cold starts, paired within rounds; None without one."""

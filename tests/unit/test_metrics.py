@@ -6,7 +6,7 @@ import pytest
 
 from harness.metrics import ARRIVALS, CACHE_STATES, METRICS, PHASES, TARGETS, Metric
 
-UNITS = {"_per_s": "1/s", "_s": "s", "_bytes": "bytes", "_share": "share"}
+UNITS = {"_per_s": "1/s", "_s": "s", "_bytes": "bytes", "_share": "share", "_usd": "USD"}
 
 HIGHER = {"parity", "reproducible", "portable", "throughput_per_s"}
 

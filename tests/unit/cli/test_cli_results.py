@@ -16,6 +16,7 @@ import pytest
 from harness import paths
 from harness.methods import METHODS
 from harness.metrics import METRICS
+from harness.recommend import layers
 from harness.spec import scenario as scenarios
 
 Harness = Callable[..., Any]
@@ -133,7 +134,14 @@ def test_a_recommendation_is_made(harness: Harness, made: Any, scenario: str) ->
     """The answer with its reasons for people, and the whole of it for machines; 1 where none of the four is left."""
     found = harness("recommend", "tiny", "--scenario", scenario)
     table = harness("recommend", "tiny", "--scenario", scenario, "--json").json
-    left = {name for name in made.METHODS if able(METHODS[name], scenarios.find(scenario))}
+    wanted = scenarios.find(scenario)
+    combined = {
+        name: one
+        for name, one in layers.combinations(wanted, METHODS).items()
+        if {one.environment, one.interface} <= set(made.METHODS)
+    }
+    every = {**{name: METHODS[name] for name in made.METHODS}, **combined}
+    left = {name for name, method in every.items() if able(method, wanted)}
     assert {option["method"] for option in table["ranked"]} == left
     assert found.code == (0 if left else 1)
     assert table["scenario"] == scenario

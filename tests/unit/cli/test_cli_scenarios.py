@@ -87,7 +87,7 @@ def test_a_scenario_without_needs_says_so(harness: Harness) -> None:
         "an account at Amazon Web Services and an account at Google Cloud; no limit of memory and no limit of disk",
         "Traffic: rare, 50 requests a day",
         "The article's case: serverless, for 'models that need to be invoked on-demand",
-        "cold start, disk-cold 40 % 100 ms 30.0 s log 60.0 s",
+        "cold start, disk-cold 35 % 100 ms 30.0 s log 60.0 s",
         "azureml: without azure",
     ):
         assert part in text

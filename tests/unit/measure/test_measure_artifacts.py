@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,12 +125,59 @@ def test_an_artifact_that_another_harness_built_meanwhile_is_used(
 
 def test_an_estimate_looks_for_what_these_sources_made(one: Any, locked: LockedModel) -> None:
     """An artifact that an older harness left does not stand for a build; nor does another method's."""
-    assert not artifacts.seems_kept("tiny", "one")
-    artifacts.up_to_date(one, locked)
-    assert artifacts.seems_kept("tiny", "one")
-    assert not artifacts.seems_kept("tiny", "on")
+    nothing = (0, frozenset())
+    assert artifacts.seem_kept("tiny", "one") == nothing
+    artifact = artifacts.up_to_date(one, locked)
+    artifacts.clean_build(one, locked)
+    artifacts.note(one, locked, artifact, "rebuild", {})
+    builds, names = artifacts.seem_kept("tiny", "one")
+    assert (builds, "rebuild" in names) == (2, True)
+    assert artifacts.seem_kept("tiny", "on") == nothing
     (record,) = (paths.cache() / "artifacts").glob("tiny-one-*/build.json")
     table = json.loads(record.read_text())
     for text in (json.dumps({**table, "sources": "older"}), json.dumps([]), "{"):
         record.write_text(text)
-        assert not artifacts.seems_kept("tiny", "one")
+        assert artifacts.seem_kept("tiny", "one") == nothing
+
+
+def test_clean_builds_are_kept_in_mind(one: Any, locked: LockedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest of them, with what differed from the first; none of an artifact that is gone or was never built."""
+    assert artifacts.kept_builds(one, locked) == []
+    first = artifacts.clean_build(one, locked)
+    monkeypatch.setattr(artifacts.reproducing, "differences", lambda *_: ["a.py"])
+    second = artifacts.clean_build(one, locked)
+    assert (first.differing, second.differing) == (None, ("a.py",))
+    assert artifacts.kept_builds(one, locked) == [first, second]
+    for _ in range(8):
+        artifacts.clean_build(one, locked)
+    assert len(artifacts.kept_builds(one, locked)) == 8
+    assert first not in artifacts.kept_builds(one, locked)
+    (folder,) = kept()
+    (folder / "built").unlink()
+    assert artifacts.kept_builds(one, locked) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "null", "[]", '{"builds": 1}', '{"builds": [{"wall_s": "x"}]}', '{"builds": [1]}']
+)
+def test_builds_that_cannot_be_read_are_none(one: Any, locked: LockedModel, text: str) -> None:
+    """They are taken again."""
+    artifacts.clean_build(one, locked)
+    (folder,) = kept()
+    (folder / "build.json").write_text(text)
+    assert artifacts.kept_builds(one, locked) == []
+    artifacts.clean_build(one, locked)
+    assert len(artifacts.kept_builds(one, locked)) == 1
+
+
+def test_a_note_is_of_one_artifact(one: Any, locked: LockedModel) -> None:
+    """What was found of another is not taken for this one's; nor what can't be read."""
+    artifact = artifacts.up_to_date(one, locked)
+    assert artifacts.noted(one, locked, artifact, "found") is None
+    artifacts.note(one, locked, artifact, "found", {"value": 1})
+    assert artifacts.noted(one, locked, artifact, "found") == {"value": 1}
+    assert artifacts.noted(one, locked, replace(artifact, digest="o" * 64), "found") is None
+    (folder,) = kept()
+    for text in ("", "[]", "null", "{}"):
+        (folder / "found.json").write_text(text)
+        assert artifacts.noted(one, locked, artifact, "found") is None

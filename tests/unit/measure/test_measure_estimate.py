@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from harness.measure import estimate
 from harness.measure.estimate import Past
-from harness.measure.plan import Lane, Plan
+from harness.measure.plan import Plan
 
 
 def plan(*models: str, methods: tuple[str, ...] = ("a", "b"), rounds: int = 4, **more: Any) -> Plan:
     """One clean build, one installation."""
-    folders = {name: name for name in models}
-    return Plan(
-        models=models, methods=methods, profile="quick", rounds=rounds, builds=1, seed=1, folders=folders, **more
-    )
+    known = {"profile": "quick", "builds": 1, "seed": 1, "folders": {name: name for name in models}, **more}
+    return Plan(models=models, methods=methods, rounds=rounds, **known)
 
 
 def steps(start_s: float, n: int = 10, **more: float) -> dict[str, float]:
@@ -33,10 +33,14 @@ def past(sentinel_s: float = 0.1, **cells: dict[str, float]) -> Past:
 
 
 def seconds(
-    one: Plan, *runs: Past, ready: str = "ab", kept: frozenset[tuple[str, Lane]] = frozenset(), now: float = 0.1
+    one: Plan,
+    *runs: Past,
+    ready: str = "ab",
+    kept: Mapping[tuple[str, str], tuple[int, list[str]]] | None = None,
+    now: float = 0.1,
 ) -> float:
     """The estimate."""
-    return estimate.seconds(one, runs, ready=set(ready), kept=kept, sentinel_s=now)
+    return estimate.seconds(one, runs, ready=set(ready), kept=kept or {}, sentinel_s=now)
 
 
 def test_what_was_taken_before_is_taken_again() -> None:
@@ -65,11 +69,17 @@ def test_another_model_is_as_much_slower_with_every_method() -> None:
 
 
 def test_what_is_not_ready_or_kept_takes_no_time() -> None:
-    """A method that can't be used here; a build that the cache stands for."""
+    """A method that can't be used here; as many builds as the cache stands for, and a part, where they may be kept."""
     known = past(m__a=steps(2.0), m__b=steps(3.0))
     assert seconds(plan("m"), known, ready="a") == pytest.approx(3 + 16)
-    less = seconds(plan("m"), known, ready="a", kept=frozenset({("m", Lane(method="a"))}))
-    assert less == pytest.approx(2 + 16, abs=0.1)
+    kept = {("m", "a"): (1, ["rebuild"])}
+    assert seconds(plan("m"), known, ready="a", kept=kept) == pytest.approx(3 + 16)
+    assert seconds(plan("m", kept=("build",)), known, ready="a", kept=kept) == pytest.approx(2 + 16, abs=0.1)
+    assert seconds(plan("m", kept=("build",), builds=2), known, ready="a", kept=kept) == pytest.approx(3 + 16, abs=0.1)
+    whole = plan("m", parts=("rebuild",))
+    assert seconds(whole, known, ready="a", kept=kept) > 3 + 16 + 1
+    less = replace(whole, kept=("rebuild",))
+    assert seconds(less, known, ready="a", kept=kept) == pytest.approx(3 + 16, abs=0.1)
 
 
 def test_rounds_end_where_they_ended_before() -> None:

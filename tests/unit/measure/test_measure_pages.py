@@ -57,7 +57,7 @@ def test_without_cachestat_mincore_counts(file: Path, monkeypatch: pytest.Monkey
     """On an older kernel the same is found."""
     monkeypatch.setattr(pages, "_by_cachestat", lambda _: None)
     assert pages.evict([str(file)]).total_bytes == PAGES * pages._PAGE
-    monkeypatch.setattr(pages, "_has_cachestat", lambda: False)
+    monkeypatch.setattr(pages, "_HAS_CACHESTAT", False)
     assert pages.evict([str(file)]).share < pages.TOLERATED
 
 

@@ -105,24 +105,25 @@ def test_variants_are_lanes_of_their_own() -> None:
 
 @given(st.integers(0, 10**6), st.integers(1, 9))
 def test_each_cell_is_due_once_in_a_turn(night: int, every: int) -> None:
-    """In as many nights as a turn has, each cell is built anew once and has its parts once."""
-    nights = [make(every=every, night=night + n, parts=PARTS, builds=2) for n in range(every)]
+    """In as many nights as a turn has, each cell has its parts once."""
+    nights = [make(every=every, night=night + n, parts=PARTS) for n in range(every)]
     for lane in nights[0].lanes:
         assert sum(plan.due("m", lane) for plan in nights) == 1
-        anew = [lane for plan in nights for replicate, one in plan.builds_of("m") if replicate and one == lane]
-        assert len(anew) == 1
         taken = Counter(part for plan in nights for part, one in plan.parts_of("m") if one == lane)
         assert taken == Counter(PARTS)
 
 
 def test_every_profile_gives_headline_numbers() -> None:
-    """Each has at least the rounds that a headline median needs; only the quick one leaves metrics out."""
+    """Each has at least the rounds that a headline median needs; only the quick one leaves metrics out.
+
+    Three clean builds are behind a headline number as well, one of them that of the rebuilds.
+    """
     assert list(PROFILES) == ["quick", "standard", "nightly"]
     for name, profile in PROFILES.items():
         assert FEWEST[50] <= profile.rounds <= profile.most
         assert profile.builds >= 1
         assert (profile.parts == PARTS, profile.node_cold, profile.canary) == (name != "quick",) * 3
-    assert PROFILES["standard"].builds >= 3
+    assert PROFILES["standard"].builds + ("rebuild" in PROFILES["standard"].parts) >= 3
 
 
 def test_the_parts_of_a_plan_are_those_that_there_are() -> None:

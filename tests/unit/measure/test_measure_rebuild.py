@@ -196,6 +196,10 @@ class Method:
             pieces={lock: 10, payload: 7} if packed else {},
         )
 
+    def present(self, artifact: Artifact) -> bool:  # noqa: ARG002
+        """Of two builds that are held against each other."""
+        return True
+
     def remove(self, artifact: Artifact) -> None:
         """One less."""
         assert artifact.path is not None
@@ -217,10 +221,12 @@ def taken(method: Method, locked: LockedModel, *, kept: str = "k" * 64) -> Taken
 
 
 def test_it_is_built_once_and_after_each_change(locked: LockedModel) -> None:
-    """With the same tool cache, which engines know as well; and nothing of it is left."""
+    """With the same tool cache, which engines know as well; and nothing of it is left. The first is a clean build."""
     method = Method()
     found = taken(method, locked)
     assert (found.absent, found.note) == ("", "")
+    assert found.build is not None
+    assert (found.build.wall_s >= 0, found.build.differing) == (True, ())
     assert found.values["update_bytes"] == 7
     assert set(found.values) == {"build_weights_s", "build_code_s", "build_dependency_s", "update_bytes"}
     first, other, code, dependency = (one for one, _ in method.built)

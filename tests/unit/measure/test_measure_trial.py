@@ -6,16 +6,19 @@ import contextlib
 import dataclasses
 import errno
 import itertools
+import json
+import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from harness import errors
+from harness import errors, paths
 from harness.errors import BuildFailure, DiskFull, DoesNotFit, MissingComponent, ModelFailure
-from harness.measure import host, pages, parts, start
+from harness.measure import artifacts, host, pages, parts, rebuild, start
 from harness.measure.pages import Residency
 from harness.measure.part import Part, Taken
 from harness.measure.recording import ModelChanged
@@ -252,22 +255,66 @@ def test_a_start_that_was_not_cold_is_flagged(bench: Any, monkeypatch: pytest.Mo
 
 
 def test_a_quick_run_takes_the_build_that_is_in_the_cache(bench: Any) -> None:
-    """Said with its date, and built anew by every other profile."""
-    bench.run(builds=1, methods=("one",))
+    """Said with its date; who wants it anew has it built anew. As many as are known count, the newest first."""
+    bench.run(builds=1, methods=("one",), kept=("build",))
     (first,) = bench.of("one", "build_clean_s")
     assert first.flags == ()
     calls = bench.methods["one"].calls.count("build")
     shutil.rmtree(bench.made.results)
-    bench.run(builds=1, methods=("one",))
+    bench.run(builds=1, methods=("one",), kept=("build",))
     (kept,) = bench.of("one", "build_clean_s")
     assert (kept.value, kept.flags) == (first.value, ("kept",))
     assert kept.note.startswith("taken 20")
 
     assert bench.methods["one"].calls.count("build") == calls
     shutil.rmtree(bench.made.results)
-    bench.run(builds=1, methods=("one",), profile="standard")
-    assert bench.of("one", "build_clean_s")[0].flags == ()
+    bench.run(builds=1, methods=("one",))
+    (anew,) = bench.of("one", "build_clean_s")
+    assert anew.flags == ()
     assert bench.methods["one"].calls.count("build") == calls + 1
+    shutil.rmtree(bench.made.results)
+    bench.run(builds=3, methods=("one",), kept=("build",))
+    assert [(s.value, s.flags) for s in bench.of("one", "build_clean_s")[:2]] == [
+        (anew.value, ("kept",)),
+        (first.value, ("kept",)),
+    ]
+    assert bench.of("one", "build_clean_s")[2].flags == ()
+    assert [s.round for s in bench.of("one", "reproducible")] == [0, 2]
+
+
+def test_a_part_that_lasts_may_come_from_the_cache(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the clean build that it took, one more than the plan's; else it is taken, and kept in mind for the next."""
+    build = artifacts.CleanBuild(wall_s=3.0, at="2026-01-01", differing=("a.py",))
+    values = {"build_code_s": 1.0, "update_bytes": 7.0}
+    calls = []
+
+    def take(*given: Any) -> Taken:
+        calls.append(given)
+        return Taken(values=values, note="one thing", build=build)
+
+    part = replace(rebuild.PART, take=take)
+    monkeypatch.setattr(parts, "TABLE", {"rebuild": part})
+    plan = {"methods": ("one",), "parts": ("rebuild",), "builds": 1}
+    bench.run(**plan)
+    assert [(s.value, s.flags, s.note) for s in bench.of("one", "update_bytes")] == [(7.0, (), "one thing")]
+    assert [s.round for s in bench.of("one", "build_clean_s")] == [0, 1]
+    shutil.rmtree(bench.made.results)
+    bench.run(**plan, kept=("build", "rebuild"))
+    (found,) = bench.of("one", "update_bytes")
+    assert (found.value, found.flags) == (7.0, ("kept",))
+    assert re.fullmatch(r"taken 20\S+; one thing", found.note)
+    made = bench.of("one", "build_clean_s")[1]
+    assert (made.value, made.flags, made.note) == (
+        3.0,
+        ("kept",),
+        "taken 2026-01-01; differing from the first build: a.py",
+    )
+    assert len(calls) == 1
+    shutil.rmtree(bench.made.results)
+    (record,) = (paths.cache() / "artifacts").glob("tiny-one-*/rebuild.json")
+    record.write_text(json.dumps({**json.loads(record.read_text()), "build": 1}))
+    bench.run(**plan, kept=("build", "rebuild"))
+    assert len(calls) == 2
 
 
 def test_a_pull_that_was_taken_before_is_said_to_be(bench: Any) -> None:

@@ -348,9 +348,9 @@ def test_on_demand_is_within_an_init_phase(taken: Any, seconds: float, word: str
 
 def test_turning_point_by_hand() -> None:
     """2 GB for 3 s at 0.0000166667 are 0.0001 USD; the machine costs 2 x 0.0104 x 24 = 0.4992 a day."""
-    assert serverless.turning_point(3.0, 2.0) == pytest.approx(0.4992 / (0.0001000002 + 0.0000002))
-    assert serverless.turning_point(3.0, 1.2) == pytest.approx(0.4992 / (0.00006000012 + 0.0000002))
-    assert serverless.turning_point(3.0, 10.0) is None
+    assert serverless.turning_point(3.0, 2048) == pytest.approx(0.4992 / (0.0001000002 + 0.0000002))
+    assert serverless.turning_point(3.0, 1280) == pytest.approx(0.4992 / (0.000062500125 + 0.0000002))
+    assert serverless.turning_point(3.0, 10240) is None
 
 
 @pytest.mark.parametrize(("seconds", "word"), [(3.0, "supported"), (800.0, "contradicted")])
@@ -362,7 +362,7 @@ def test_infrequent_use_turns_somewhere(taken: Any, seconds: float, word: str) -
     assert found.word == word
     turning = next(one for one in found.numbers if one.unit == "1/day")
     assert turning.fidelity == "modelled"
-    assert turning.median == pytest.approx(serverless.turning_point(seconds, 2.0), rel=0.01)
+    assert turning.median == pytest.approx(serverless.turning_point(seconds, 2048), rel=0.01)
     assert turning.low < turning.median < turning.high
     assert "warm ones cost is not measured yet" in found.turns
     warm = taken({"lambda-zip": {START: times(seconds), ("latency_p50_s", "single-stream"): times(0.01)}}, notes=notes)

@@ -20,7 +20,7 @@ def run(make: Any, measured: Any, objectives: Any) -> dict[str, confidence.Confi
 def named(**p_best: float) -> dict[str, confidence.Confidence]:
     """Confidences with only the probability of being best."""
     return {
-        method: confidence.Confidence(method=method, p_best=p, p_best_as_weighed=p, low=0.0, high=1.0)
+        method: confidence.Confidence(method=method, p_best=p, p_best_as_weighed=p, low=0.0, high=1.0, gain=0.0)
         for method, p in p_best.items()
     }
 

@@ -11,9 +11,11 @@ from harness import bootstrap
 from harness.methods.contract import Layers
 from harness.metrics import PHASES, START_STATES
 from harness.recommend.article import Advice, Choice, Features
+from harness.recommend.costs import RateFlip
 from harness.recommend.engine import Option, Recommendation
 from harness.recommend.explain import Flip, Relaxation
 from harness.recommend.limits import Doubt, Exclusion
+from harness.recommend.topsis import SecondOpinion
 from harness.recommend.value import Contribution, Missing
 from harness.report import html
 from harness.report.contents import ReportContents, contents
@@ -233,6 +235,7 @@ def _option(rank: int, method: str, family: str, worths: tuple[float, float], p_
         value_high=total + 0.01,
         p_best=p_best,
         p_best_as_weighed=1.0 if rank == 1 else 0.0,
+        gain=0.004 if more else 0.0,
         contributions=(
             _contribution("packed_bytes", "", 0.75, worths[0]),
             _contribution("cold_start_s", "page-warm", 0.25, worths[1], **more),
@@ -316,6 +319,14 @@ def made_up_recommendation(model: str = "digits-forest") -> Recommendation:
             text="The article recommends the family 'executable'; it is tied.",
             corrections=("pex needs a Python installation on the target.",),
         ),
+        second=SecondOpinion(
+            closeness=(("pex", 0.4),),
+            winner="pex",
+            agrees=True,
+            swapped=(),
+            text="By distance to the ideal pex is first",
+        ),
+        rates=(RateFlip(method="pex", above=None, below=4100.0, text="pex leads below 4,100 requests a day"),),
     )
 
 

@@ -205,7 +205,9 @@ def test_a_winner_that_stands_alone(make: Make, advised: Recommendation) -> None
 
 def test_nothing_left_is_an_outcome_too(make: Make, advised: Recommendation) -> None:
     """Where every option is excluded, the record says so and offers nothing."""
-    nothing = dataclasses.replace(advised, winner=None, tie=(), ranked=(), flips=(), relaxations=(), missing=())
+    nothing = dataclasses.replace(
+        advised, winner=None, tie=(), ranked=(), flips=(), rates=(), relaxations=(), missing=(), second=None
+    )
     made = appendix.of(make(nothing))
     assert made.title.startswith("Packaging digits-forest for: ")
     assert _said(made, "Decision Outcome") == ["No option can be chosen: every one is excluded, for the reasons below."]

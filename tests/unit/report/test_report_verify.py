@@ -149,8 +149,8 @@ def test_without_the_extra_numbers_are_still_checked(page: str, check: Check, mo
         ("<!doctype html><p>hello", "carries no data"),
         ("<!-- contents {broken -->", "is not JSON"),
         ('<!-- contents {"schema_version":99} -->', "upgrade the harness"),
-        ('<!-- contents {"schema_version":1,"models":[{}]} -->', "not a report's"),
-        ('<!-- contents {"schema_version":1,"models":[{"run":"r","model":"m"}]} -->', "--results"),
+        ('<!-- contents {"schema_version":2,"models":[{}]} -->', "not a report's"),
+        ('<!-- contents {"schema_version":2,"models":[{"run":"r","model":"m"}]} -->', "--results"),
     ],
 )
 def test_what_is_no_report_is_bad_input(content: str, words: str, check: Check) -> None:
@@ -183,8 +183,8 @@ def test_the_real_engine_computes_recommendations_again(
     """From the embedded scenario and the evidence alone; a changed weight in the report is found."""
     scenarios = {name: scenario.find(name) for name in scenario.names()}
     advised = [recommend(evidences[0], each, methods) for each in scenarios.values()]  # type: ignore[arg-type]
-    made = contents(evidences, advised, scenarios=scenarios, made_at="now", harness_version="0")
     monkeypatch.setitem(sys.modules, "harness.methods", types.SimpleNamespace(METHODS=methods))
+    made = contents(evidences, advised, scenarios=scenarios, made_at="now", harness_version="0")
     for kind in ("html", "md"):
         out = tmp_path / f"report.{kind}"
         write(made, kind, out)

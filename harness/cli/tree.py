@@ -1,0 +1,72 @@
+"""The command that draws the decision algorithm: decision-tree."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness import paths
+from harness.cli import console
+from harness.errors import BadInput
+
+if TYPE_CHECKING:
+    from harness.store.query import Evidence
+
+
+@click.command("decision-tree")
+@click.option("--format", "kind", type=click.Choice(("svg", "mermaid")), default="mermaid", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it there. [default: print it]")
+@click.option("--depth", type=click.IntRange(1, 8), default=5, show_default=True, help="Most questions to a decision.")
+@click.option("--scenario", "names", multiple=True, help="Vary this one only; may be given several times.")
+@console.results_option
+@console.json_option
+def decision_tree(
+    kind: str, out: Path | None, depth: int, names: tuple[str, ...], results: str | None, as_json: bool
+) -> None:
+    """Draw the decision algorithm: few questions, with measured thresholds, that lead to what the engine decides.
+
+    The engine decides some thousand random cases of the models that were measured; the tree is fitted to them. How
+    well it stands for the engine is told of cases that it has not seen.
+    """
+    from harness.methods import METHODS
+    from harness.recommend import tree as trees
+    from harness.report import tree_pictures
+    from harness.spec import scenario as scenarios
+
+    wanted = [scenarios.find(name) for name in names or scenarios.names()]
+    found = _measured(results)
+    console.note(f"Deciding {trees.FITTED + trees.HELD:,} cases of {len(found)} models.")
+    grown = trees.grow(found, wanted, METHODS, depth=depth)
+    text = tree_pictures.svg(grown) if kind == "svg" else tree_pictures.mermaid(grown)
+    if out is not None:
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise BadInput(f"cannot be written: {error.strerror}", file=out, remedy="give another --out") from error
+    if as_json:
+        told: dict[str, Any] = {"tree": dataclasses.asdict(grown), kind: text}
+        console.as_json(told)
+        return
+    console.say(str(out.absolute()) if out is not None else text)
+    console.note(tree_pictures.words_of(grown))
+
+
+def _measured(results: str | None) -> list[Evidence]:
+    """Of each model, the evidence with the most values in it: the reference results', or those of ``--results``."""
+    from harness.store import query, runs
+
+    home = Path(results) if results else paths.data("results") / "reference"
+    best: dict[str, Evidence] = {}
+    for run_id in runs.run_ids(home):
+        for one in query.evidences(home, run_id):
+            if one.model not in best or len(one.values) > len(best[one.model].values):
+                best[one.model] = one
+    if not best:
+        raise BadInput(f"there is no run in {home}", remedy="'harness run' measures one; --results names others")
+    return list(best.values())
+
+
+COMMANDS: tuple[Any, ...] = (decision_tree,)
