@@ -55,7 +55,6 @@ def bench(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests against the built wheel: units, then the real suite; then the linters."""
     without = leave_out(session)
-    system_packages(session, TEST_PACKAGES)
     install(session, ".[all]", "--group", "test")
     env = {"HARNESS_TEST_WITHOUT": ",".join(without), "PYTHONDONTWRITEBYTECODE": "", "HARNESS_CACHE": cache()}
     # Not `python -m pytest`: the checkout must not shadow the installed wheel.
@@ -116,11 +115,13 @@ def cache() -> str:
 def leave_out(session: nox.Session) -> list[str]:
     """What the tests are told to leave out on this machine, said aloud; empty where all is there."""
     system_packages(session)
+    system_packages(session, TEST_PACKAGES)
     found = []
     if os.geteuid() != 0:
         found.append("root")
     if shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None or os.geteuid() != 0:
         found.append("engine")
+    found += [what for what, program in {"browser": "chromium", "npm": "npm"}.items() if shutil.which(program) is None]
     if found:
         session.warn(f"Tests that need {' and '.join(found)} are left out on this machine.")
     return found

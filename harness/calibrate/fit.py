@@ -18,6 +18,13 @@ from harness.errors import BadInput
 from harness.measure.profile import Profile
 from harness.metrics import State
 
+#: The median error that is aimed at, and the coverage of 90 % intervals, on families that were held out.
+TARGETS = {
+    **dict.fromkeys(("packed_bytes", "unpacked_bytes"), 0.05),
+    **dict.fromkeys(("cold_start_s", "peak_memory_bytes", "peak_resident_bytes"), 0.15),
+}
+COVERED = (0.85, 0.97)
+
 
 def fit(study: Study) -> Calibration:
     """Fit every law to every method that the study has values of; BadInput where all models are of one family."""
@@ -65,6 +72,14 @@ class Quality:
     largest_error: float
     coverage: float | None
     covered_of: int
+
+    @property
+    def met(self) -> bool | None:
+        """Whether error and coverage are what is aimed at; None where nothing is aimed at."""
+        if self.metric not in TARGETS:
+            return None
+        covered = self.coverage is not None and COVERED[0] <= self.coverage <= COVERED[1]
+        return self.median_error <= TARGETS[self.metric] and covered
 
 
 def validate(calibration: Calibration) -> list[Quality]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,17 @@ class Study:
     run_of: Mapping[str, str]
     profiles: Mapping[str, Profile]
     values: Mapping[str, tuple[Value, ...]]
+    memory_mb: Mapping[str, int]
+
+    def without(self, family: str) -> Study:
+        """The same without the models of a family."""
+        kept = {model for model, profile in self.profiles.items() if profile.family != family}
+        return dataclasses.replace(
+            self,
+            run_of={model: run_id for model, run_id in self.run_of.items() if model in kept},
+            profiles={model: profile for model, profile in self.profiles.items() if model in kept},
+            values={model: values for model, values in self.values.items() if model in kept},
+        )
 
 
 def gather(results: Path, run_ids: Sequence[str]) -> Study:
@@ -62,6 +74,11 @@ def gather(results: Path, run_ids: Sequence[str]) -> Study:
         run_of=run_of,
         profiles=known,
         values=values,
+        memory_mb={
+            model: int(noted)
+            for model, name in run_of.items()
+            if (noted := manifests[name].models.get(model, {}).get("memory_mb")) is not None
+        },
     )
 
 

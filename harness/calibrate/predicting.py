@@ -7,11 +7,12 @@ on another one, its seconds are scaled by the ratio of the sentinels first.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.bootstrap import Interval
 from harness.calibrate import fit, laws, records
@@ -92,6 +93,11 @@ def seconds_ratio(calibration: Calibration, profile: Profile) -> float:
     return calibration.sentinel_s / profile.sentinel_s
 
 
+def run_id_of(calibration: Calibration) -> str:
+    """What stands for a run's id where values are predicted."""
+    return f"calibration-{calibration.digest[:8]}"
+
+
 def evidence_from(
     calibration: Calibration, profile: Profile, methods: Iterable[str], *, memory_mb: int | None = None
 ) -> Evidence:
@@ -101,7 +107,7 @@ def evidence_from(
     keep it so. Of a method without a calibration it says that, under ``availability``.
     """
     wanted = tuple(methods)
-    run_id = f"calibration-{calibration.digest[:8]}"
+    run_id = run_id_of(calibration)
     unknown = f"the calibration of {calibration.created_at[:10]} has no samples of it"
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
@@ -119,7 +125,8 @@ def evidence_from(
         },
     )
     values = tuple(_values(calibration, profile, [method for method in wanted if method in calibration.methods]))
-    return Evidence(run_id=run_id, model=profile.model, manifest=manifest, values=values)
+    given: Mapping[str, Any] = json.loads(json.dumps(dataclasses.asdict(profile)))
+    return Evidence(run_id=run_id, model=profile.model, manifest=manifest, values=values, profile=given)
 
 
 def known(model: Model, homes: Sequence[Path], methods: Iterable[str]) -> tuple[Evidence, str] | None:

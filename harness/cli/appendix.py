@@ -36,7 +36,7 @@ def appendix(
     from harness.spec import scenario as scenarios
 
     wanted = scenarios.find(scenario)
-    found = evidence.of(model, run_id, results)
+    found = evidence.of(model, run_id, results, predicted=True)
     features = features_of(found)
     recommendation = engine.recommend(found, wanted, METHODS, features=features)
     made = contents.contents(

@@ -15,9 +15,11 @@ from harness.errors import BadInput
 
 if TYPE_CHECKING:
     from harness.calibrate.fit import Quality
+    from harness.calibrate.gathering import Study
     from harness.calibrate.records import Calibration, Coefficient, Fit
     from harness.measure.profile import Profile
     from harness.metrics import State
+    from harness.recommend.validation import DecisionQuality
 
 
 @click.command()
@@ -56,8 +58,9 @@ def profile(model: str, out: Path | None, as_json: bool) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write. [default: by the runs]"
 )
+@click.option("--splits", type=click.IntRange(min=0), default=40, show_default=True, help="To judge decisions by.")
 @console.json_option
-def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, as_json: bool) -> None:
+def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, splits: int, as_json: bool) -> None:
     """Fit what prediction needs from runs and profiles, and say how well it predicts what it has not seen.
 
     Without options: from the reference results that travel with the harness, else from your own results. Every model
@@ -74,18 +77,64 @@ def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, a
         _keep_profiles(study.profiles.values(), folder / "profiles")
     records.write(made, file)
     qualities = fit.validate(made)
+    decided = _decisions(study, folder, splits)
     if as_json:
-        table = dataclasses.asdict(made)
-        quality = [dataclasses.asdict(one) for one in qualities]
-        console.as_json({"path": str(file), "quality": quality, "too_few": fit.too_few(made), "calibration": table})
+        told = {
+            "path": str(file),
+            "quality": [{**dataclasses.asdict(one), "met": one.met} for one in qualities],
+            "decisions": [dataclasses.asdict(one) for one in decided],
+            "too_few": fit.too_few(made),
+            "calibration": dataclasses.asdict(made),
+        }
+        console.as_json(told)
         return
     _print_fits(made)
     _print_quality(qualities)
+    _print_decisions(decided)
     console.say(fit.too_few(made))
     console.say(f"Fitted from {', '.join(one.run_id for one in made.runs)}; kept in {file}")
 
 
 # --- calibrate -----------------------------------------------------------------------------------
+
+
+def _decisions(study: Study, folder: Path, splits: int) -> list[DecisionQuality]:
+    """How good decisions would be, over every scenario; nothing where no split is asked for."""
+    from harness.methods import METHODS
+    from harness.recommend import validation
+    from harness.spec import scenario as scenarios
+    from harness.store import query
+
+    if not splits:
+        return []
+    evidences = [query.evidence(folder, run_id, model) for model, run_id in sorted(study.run_of.items())]
+    wanted = [scenarios.find(name) for name in scenarios.names()]
+    console.note(
+        f"Judging decisions on {len(evidences)} models in {len(wanted)} scenarios, {splits} splits of the rounds."
+    )
+    return validation.decisions(study, evidences, wanted, METHODS, splits=splits)
+
+
+def _print_decisions(decided: Sequence[DecisionQuality]) -> None:
+    from harness.recommend.validation import TARGETS
+
+    def beside(value: float | None, target: float | None) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.0%}" + (f" ({'met' if value >= target else 'NOT MET'}: {target:.0%})" if target else "")
+
+    rows = []
+    for one in decided:
+        gap, first, second = TARGETS[one.chooser] or (None, None, None)
+        figures = (beside(one.gap_closed, gap), beside(one.top_1, first), beside(one.top_2, second))
+        rows.append((one.chooser, f"{one.cases:,}", f"{one.regret:.3f}", *figures))
+    if rows:
+        columns = ("chosen by", "cases", "mean regret", "gap closed", "the best", "the best among two")
+        title = "Decisions, on families that were held out, valued by rounds that did not choose"
+        console.table(title, columns, rows, right=range(1, 6))
+        console.say(
+            "Regret is the value lost to the best method of each case; the gap is that of the single best method.\n"
+        )
 
 
 def _results_folder(run_ids: Sequence[str], results: str | None) -> Path:
@@ -148,10 +197,11 @@ def _print_quality(qualities: Sequence[Quality]) -> None:
             f"{one.median_error:.0%}",
             f"{one.largest_error:.0%}",
             "-" if one.coverage is None else f"{one.coverage:.0%} of {one.covered_of}",
+            {True: "met", False: "NOT MET", None: ""}[one.met],
         )
         for one in qualities
     ]
-    columns = ("metric", "cells/families", "median error", "largest", "inside the 90 % interval")
+    columns = ("metric", "cells/families", "median error", "largest", "inside the 90 % interval", "target")
     title = "Whole families held out: predicted against measured, over all methods"
     console.table(title, columns, rows, right=range(1, 5))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -154,7 +155,7 @@ def _evidences(model: str | None, run_id: str | None, results: str | None) -> li
     from harness.store import query, runs
 
     if model is not None:
-        return [evidence.of(model, run_id, results)]
+        return [evidence.of(model, run_id, results, predicted=True)]
     folder = paths.results(Path(results) if results else None)
     known = runs.run_ids(folder)
     if run_id is None and not known:
@@ -173,12 +174,35 @@ def _verify_report(path: Path, results: Path) -> tuple[int, list[str], list[str]
     from harness.store import query, runs
 
     reference = paths.data("results") / "reference"
-    by_run = {}
+    by_run = _predicted_again(path, (results, reference))
     for run_id in verifying.runs_of(path):
-        home = results if run_id in runs.run_ids(results) else reference
-        by_run[run_id] = query.evidences(home, run_id)
+        if run_id not in by_run:
+            home = results if run_id in runs.run_ids(results) else reference
+            by_run[run_id] = query.evidences(home, run_id)
     found = verifying.verify(path, by_run)
     return found.checked, [str(mismatch) for mismatch in found.mismatches], list(found.notes)
+
+
+def _predicted_again(path: Path, homes: Sequence[Path]) -> dict[str, list[Evidence]]:
+    """What was predicted in a report, from the profile in it and the calibration that it names."""
+    from harness.calibrate import predicting, records
+    from harness.methods import METHODS
+    from harness.report import verify as verifying
+
+    found: dict[str, list[Evidence]] = {}
+    wanted = verifying.predicted_in(path)
+    known = [one for home in homes if (one := records.of_results(home)) is not None] if wanted else []
+    for run_id, profile, memory_mb in wanted:
+        calibration = next((one for one in known if predicting.run_id_of(one) == run_id), None)
+        if calibration is None:
+            raise BadInput(
+                f"was predicted by '{run_id}', and no calibration here is that one",
+                file=path,
+                remedy="give the results folder with the calibration that it was made with (--results DIR)",
+            )
+        evidence = predicting.evidence_from(calibration, profile, METHODS, memory_mb=memory_mb)
+        found.setdefault(run_id, []).append(evidence)
+    return found
 
 
 COMMANDS: tuple[Any, ...] = (recommend, report, verify, export)

@@ -28,8 +28,7 @@ def of(model: str, run_id: str | None, results: str | None, *, predicted: bool =
     """The evidence on ``model`` (a name or a folder) in that run, else in the newest run that has it.
 
     Where the user's results have none, the reference results that travel with the harness are used, and it is said.
-    ``predicted`` allows values that a calibration predicts from a profile, where the model was never measured; a
-    document that has to be checked against samples can't be made from those.
+    ``predicted`` allows values that a calibration predicts from a profile, where the model was never measured.
     """
     folder, name = paths.results(Path(results) if results else None), name_of(model)
     if run_id is not None:

@@ -224,15 +224,11 @@ class Recording:
 
     def note_model(self, locked: LockedModel) -> None:
         """Put what is known of the model into the manifest; ModelChanged where the run began with another."""
+        self.check_unchanged(locked)
         file, lock = locked.model.file, locked.lock
         noted = dict(self._writer.noted("models"))
         entry = dict(noted.get(locked.model.name, {}))
         described = locked.model.digest
-        if (entry.get("payload", locked.digest), entry.get("described", described)) != (locked.digest, described):
-            raise ModelChanged(
-                f"{locked.model.name} has changed since run {self._writer.run_id} began",
-                remedy="start a new run, or bring the model back to what it was",
-            )
         locks = {**entry.get("locks", {})}
         locks[lock.digest[:12]] = {"packages": len(lock.packages), "wheel_bytes": lock.wheel_bytes}
         features = {
@@ -253,6 +249,25 @@ class Recording:
         noted[locked.model.name] = {**known, "features": features, "locks": locks}
         if noted != self._writer.noted("models"):
             self._writer.update(models=noted)
+
+    def check_unchanged(self, locked: LockedModel) -> None:
+        """ModelChanged where the run began with another model of this name."""
+        entry, described = self._writer.noted("models").get(locked.model.name, {}), locked.model.digest
+        if (entry.get("payload", locked.digest), entry.get("described", described)) != (locked.digest, described):
+            raise ModelChanged(
+                f"{locked.model.name} has changed since run {self._writer.run_id} began",
+                remedy="start a new run, or bring the model back to what it was",
+            )
+
+    def note_whole(self, model: str) -> None:
+        """Put into the manifest that all of the model's steps are behind: a resumed run need not install it again."""
+        noted = dict(self._writer.noted("models"))
+        if model in noted:
+            self._writer.update(models={**noted, model: {**noted[model], "whole": True}})
+
+    def is_whole(self, model: str) -> bool:
+        """Whether all of the model's steps are behind."""
+        return bool(self._writer.noted("models").get(model, {}).get("whole"))
 
     def renamed(self, folder: Path, old: str, new: str) -> ModelChanged:
         """What to raise where a model's name is not what it was when the run began."""

@@ -93,6 +93,11 @@ class Trial:
             return
         if model.name != name:
             raise self._record.renamed(model.folder, name, model.name)
+        if self._record.is_whole(name):
+            self._record.check_unchanged(weights.locked(model))
+            for lane in self._plan.lanes:
+                self._record.failed_before(_cell(name, lane))
+            return
         locks, builds, installs, starts, _ = self._stages(name)
         usable = dict(self._lock(model))
         with process.temporary_folder("run", readable=True) as folder:
@@ -104,6 +109,7 @@ class Trial:
             self._rounds(model, subjects)
             self._record.reached(begun + locks + builds + installs + starts)
             self._parts(model, subjects)
+        self._record.note_whole(name)
 
     def _lock(self, model: Model) -> Iterator[tuple[Lane, LockedModel]]:
         for lane in self._plan.lanes:

@@ -63,9 +63,10 @@ def of(contents: ReportContents) -> Appendix:
         raise BadInput("an appendix is on one model in one scenario", remedy="harness appendix MODEL --scenario S")
     model, advice = contents.models[0], contents.advice[0]
     notes = Footnotes(model, advice)
-    blocks = tuple(_Record(model, advice, notes).blocks()) + tuple(evidence.blocks(contents, notes))
+    sections = _Record(model, advice, notes, predicted=bool(contents.predicted))
+    blocks = tuple(sections.blocks()) + tuple(evidence.blocks(contents, notes))
     return Appendix(
-        contents=dataclasses.replace(contents, what_if=()),  # nothing moves on paper
+        contents=dataclasses.replace(contents, what_if=(), claims=None),  # nothing moves on paper; one decision is told
         title=_title(model, advice),
         made_at=contents.made_at,
         harness_version=contents.harness_version,
@@ -83,8 +84,8 @@ def _title(model: ModelPart, advice: Advice) -> str:
 class _Record:
     """Writes MADR's sections, from the context to the options' pros and cons."""
 
-    def __init__(self, model: ModelPart, advice: Advice, notes: Footnotes) -> None:
-        self._model, self._advice, self._notes = model, advice, notes
+    def __init__(self, model: ModelPart, advice: Advice, notes: Footnotes, *, predicted: bool) -> None:
+        self._model, self._advice, self._notes, self._predicted = model, advice, notes, predicted
         self._given: Any = advice.requirements
 
     def blocks(self) -> Iterator[Block]:
@@ -95,8 +96,14 @@ class _Record:
         yield Paragraph(
             text=(
                 (
-                    f"In which way should the model {self._model.model} be packaged for this? Each option was built "
-                    f"and started for real, unless its footnotes say otherwise, in run {self._model.run}."
+                    f"In which way should the model {self._model.model} be packaged for this? "
+                    + (
+                        "No option was built: each value is predicted from a short profile of the model, by "
+                        f"{self._model.run}, which was fitted to measurements of other models."
+                        if self._predicted
+                        else "Each option was built and started for real, unless its footnotes say otherwise, in run "
+                        f"{self._model.run}."
+                    )
                 ),
             )
         )

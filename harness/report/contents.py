@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.metrics import METRICS, Metric
 from harness.recommend import costs
-from harness.report import advice, comparison, money, provenance, what_if
+from harness.report import advice, claims, comparison, money, provenance, what_if
 from harness.report.advice import Advice
+from harness.report.claims import Claims
 from harness.report.comparison import Column, Table
 from harness.report.facts import Prose
 from harness.report.money import Money
@@ -59,6 +60,16 @@ class Term:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """A model of which nothing was measured: the profile that all its values were predicted from, as it was given."""
+
+    run: str
+    model: str
+    memory_mb: int | None
+    profile: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReportContents:
     """Everything that a report shows."""
 
@@ -70,6 +81,8 @@ class ReportContents:
     advice: tuple[Advice, ...]
     what_if: tuple[WhatIf, ...]
     models: tuple[ModelPart, ...]
+    predicted: tuple[Predicted, ...]
+    claims: Claims | None
     runs: tuple[RunPart, ...]
     glossary: tuple[Term, ...]
 
@@ -113,6 +126,17 @@ def contents(
             if (each.run_id, each.model) in given
         ),
         models=models,
+        predicted=tuple(
+            Predicted(
+                run=evidence.run_id,
+                model=evidence.model,
+                memory_mb=evidence.manifest.models.get(evidence.model, {}).get("memory_mb"),
+                profile=evidence.profile,
+            )
+            for evidence in evidences
+            if evidence.profile is not None
+        ),
+        claims=claims.of(evidences, METHODS),
         runs=tuple(provenance.run(evidence.manifest) for evidence in runs.values()),
         glossary=_glossary(models),
     )

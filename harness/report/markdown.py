@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from harness.report import facts, overview
 from harness.report.advice import Advice, Part
+from harness.report.claims import ClaimRow
 from harness.report.comparison import Cell, Row
 from harness.report.contents import ModelPart, ReportContents
 from harness.report.facts import Fact, Prose
@@ -65,6 +66,10 @@ class _Page:
             yield from self._advice(advice, alone=len(contents.advice) == 1)
         for model in contents.models:
             yield from self._model(model, summed_up=not contents.advice)
+        if contents.claims and contents.claims.rows:
+            yield from ("", "## The article's claims", "")
+            yield from grid(("the article says", "verdict", "because"), map(self._claim, contents.claims.rows))
+            yield from ("", f"These runs do not reach {self._show(contents.claims.open)} more.")
         yield from ("", "## Provenance")
         for run in contents.runs:
             yield from self._run(run)
@@ -132,6 +137,11 @@ class _Page:
         )
         for correction in advice.article.corrections:
             yield from ("", self._show(correction))
+
+    def _claim(self, row: ClaimRow) -> list[str]:
+        turns = f" It turns on {self._show(row.turns)}." if row.turns else ""
+        because = f"{self._show(row.text)}.{turns}"
+        return [f"“{escape(row.quote)}”", f"{self._show(row.word)} ({', '.join(row.fidelities) or DASH})", because]
 
     def _ranking(self, advice: Advice) -> Iterator[list[str]]:
         for option in advice.ranked:

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import BadInput, MissingComponent
+from harness.measure.profile import Profile
 from harness.report import appendix, appendix_markdown, appendix_typst, facts, html, markdown, pages, pdf
 from harness.report.appendix import Appendix
 from harness.report.contents import SCHEMA_VERSION, ReportContents, contents
 from harness.report.facts import Fact
+from harness.spec import reading
 from harness.store.query import Evidence
 
 if TYPE_CHECKING:
@@ -96,6 +98,21 @@ def runs_of(path: Path) -> list[str]:
     return list(dict.fromkeys(str(part["run"]) for part in parts if "run" in part))
 
 
+def predicted_in(path: Path) -> list[tuple[str, Profile, int | None]]:
+    """Of each model of which nothing was measured: the run's id, its profile and the memory that it is given.
+
+    BadInput where the file is no report, or a profile in it is not one.
+    """
+    found = []
+    for part in _embedded(path).get("predicted", ()):
+        try:
+            run, table, memory_mb = str(part["run"]), dict(part["profile"]), part.get("memory_mb")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadInput(f"its embedded data is not a report's: {error!r}", file=path, remedy=_REMEDY) from error
+        found.append((run, reading.record(Profile, table, file=path), memory_mb))
+    return found
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -162,7 +179,6 @@ def _evidence(run: str, model: str, path: Path, evidences_by_run: Mapping[str, S
 def _given(part: dict[str, Any], path: Path) -> tuple[Scenario, Features | None]:
     """The scenario and the model's features that a recommendation was made from."""
     from harness.recommend.article import Features
-    from harness.spec import reading
     from harness.spec.scenario import Scenario
 
     if "requirements" not in part:

@@ -80,12 +80,16 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What one run knows of one model: every method that was planned, and the values that were obtained."""
+    """What one run knows of one model: every method that was planned, and the values that were obtained.
+
+    ``profile`` is what the values were predicted from, where nothing was measured, as JSON would hold it.
+    """
 
     run_id: str
     model: str
     manifest: Manifest
     values: tuple[Value, ...]
+    profile: Mapping[str, Any] | None = None
 
     @property
     def methods(self) -> tuple[str, ...]:

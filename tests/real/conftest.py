@@ -42,6 +42,26 @@ def _leave_out(what: str) -> None:
         pytest.skip(f"HARNESS_TEST_WITHOUT leaves out what needs: {what}")
 
 
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """Chromium, headless: the pages are looked at by what people look at them with."""
+    _leave_out("browser")
+    return _program("chromium", "chromium-browser", "google-chrome")
+
+
+@pytest.fixture(scope="session")
+def npm() -> str:
+    """What fetches a package from its registry."""
+    _leave_out("npm")
+    return _program("npm")
+
+
+def _program(*names: str) -> str:
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    assert found is not None, f"{names[0]} is not installed; HARNESS_TEST_WITHOUT leaves out what needs it"
+    return found
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache() -> Iterator[Path]:
     """The cache that all tests here share: HARNESS_CACHE, else one for the session."""

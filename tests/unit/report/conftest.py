@@ -17,13 +17,16 @@ from harness.recommend.explain import Flip, Relaxation
 from harness.recommend.limits import Doubt, Exclusion
 from harness.recommend.topsis import SecondOpinion
 from harness.recommend.value import Contribution, Missing
-from harness.report import html
+from harness.report import appendix, html
+from harness.report.appendix import Appendix
 from harness.report.contents import ReportContents, contents
 from harness.spec.scenario import Objective, Scenario, Target, Traffic
 from harness.store.query import Evidence, Value
 from harness.store.records import Manifest
 
 RUN = "20240102T030405Z-made-up"
+
+Make = Callable[[Recommendation], ReportContents]
 METHODS = ("container", "venv", "pex", "rest-api")
 ROUNDS = 9
 
@@ -387,3 +390,32 @@ def report(evidences: tuple[Evidence, ...]) -> ReportContents:
 def page(report: ReportContents) -> str:
     """That report as HTML."""
     return html.render(report)
+
+
+@pytest.fixture(scope="session")
+def make(evidences: tuple[Evidence, ...]) -> Make:
+    """Contents of one model and the given recommendation, in the made-up scenario."""
+
+    def made(recommendation: Recommendation) -> ReportContents:
+        return contents(
+            evidences[:1],
+            [recommendation],
+            scenarios={SCENARIO.name: SCENARIO},
+            features={"digits-forest": Features(dependencies=21, pinned=1)},
+            made_at="2024-01-02 04:00 UTC",
+            harness_version="0.1.0",
+        )
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def advised(advise: Callable[..., Recommendation], evidences: tuple[Evidence, ...]) -> Recommendation:
+    """The hand-made recommendation: a tie, an option without one of its values, two reasons to exclude another."""
+    return advise(evidences[0], None, None)
+
+
+@pytest.fixture(scope="session")
+def record(make: Make, advised: Recommendation) -> Appendix:
+    """The appendix to it."""
+    return appendix.of(make(advised))

@@ -13,16 +13,14 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BadInput, MissingComponent
-from harness.recommend.article import Features
 from harness.recommend.engine import Recommendation
 from harness.recommend.limits import Exclusion
 from harness.report import appendix, appendix_markdown, facts, html, markdown, pages, write
 from harness.report.appendix import Appendix
-from harness.report.contents import ReportContents, contents
+from harness.report.contents import ReportContents
 from harness.report.document import Bullets, Grid, Heading, Paragraph, Ref, Text
 from harness.report.facts import Fact
 from harness.report.verify import runs_of, verify
-from harness.spec.scenario import Scenario
 from harness.store.query import Evidence
 
 GOLDEN = Path(__file__).parent / "golden" / "appendix.md"
@@ -38,40 +36,6 @@ SECTIONS = [
 ]
 
 Make = Callable[[Recommendation], ReportContents]
-
-
-@pytest.fixture(scope="session")
-def make(evidences: tuple[Evidence, ...], report: ReportContents) -> Make:
-    """Contents of one model and the given recommendation, with the scenario that the report carries."""
-    from harness.spec import reading
-
-    given = report.advice[0].requirements
-    assert given is not None
-    wanted = reading.record(Scenario, dict(given), file=Path("scenario.toml"))
-
-    def made(recommendation: Recommendation) -> ReportContents:
-        return contents(
-            evidences[:1],
-            [recommendation],
-            scenarios={wanted.name: wanted},
-            features={"digits-forest": Features(dependencies=21, pinned=1)},
-            made_at="2024-01-02 04:00 UTC",
-            harness_version="0.1.0",
-        )
-
-    return made
-
-
-@pytest.fixture(scope="session")
-def advised(advise: Callable[..., Recommendation], evidences: tuple[Evidence, ...]) -> Recommendation:
-    """The hand-made recommendation: a tie, an option without one of its values, two reasons to exclude another."""
-    return advise(evidences[0], None, None)
-
-
-@pytest.fixture(scope="session")
-def record(make: Make, advised: Recommendation) -> Appendix:
-    """The appendix to it."""
-    return appendix.of(make(advised))
 
 
 @pytest.fixture(params=["html", "md"])

@@ -1,0 +1,79 @@
+"""The pages are accessible: axe finds nothing serious in a report and in an appendix, in a real browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import html as escaping
+import json
+import re
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import paths
+from harness.methods import METHODS
+from harness.recommend import engine
+from harness.report import appendix, write
+from harness.report.contents import ReportContents, contents
+from harness.spec import scenario as scenarios
+from harness.store import query, runs
+
+#: Deque's rules, from the npm registry.
+AXE = "axe-core@4.10.3"
+
+
+@pytest.fixture(scope="module")
+def axe(npm: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The text of axe."""
+    folder = tmp_path_factory.mktemp("axe")
+    subprocess.run([npm, "pack", "--silent", AXE], cwd=folder, check=True, capture_output=True, timeout=120)
+    [archive] = folder.glob("*.tgz")
+    with tarfile.open(archive) as tar:
+        member = tar.extractfile("package/axe.min.js")
+        assert member is not None
+        return member.read().decode("utf-8")
+
+
+@pytest.fixture(scope="module")
+def made() -> ReportContents:
+    """A report on reference results: one model, two scenarios."""
+    home = paths.data("results") / "reference"
+    evidence = query.evidence(home, runs.run_ids(home)[-1], "digits-forest")
+    wanted = {name: scenarios.find(name) for name in ("infrequent-use", "high-traffic-api")}
+    advised = [engine.recommend(evidence, one, METHODS) for one in wanted.values()]
+    return contents([evidence], advised, scenarios=wanted, made_at="now", harness_version="0")
+
+
+def violations(browser: str, page: str, axe: str, tmp_path: Path, *, width: int) -> list[dict[str, Any]]:
+    """What axe finds serious or critical in the page, at that width."""
+    # The page's own policy lets no other script run, so it is taken out; nothing else is changed.
+    bare = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    ask = (
+        "axe.run({ resultTypes: ['violations'] }).then((found) => { const out = document.createElement('pre'); "
+        "out.id = 'axe-found'; out.textContent = JSON.stringify(found.violations.map(({ id, impact, help, nodes }) => "
+        "({ id, impact, help, nodes: nodes.slice(0, 3).map((node) => node.html.slice(0, 200)) }))); "
+        "document.body.append(out); });"
+    )
+    file = tmp_path / "page.html"
+    file.write_text(bare.replace("</body>", f"<script>{axe}</script><script>{ask}</script></body>"), encoding="utf-8")
+    argv = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={width},2000"]
+    argv += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=60000", "--dump-dom", file.as_uri()]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=True)
+    text = done.stdout.partition('<pre id="axe-found">')[2].partition("</pre>")[0]
+    found: list[dict[str, Any]] = json.loads(escaping.unescape(text))
+    return [one for one in found if one["impact"] in {"serious", "critical"}]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("kind", ["report", "appendix"])
+def test_nothing_serious_is_found(
+    made: ReportContents, browser: str, axe: str, tmp_path: Path, kind: str, width: int
+) -> None:
+    """On a screen and on a phone."""
+    one = appendix.of(dataclasses.replace(made, advice=made.advice[:1])) if kind == "appendix" else made
+    out = tmp_path / f"{kind}.html"
+    write(one, "html", out)
+    assert violations(browser, out.read_text(encoding="utf-8"), axe, tmp_path, width=width) == []
