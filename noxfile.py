@@ -1,4 +1,4 @@
-"""Everything that is done to the project: ``nox -s bench``, ``tests``, ``lint``, ``benchmarks``, ``constraints``.
+"""All that is done to the project: ``nox -s bench``, ``tests``, ``nightly``, ``lint``, ``benchmarks``, ``constraints``.
 
 Each session sets up all it needs. As root on Debian that includes system packages, which are announced;
 elsewhere it says what is missing and what it leaves out, and goes on with the rest.
@@ -73,6 +73,25 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
     session.run("lint-imports")
+
+
+@nox.session(reuse_venv=True)
+def nightly(session: nox.Session) -> None:
+    """One night: every model with every method, what changed since other nights, and a report. Some three hours.
+
+    ``nox -s nightly -- --resume RUN_ID`` goes on with one that was interrupted.
+    """
+    system_packages(session)
+    install(session, ".[all]")
+    with_engine = start_engine(session)
+    plan = session.posargs or ("--profile", "nightly")
+    try:
+        session.run("harness", "run", *plan, success_codes=[0, 1])
+        session.run("harness", "changes", "--all")
+        session.run("harness", "report")
+    finally:
+        if with_engine:
+            session.run("harness", "engine", "stop")
 
 
 @nox.session(reuse_venv=True)

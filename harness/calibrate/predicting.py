@@ -159,6 +159,12 @@ def caveats(calibration: Calibration, profile: Profile) -> str:
     beyond = sorted({name for one in _predictions(calibration, profile) for name in one.beyond})
     if beyond:
         said.append(f"It lies outside the reference models in: {', '.join(beyond)}. There, intervals are too narrow.")
+    decided = next((one for one in calibration.decisions if one.chooser == "profile"), None)
+    if decided is not None and decided.gap_closed is not None and decided.gap_closed <= 0:
+        said.append(
+            "For families that it had not seen, decisions by it were no better than always taking the single best "
+            "method of each scenario ('harness calibrate' prints both): rely on a measurement."
+        )
     return " ".join([*said, fit.too_few(calibration)]).strip()
 
 

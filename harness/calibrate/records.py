@@ -97,8 +97,28 @@ class Fit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Decided:
+    """How one way of choosing does over ``cases``: a model in a scenario, in one split of the rounds.
+
+    ``regret`` is the mean value that is lost to the best method, ``top_1`` and ``top_2`` the shares in which that is
+    chosen, or one of the first two. ``gap_closed`` is None where the single best method leaves no gap.
+    """
+
+    __pydantic_config__ = reading.STRICT
+
+    chooser: str
+    cases: int
+    regret: float
+    top_1: float
+    top_2: float
+    gap_closed: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Calibration:
     """What ``calibration.json`` holds. ``ranges`` are the least and the most of each feature over the models.
+
+    ``decisions`` are how good decisions by it are, where that was looked at (:mod:`harness.recommend.validation`).
 
     ``host`` is the machine that all the runs and profiles are of, ``sentinel_s`` the sentinel's median there.
     """
@@ -114,6 +134,7 @@ class Calibration:
     models: tuple[Reference, ...]
     ranges: dict[str, tuple[float, float]]
     fits: tuple[Fit, ...]
+    decisions: tuple[Decided, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from harness.cli import (
     appendix,
     aws,
     calibrate,
+    changes,
     claims,
     console,
     decide,
@@ -79,6 +80,7 @@ for _command in (
     *appendix.COMMANDS,
     *tree.COMMANDS,
     *claims.COMMANDS,
+    *changes.COMMANDS,
     *aws.COMMANDS,
 ):
     cli.add_command(_command)

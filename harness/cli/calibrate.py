@@ -16,10 +16,9 @@ from harness.errors import BadInput
 if TYPE_CHECKING:
     from harness.calibrate.fit import Quality
     from harness.calibrate.gathering import Study
-    from harness.calibrate.records import Calibration, Coefficient, Fit
+    from harness.calibrate.records import Calibration, Coefficient, Decided, Fit
     from harness.measure.profile import Profile
     from harness.metrics import State
-    from harness.recommend.validation import DecisionQuality
 
 
 @click.command()
@@ -75,14 +74,14 @@ def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, s
     file = out or folder / records.FILE_NAME
     if out is None:
         _keep_profiles(study.profiles.values(), folder / "profiles")
+    made = dataclasses.replace(made, decisions=tuple(_decisions(study, folder, splits)))
     records.write(made, file)
     qualities = fit.validate(made)
-    decided = _decisions(study, folder, splits)
     if as_json:
         told = {
             "path": str(file),
             "quality": [{**dataclasses.asdict(one), "met": one.met} for one in qualities],
-            "decisions": [dataclasses.asdict(one) for one in decided],
+            "decisions": [dataclasses.asdict(one) for one in made.decisions],
             "too_few": fit.too_few(made),
             "calibration": dataclasses.asdict(made),
         }
@@ -90,7 +89,7 @@ def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, s
         return
     _print_fits(made)
     _print_quality(qualities)
-    _print_decisions(decided)
+    _print_decisions(made.decisions)
     console.say(fit.too_few(made))
     console.say(f"Fitted from {', '.join(one.run_id for one in made.runs)}; kept in {file}")
 
@@ -98,7 +97,7 @@ def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, s
 # --- calibrate -----------------------------------------------------------------------------------
 
 
-def _decisions(study: Study, folder: Path, splits: int) -> list[DecisionQuality]:
+def _decisions(study: Study, folder: Path, splits: int) -> list[Decided]:
     """How good decisions would be, over every scenario; nothing where no split is asked for."""
     from harness.methods import METHODS
     from harness.recommend import validation
@@ -115,7 +114,7 @@ def _decisions(study: Study, folder: Path, splits: int) -> list[DecisionQuality]
     return validation.decisions(study, evidences, wanted, METHODS, splits=splits)
 
 
-def _print_decisions(decided: Sequence[DecisionQuality]) -> None:
+def _print_decisions(decided: Sequence[Decided]) -> None:
     from harness.recommend.validation import TARGETS
 
     def beside(value: float | None, target: float | None) -> str:
@@ -125,7 +124,7 @@ def _print_decisions(decided: Sequence[DecisionQuality]) -> None:
 
     rows = []
     for one in decided:
-        gap, first, second = TARGETS[one.chooser] or (None, None, None)
+        gap, first, second = TARGETS.get(one.chooser) or (None, None, None)
         figures = (beside(one.gap_closed, gap), beside(one.top_1, first), beside(one.top_2, second))
         rows.append((one.chooser, f"{one.cases:,}", f"{one.regret:.3f}", *figures))
     if rows:

@@ -11,9 +11,10 @@ import click
 
 from harness import __version__, paths
 from harness.cli import console
-from harness.errors import BadInput
+from harness.errors import BadInput, HarnessError
 
 if TYPE_CHECKING:
+    from harness.calibrate.records import Calibration
     from harness.recommend.article import Features
     from harness.recommend.engine import Recommendation
     from harness.report import Format
@@ -86,6 +87,7 @@ def report(
         advised,
         scenarios=wanted,
         features=features,
+        calibration=next(iter(_calibrations((folder, paths.data("results") / "reference"))), None),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         harness_version=__version__,
     )
@@ -179,19 +181,34 @@ def _verify_report(path: Path, results: Path) -> tuple[int, list[str], list[str]
         if run_id not in by_run:
             home = results if run_id in runs.run_ids(results) else reference
             by_run[run_id] = query.evidences(home, run_id)
-    found = verifying.verify(path, by_run)
+    found = verifying.verify(path, by_run, calibrations=_calibrations((results, reference)))
     return found.checked, [str(mismatch) for mismatch in found.mismatches], list(found.notes)
+
+
+def _calibrations(homes: Sequence[Path]) -> list[Calibration]:
+    """Those that lie in results folders and are of the runs there; of another it is said that it is not used."""
+    from harness.calibrate import records
+
+    found = []
+    for home in dict.fromkeys(homes):
+        try:
+            made = records.of_results(home)
+        except HarnessError as error:
+            console.note(f"The calibration in {home} is not used: {error.problem}")
+            continue
+        found += [made] if made else []
+    return found
 
 
 def _predicted_again(path: Path, homes: Sequence[Path]) -> dict[str, list[Evidence]]:
     """What was predicted in a report, from the profile in it and the calibration that it names."""
-    from harness.calibrate import predicting, records
+    from harness.calibrate import predicting
     from harness.methods import METHODS
     from harness.report import verify as verifying
 
     found: dict[str, list[Evidence]] = {}
     wanted = verifying.predicted_in(path)
-    known = [one for home in homes if (one := records.of_results(home)) is not None] if wanted else []
+    known = _calibrations(homes) if wanted else []
     for run_id, profile, memory_mb in wanted:
         calibration = next((one for one in known if predicting.run_id_of(one) == run_id), None)
         if calibration is None:

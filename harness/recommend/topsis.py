@@ -67,12 +67,10 @@ def opinion(ranked: Sequence[Score], tie: Sequence[str]) -> SecondOpinion | None
 
 def _text(first: str, winner: str, tie: Sequence[str], swapped: Sequence[tuple[str, str]]) -> str:
     if winner == first:
-        order = (
-            f"; it swaps {words.listing(f'{one} and {other}' for one, other in swapped)}"
-            if swapped
-            else ", and the order"
-        )
-        return f"By distance to the ideal (TOPSIS) {winner} is first as well{order}"
+        if not swapped:
+            return "By distance to the ideal (TOPSIS) the order is the same"
+        told = words.listing(f"{one} and {other}" for one, other in swapped)
+        return f"By distance to the ideal (TOPSIS) {winner} is first as well; further down it swaps {told}"
     if winner in tie:
         return f"By distance to the ideal (TOPSIS) {winner} is first, which shares the tie with {first}"
     return (

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from harness.bootstrap import SEED, Interval
 from harness.calibrate import fit, predicting
+from harness.calibrate.records import Decided
 from harness.errors import BadInput
 from harness.metrics import START_STATES
 from harness.recommend import article, engine, limits
@@ -47,7 +48,7 @@ Chooser = Literal["measurements", "profile", "single best", "article"]
 CHOOSERS: tuple[Chooser, ...] = get_args(Chooser)
 
 #: What is aimed at: (gap closed, top-1, top-2); None where nothing is.
-TARGETS: Mapping[Chooser, tuple[float, float, float] | None] = {
+TARGETS: Mapping[str, tuple[float, float, float] | None] = {
     "measurements": (0.97, 0.80, 0.95),
     "profile": (0.80, 0.80, 0.95),
     "single best": None,
@@ -55,22 +56,6 @@ TARGETS: Mapping[Chooser, tuple[float, float, float] | None] = {
 }
 
 _Ranked = list[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DecisionQuality:
-    """How one way of choosing does over ``cases`` (a model in a scenario, in one split).
-
-    ``regret`` is the mean, ``top_1`` and ``top_2`` the shares in which the virtual best is chosen, or one of the first
-    two. ``gap_closed`` is None where the single best leaves no gap.
-    """
-
-    chooser: Chooser
-    cases: int
-    regret: float
-    top_1: float
-    top_2: float
-    gap_closed: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +75,7 @@ def decisions(
     *,
     splits: int = SPLITS,
     seed: int = SEED,
-) -> list[DecisionQuality]:
+) -> list[Decided]:
     """The quality of each way of choosing. ``evidences`` has one for each model of the study."""
     predicted = _from_profiles(study, scenarios, methods)
     family = {model: profile.family for model, profile in study.profiles.items()}
@@ -109,9 +94,9 @@ def decisions(
     return [_quality(name, found[name], single) for name in CHOOSERS if found[name]]
 
 
-def _quality(name: Chooser, judged: Sequence[tuple[Mapping[str, float], _Ranked]], single: float) -> DecisionQuality:
+def _quality(name: Chooser, judged: Sequence[tuple[Mapping[str, float], _Ranked]], single: float) -> Decided:
     regret = _regret(judged)
-    return DecisionQuality(
+    return Decided(
         chooser=name,
         cases=len(judged),
         regret=regret,

@@ -66,7 +66,8 @@ def of(contents: ReportContents) -> Appendix:
     sections = _Record(model, advice, notes, predicted=bool(contents.predicted))
     blocks = tuple(sections.blocks()) + tuple(evidence.blocks(contents, notes))
     return Appendix(
-        contents=dataclasses.replace(contents, what_if=(), claims=None),  # nothing moves on paper; one decision is told
+        # Nothing moves on paper, and one decision is told.
+        contents=dataclasses.replace(contents, what_if=(), claims=None, calibration=None),
         title=_title(model, advice),
         made_at=contents.made_at,
         harness_version=contents.harness_version,

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 
 from harness.metrics import METRICS, Metric
 from harness.recommend import costs
-from harness.report import advice, claims, comparison, money, provenance, what_if
+from harness.report import advice, claims, comparison, money, provenance, quality, what_if
 from harness.report.advice import Advice
 from harness.report.claims import Claims
 from harness.report.comparison import Column, Table
 from harness.report.facts import Prose
 from harness.report.money import Money
 from harness.report.provenance import Condition, Gap, RunPart
+from harness.report.quality import CalibrationPart
 from harness.report.what_if import WhatIf
 from harness.store.query import Evidence
 
 if TYPE_CHECKING:
+    from harness.calibrate.records import Calibration
     from harness.recommend.article import Features
     from harness.recommend.engine import Recommendation
     from harness.spec.scenario import Scenario
@@ -83,6 +85,7 @@ class ReportContents:
     models: tuple[ModelPart, ...]
     predicted: tuple[Predicted, ...]
     claims: Claims | None
+    calibration: CalibrationPart | None
     runs: tuple[RunPart, ...]
     glossary: tuple[Term, ...]
 
@@ -93,6 +96,7 @@ def contents(
     *,
     scenarios: Mapping[str, Scenario] | None = None,
     features: Mapping[str, Features] | None = None,
+    calibration: Calibration | None = None,
     made_at: str,
     harness_version: str,
 ) -> ReportContents:
@@ -100,7 +104,7 @@ def contents(
 
     ``scenarios`` (by name) and ``features`` (by model) are what ``recommendations`` were made from besides
     the evidence; they are embedded, so that a recommendation can be computed again from the report and the
-    samples. ``made_at`` is shown as it is.
+    samples. ``calibration`` is the one whose quality is told. ``made_at`` is shown as it is.
     """
     from harness.methods import METHODS
 
@@ -137,6 +141,7 @@ def contents(
             if evidence.profile is not None
         ),
         claims=claims.of(evidences, METHODS),
+        calibration=quality.of(calibration) if calibration else None,
         runs=tuple(provenance.run(evidence.manifest) for evidence in runs.values()),
         glossary=_glossary(models),
     )

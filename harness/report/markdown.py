@@ -14,6 +14,7 @@ from harness.report.facts import Fact, Prose
 from harness.report.numbers import DASH
 from harness.report.overview import Line, Verdict
 from harness.report.provenance import Gap, RunPart
+from harness.report.quality import CalibrationPart, DecisionRow
 
 #: The comment that carries the data begins and ends so.
 OPENING, CLOSING = "<!-- contents ", " -->"
@@ -70,6 +71,8 @@ class _Page:
             yield from ("", "## The article's claims", "")
             yield from grid(("the article says", "verdict", "because"), map(self._claim, contents.claims.rows))
             yield from ("", f"These runs do not reach {self._show(contents.claims.open)} more.")
+        if contents.calibration:
+            yield from self._calibration(contents.calibration)
         yield from ("", "## Provenance")
         for run in contents.runs:
             yield from self._run(run)
@@ -137,6 +140,34 @@ class _Page:
         )
         for correction in advice.article.corrections:
             yield from ("", self._show(correction))
+
+    def _calibration(self, part: CalibrationPart) -> Iterator[str]:
+        yield from ("", "## How good predictions are", "")
+        count = f"{len(part.models)} models of {len(part.families)} families"
+        yield f"Of models that were never measured, by a calibration from {count}, each left out whole. {part.caveat}"
+        yield ""
+        rows = (
+            [
+                f"{escape(row.title)}{_state(row.state)}",
+                *map(self._show, (row.cells, row.median_error, row.largest_error)),
+                self._show(row.coverage) if row.coverage else DASH,
+                row.target,
+            ]
+            for row in part.errors
+        )
+        heads = ("value", "cells", "median error", "largest", "inside the 90 % interval", "target")
+        yield from grid(heads, rows)
+        if part.decisions:
+            yield ""
+            heads = ("chosen by", "cases", "mean regret", "gap closed", "the best", "the best among two")
+            yield from grid(heads, map(self._decided, part.decisions))
+
+    def _decided(self, row: DecisionRow) -> list[str]:
+        shares = [
+            (self._show(share) if share else DASH) + (f" ({target})" if target else "")
+            for share, target in zip(row.shares, row.targets, strict=True)
+        ]
+        return [row.chooser, self._show(row.cases), self._show(row.regret), *shares]
 
     def _claim(self, row: ClaimRow) -> list[str]:
         turns = f" It turns on {self._show(row.turns)}." if row.turns else ""

@@ -24,6 +24,7 @@ from harness.spec import reading
 from harness.store.query import Evidence
 
 if TYPE_CHECKING:
+    from harness.calibrate.records import Calibration
     from harness.recommend.article import Features
     from harness.recommend.engine import Recommendation
     from harness.spec.scenario import Scenario
@@ -68,15 +69,20 @@ def verify_report(
 
 
 def verify(
-    path: Path, evidences_by_run: Mapping[str, Sequence[Evidence]], advise: Advise | None = None
+    path: Path,
+    evidences_by_run: Mapping[str, Sequence[Evidence]],
+    advise: Advise | None = None,
+    calibrations: Sequence[Calibration] = (),
 ) -> Verification:
     """Compute everything in the HTML or Markdown report or appendix at ``path`` again.
 
     ``evidences_by_run`` holds, by run id, the evidence on each model. ``advise`` computes a recommendation
-    (by default the engine, over all methods). BadInput where the file is no report or a run is not there.
+    (by default the engine, over all methods). One of ``calibrations`` has to be the one whose quality the file tells,
+    if it tells of one. BadInput where the file is no report, or a run or that calibration is not there.
     """
     data = _embedded(path)
-    contents = _again(data, path, evidences_by_run, advise or _engine)
+    calibration = _calibration(data, path, calibrations)
+    contents = _again(data, path, evidences_by_run, advise or _engine, calibration)
     again = appendix.of(contents) if data.get("kind") == appendix.KIND else contents
     expected = again.data() if isinstance(again, Appendix) else facts.as_dict(again)
     found = list(_data_differs(data, expected))
@@ -139,8 +145,30 @@ def _embedded(path: Path) -> dict[str, Any]:
     return data
 
 
+def _calibration(data: dict[str, Any], path: Path, known: Sequence[Calibration]) -> Calibration | None:
+    """The calibration whose quality the file tells; None where it tells of none."""
+    told = data.get("calibration")
+    if told is None:
+        return None
+    digest = told.get("digest") if isinstance(told, dict) else None
+    found = next((one for one in known if one.digest == digest), None)
+    if found is None:
+        raise BadInput(
+            "tells the quality of a calibration that is not here",
+            file=path,
+            key="calibration.digest",
+            value=digest,
+            remedy="give the results folder with the calibration that it was made with (--results DIR)",
+        )
+    return found
+
+
 def _again(
-    data: dict[str, Any], path: Path, evidences_by_run: Mapping[str, Sequence[Evidence]], advise: Advise
+    data: dict[str, Any],
+    path: Path,
+    evidences_by_run: Mapping[str, Sequence[Evidence]],
+    advise: Advise,
+    calibration: Calibration | None,
 ) -> ReportContents:
     """The contents, made again from the evidence and from what was given: scenarios, features, a date."""
     try:
@@ -158,6 +186,7 @@ def _again(
             recommendations,
             scenarios=scenarios,
             features=features,
+            calibration=calibration,
             made_at=str(data.get("made_at", "")),
             harness_version=str(data.get("harness_version", "")),
         )

@@ -9,9 +9,12 @@ import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from harness import paths
+from harness.calibrate import records
 from harness.errors import BadInput
 from harness.recommend.engine import Recommendation, recommend
 from harness.report import markdown, write
@@ -192,3 +195,24 @@ def test_the_real_engine_computes_recommendations_again(
         changed = re.sub(r'"weight":0\.25\b', '"weight":0.45', out.read_text(encoding="utf-8"))
         out.write_text(changed, encoding="utf-8")
         assert verify_report(out, by_run)
+
+
+@pytest.mark.parametrize("kind", ["html", "md"])
+def test_the_quality_of_predictions_is_checked_as_well(
+    evidences: tuple[Evidence, ...], by_run: ByRun, tmp_path: Path, kind: Literal["html", "md"]
+) -> None:
+    """Against the calibration of that digest; without it nothing can be said, and a changed digit is found."""
+    fitted = records.of_results(paths.data("results") / "reference")
+    assert fitted is not None
+    decided = records.Decided(chooser="profile", cases=9, regret=0.125, top_1=0.5, top_2=0.75, gap_closed=0.625)
+    fitted = dataclasses.replace(fitted, decisions=(decided,))
+    out = tmp_path / f"report.{kind}"
+    write(contents(evidences, calibration=fitted, made_at="now", harness_version="0"), kind, out)
+    assert verify(out, by_run, calibrations=[fitted]).mismatches == ()
+    with pytest.raises(BadInput, match="is not here"):
+        verify(out, by_run)
+    page = out.read_text(encoding="utf-8")
+    assert "62%" in page
+    out.write_text(page.replace("62%", "92%"), encoding="utf-8")
+    found = verify(out, by_run, calibrations=[fitted]).mismatches
+    assert any(one.id == "calibration:decisions:profile:gap_closed" for one in found)
