@@ -152,8 +152,10 @@ def note(
     *,
     variant: Variant = DEFAULT,
 ) -> None:
-    """Note a table beside the artifact: something that costs time and would be found again."""
-    _write(_folder(method, locked, variant) / f"{name}.json", {**table, "digest": artifact.digest})
+    """Note a table beside the artifact in the cache: something that costs time and would be found again."""
+    folder = _folder(method, locked, variant)
+    if folder.is_dir():
+        _write(folder / f"{name}.json", {**table, "digest": artifact.digest})
 
 
 def beyond_limits(method: Method, sizes: Sizes) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.recommend.confidence import Confidence
     from harness.recommend.engine import Option
     from harness.recommend.limits import Exclusion
-    from harness.recommend.value import Score
+    from harness.recommend.value import Contribution, Score
     from harness.spec.scenario import Scenario
 
 
@@ -132,13 +132,13 @@ def thin_evidence(scores: Sequence[Score]) -> list[Doubt]:
         few = [
             (score.method, item.n)
             for score, item in zip(scores, items, strict=True)
-            if item.median is not None and item.low != item.high and item.n < FEWEST[50]
+            if item.median is not None and item.low != item.high and item.n < FEWEST[50] and _taken(item)
         ]
         # A single value has no spread that could be resampled, unless it is of a kind that is exact.
         single = [
             (score.method, item.n)
             for score, item in zip(scores, items, strict=True)
-            if item.n == 1 and (METRICS[item.metric].unit == "s" or METRICS[item.metric].states)
+            if item.n == 1 and (METRICS[item.metric].unit == "s" or METRICS[item.metric].states) and _taken(item)
         ]
         if few or single:
             said = words.listing(f"{method} {n}" for method, n in sorted({*few, *single}))
@@ -149,6 +149,11 @@ def thin_evidence(scores: Sequence[Score]) -> list[Doubt]:
             if names:
                 doubts.append(Doubt(method="", text=f"{what} is {kind}, not measured, for {words.listing(names)}"))
     return doubts
+
+
+def _taken(item: Contribution) -> bool:
+    """Whether it was measured or emulated: of what is computed from such values, no replicates are told."""
+    return item.fidelity != "modelled"
 
 
 def summary(

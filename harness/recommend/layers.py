@@ -7,7 +7,8 @@ may be what is wanted. Such a combination was not built: its values are ``modell
     environment + (interface on its own environment - that environment without it)
 
 for every metric where the three were measured, round by round where they share rounds. For ``rest-api``, which is a
-``venv`` with FastAPI and uvicorn in it, the bracket is what those two bring along and cost.
+``venv`` with FastAPI and uvicorn in it, the bracket is what those two bring along and cost. How long a warm request
+takes, and how many there can be in a second, is the interface's own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness import bootstrap
-from harness.metrics import METRICS
+from harness.metrics import METRICS, PERCENTILES
 from harness.spec import capabilities
 from harness.store.query import Value
 
@@ -45,6 +46,14 @@ _ADDED = (
     "peak_memory_bytes",
     "anonymous_bytes",
     "cpu_to_first_s",
+)
+
+#: The metrics that are the interface's, on whatever environment.
+_OF_THE_INTERFACE = (
+    "phase_prediction_s",
+    *(f"latency_p{percentile}_s" for percentile in PERCENTILES),
+    "throughput_per_s",
+    "cpu_per_prediction_s",
 )
 
 _SIGN = "+"
@@ -113,6 +122,9 @@ def _values(evidence: Evidence, one: Combination) -> Iterator[Value]:
             if all(part is not None and part.interval is not None for part in parts):
                 rounds = _added(*[part for part in parts if part is not None])
                 yield _value(evidence, one, metric, state, rounds, "")
+    for value in evidence.values:
+        if (value.method, value.limits) == (one.interface, "default") and value.metric in _OF_THE_INTERFACE:
+            yield dataclasses.replace(value, method=one.ID, fidelity="modelled")
 
 
 def _added(environment: Value, interface: Value, plain: Value) -> dict[int, float]:

@@ -38,6 +38,12 @@ FITTED, HELD = 2000, 500
 #: The depth of a tree that still is a picture.
 DEPTH = 5
 
+#: How often a case's target has a facility that its scenario's has not, or the other way round; and lacks a need of it.
+_OTHER_TARGET, _NEED_LESS = 0.15, 0.25
+
+#: A method that is worth so little less is as good a choice.
+_CLOSE = 0.02
+
 #: Fewest cases behind a leaf: a hundredth of them.
 _SHARE = 0.01
 
@@ -78,10 +84,14 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """What to use: ``method``, how often the engine decides the same here, and its mean regret over ``cases``."""
+    """What to use: ``method``, how often the engine decides the same here, and its mean regret over ``cases``.
+
+    ``close`` is the share in which it is worth at most 0.02 less than what the engine decides.
+    """
 
     method: str
     agreement: float
+    close: float
     regret: float
     cases: int
 
@@ -168,7 +178,7 @@ def fidelity(root: Node, cases: Sequence[Case]) -> Fidelity:
     return Fidelity(
         cases=len(cases),
         agreement=sum(case.winner == method for case, method in named) / count,
-        close=sum(loss <= 0.02 for loss in lost) / count,  # noqa: PLR2004 -- as the docstring says
+        close=sum(loss <= _CLOSE for loss in lost) / count,
         regret=math.fsum(lost) / count,
         excluded=sum(method not in case.values for case, method in named) / count,
     )
@@ -192,8 +202,9 @@ def _case(
 
 def varied(chance: random.Random, scenario: Scenario) -> Scenario:
     """The scenario with another traffic and target, a need more or less, and weights around its own."""
-    has = {name for name in get_args(Facility) if (name in scenario.target.has) != (chance.random() < 0.2)}  # noqa: PLR2004
-    needs = [name for name in get_args(Quality) if (name in scenario.needs) != (chance.random() < 0.04)]  # noqa: PLR2004
+    has = {name for name in get_args(Facility) if (name in scenario.target.has) != (chance.random() < _OTHER_TARGET)}
+    # A need more would leave nothing in most cases; one less is a question of its own.
+    needs = [name for name in get_args(Quality) if name in scenario.needs and chance.random() >= _NEED_LESS]
     memory = None if chance.random() < 0.5 else round(10 ** chance.uniform(1.8, 4.0))  # noqa: PLR2004
     gammas = [chance.gammavariate(8 * one.weight, 1) if one.weight else 0.0 for one in scenario.objectives]
     total = math.fsum(gammas)
@@ -271,6 +282,7 @@ def _leaf(cases: Sequence[Case]) -> Leaf:
     return Leaf(
         method=method,
         agreement=sum(case.winner == method for case in cases) / count,
+        close=sum(case.best - case.values.get(method, 0.0) <= _CLOSE for case in cases) / count,
         regret=math.fsum(case.best - case.values.get(method, 0.0) for case in cases) / count,
         cases=len(cases),
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 #: Letters of a reason that are shown; only what a tool printed is longer.
-_LONG = 500
+_LONG = 240
 
 
 @dataclass(frozen=True, kw_only=True)

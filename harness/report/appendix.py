@@ -152,7 +152,10 @@ class _Record:
         for need in self._given["needs"]:
             yield (f"Hard limit: it must give ‘{need}’.", *self._notes.given())
         rate = self._asked(
-            traffic["requests_per_day"], f"{traffic['requests_per_day']:,g}", "traffic", "requests_per_day"
+            traffic["requests_per_day"],
+            words.quantity(traffic["requests_per_day"], "n"),
+            "traffic",
+            "requests_per_day",
         )
         yield (f"Traffic: {traffic['pattern']}, ", rate, " requests a day", *self._notes.given())
 

@@ -117,7 +117,13 @@ def _note(note: Note) -> str:
 
 
 def _text(text: Text) -> str:
-    return "".join(_part(part) for part in text)
+    made, before = [], None
+    for part in text:
+        # Two references in a row would read as one number.
+        made.append("#super[,]" if isinstance(part, Ref) and isinstance(before, Ref) else "")
+        made.append(_part(part))
+        before = part
+    return "".join(made)
 
 
 def _part(part: str | Fact | Ref | Code) -> str:

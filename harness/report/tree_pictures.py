@@ -165,7 +165,7 @@ def spec(tree: Tree) -> dict[str, Any]:
 
 def _boxes(node: Node, name: str = "q", parent: str | None = None, answer: str = "") -> Iterator[_Box]:
     if isinstance(node, Leaf):
-        lines = (node.method, f"same as the engine: {numbers.share(node.agreement)}")
+        lines = (node.method, f"good in {numbers.share(node.close)} of cases")
         yield _Box(id=name, parent=parent, lines=lines, answer=answer, leaf=True)
         return
     yield _Box(id=name, parent=parent, lines=tuple(textwrap.wrap(node.text, _WRAP)), answer=answer, leaf=False)

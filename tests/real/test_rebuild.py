@@ -65,7 +65,10 @@ def built(method: Method, locked: LockedModel) -> Iterator[Artifact]:
 def test_it_is_built_again_after_each_change(
     method: Method, depot: Depot, traces_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every build works; of an image the layer of the model travels again, of an archive all; and nothing is left."""
+    """Every build works, the clean one comes to the same as the one before, and nothing is left.
+
+    Of an image the layer of the model travels again, of an archive all.
+    """
     locked, traces = locked_for(method), traces_of(method.ID)
     sizes: list[Sizes] = []
     original = method.sizes
@@ -80,17 +83,21 @@ def test_it_is_built_again_after_each_change(
         depot.push(traces.engine, images.base(traces.engine, interpreter.default().minor).tag)
     before = traces.now()
     any_thing: Any = None
-    subject = Subject(
-        cell=Cell(model=MODEL, method=method.ID),
-        method=method,
-        locked=locked,
-        artifact=Artifact(method=method.ID, model=MODEL, digest=""),
-        installed=any_thing,
-        limits=any_thing,
-        depot=depot,
-    )
-    taken = rebuild.PART.take(subject, "", 0)
+    with built(method, locked) as artifact:
+        subject = Subject(
+            cell=Cell(model=MODEL, method=method.ID),
+            method=method,
+            locked=locked,
+            artifact=artifact,
+            installed=any_thing,
+            limits=any_thing,
+            depot=depot,
+        )
+        time.sleep(2.1)  # a zip has dates to two seconds
+        taken = rebuild.PART.take(subject, "", 0)
     assert traces.since(before) == []
+    assert taken.build is not None
+    assert (taken.build.differing, taken.build.wall_s > 0) == ((), True)
     assert (taken.absent, taken.note) == ("", "")
     assert min(taken.values.values()) > 0
     assert set(taken.values) == {"build_weights_s", "build_code_s", "build_dependency_s", "update_bytes"}
@@ -105,14 +112,15 @@ def test_it_is_built_again_after_each_change(
     assert update == packed if method.ID not in IN_PIECES else update < 1.2 * WEIGHT_BYTES
 
 
-def test_two_builds_come_to_the_same(method: Method) -> None:
-    """In folders of their own and seconds apart; a change is found, by its name."""
+@pytest.mark.parametrize("name", ["container", "venv", "pex"])
+def test_a_build_that_differs_is_told_by_the_files(name: str, traces_of: Callable[[str], Any]) -> None:
+    """Of an image, a folder and a file."""
+    traces_of(name)
+    method = METHODS[name]
     locked = locked_for(method)
-    with built(method, locked) as one, process.temporary_folder("changed", readable=True) as place:
-        time.sleep(2.1)  # a zip has dates to two seconds
-        with built(method, locked) as same:
-            assert reproducing.differences(method, one, same) == []
-        with built(method, rebuild.with_other_code(locked, place / "payload")) as other:
+    with process.temporary_folder("changed", readable=True) as place:
+        changed = rebuild.with_other_code(locked, place / "payload")
+        with built(method, locked) as one, built(method, changed) as other:
             found = reproducing.differences(method, one, other)
     assert any("predictor" in name for name in found), found
 

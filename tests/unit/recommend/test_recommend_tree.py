@@ -35,8 +35,8 @@ def test_it_finds_the_fork() -> None:
     assert root.fact == "requests a day"
     assert root.threshold == pytest.approx(1000, rel=0.2)
     assert (root.yes, root.no) == (
-        dataclasses.replace(root.yes, method="machine", agreement=1.0, regret=0.0),
-        dataclasses.replace(root.no, method="function", agreement=1.0, regret=0.0),
+        dataclasses.replace(root.yes, method="machine", agreement=1.0, close=1.0, regret=0.0),
+        dataclasses.replace(root.no, method="function", agreement=1.0, close=1.0, regret=0.0),
     )
     found = tree.fidelity(root, cases(seed=2))
     assert found.agreement > 0.95
@@ -47,7 +47,7 @@ def test_it_finds_the_fork() -> None:
 def test_where_nothing_is_to_be_won_nothing_is_asked() -> None:
     """One method is best everywhere."""
     same = [dataclasses.replace(case, values={"machine": 0.5, "function": 0.1}) for case in cases()]
-    assert tree._grown(same, 5, 4) == Leaf(method="machine", agreement=1.0, regret=0.0, cases=len(same))
+    assert tree._grown(same, 5, 4) == Leaf(method="machine", agreement=1.0, close=1.0, regret=0.0, cases=len(same))
 
 
 def test_what_is_excluded_is_worth_nothing() -> None:
@@ -59,7 +59,7 @@ def test_what_is_excluded_is_worth_nothing() -> None:
     root = tree._grown(some, 3, 1)
     assert isinstance(root, Leaf)
     assert root.method == "always"
-    wrong = tree.fidelity(Leaf(method="rare", agreement=0, regret=0, cases=0), some)
+    wrong = tree.fidelity(Leaf(method="rare", agreement=0, close=0, regret=0, cases=0), some)
     assert (wrong.excluded, wrong.agreement) == (0.8, 0.2)
 
 
