@@ -25,7 +25,7 @@ Format = Literal["html", "md", "pdf"]
 def write(contents: ReportContents | Appendix, format: Format, out: Path) -> None:  # noqa: A002  (the command line's word)
     """Write ``contents`` to ``out``, whole or not at all.
 
-    MissingComponent where ``html`` or ``pdf`` needs packages of the ``report`` extra, BadInput where ``out`` can't be
+    MissingComponent where ``html`` needs the ``report`` extra, or ``pdf`` its own; BadInput where ``out`` can't be
     written, DiskFull where there is no room. A file that was there is replaced only when the new one is whole.
     """
     made = _render(contents, format)

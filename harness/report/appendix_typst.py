@@ -1,6 +1,6 @@
 """An appendix as PDF, set by Typst: a decision record that can be attached, printed and read aloud.
 
-Typst comes as a Python wheel with its own fonts (the ``report`` extra), so no system package is needed, and the same
+Typst comes as a Python wheel with its own fonts (the ``pdf`` extra), so no system package is needed, and the same
 appendix gives the same bytes on every machine. Everything that is shown is handed over as a string of Typst's code
 mode, never as markup, so no text can become an instruction. The data is attached to the file, as it is embedded in the
 other formats, for ``harness verify``.
@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from harness.errors import MissingComponent
-from harness.report import charts, facts
+from harness.report import facts
 from harness.report.appendix import Appendix
 from harness.report.document import Block, Bullets, Code, Grid, Heading, Note, Paragraph, Ref, Text
 from harness.report.facts import Fact
+
+REMEDY = "pip install 'ml-packaging-harness[pdf]'"
 
 #: The name of the attached data.
 DATA = "evidence.json"
@@ -70,7 +72,7 @@ def render(appendix: Appendix) -> bytes:
     try:
         import typst
     except ImportError as error:
-        raise MissingComponent("the PDF needs the package typst", remedy=charts.REMEDY) from error
+        raise MissingComponent("the PDF needs the package typst", remedy=REMEDY) from error
     made: bytes = typst.compile(
         source(appendix).encode(),
         ignore_system_fonts=True,

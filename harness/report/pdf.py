@@ -1,6 +1,6 @@
 """Taking a PDF of ours apart again: the data that is attached to it, and what stands on its pages.
 
-pypdf (of the ``report`` extra) reads it; nothing in the file is run.
+pypdf (of the ``pdf`` extra) reads it; nothing in the file is run.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput, MissingComponent
-from harness.report import charts
-from harness.report.appendix_typst import DATA
+from harness.report.appendix_typst import DATA, REMEDY
 
 _OPENING = b"%PDF-"
 _REMEDY = "give a file that 'harness appendix --format pdf' wrote"
@@ -59,7 +58,7 @@ def _reader(source: Path | bytes, path: Path) -> Any:
         from pypdf import PdfReader
         from pypdf.errors import PyPdfError
     except ImportError as error:
-        raise MissingComponent("checking a PDF needs the package pypdf", remedy=charts.REMEDY) from error
+        raise MissingComponent("checking a PDF needs the package pypdf", remedy=REMEDY) from error
     try:
         return PdfReader(io.BytesIO(source) if isinstance(source, bytes) else source)
     except (PyPdfError, OSError, ValueError) as error:

@@ -102,4 +102,4 @@ def test_missing_packages_are_named(record: Appendix, tmp_path: Path, monkeypatc
     for do in (lambda: appendix_typst.render(record), lambda: pdf.embedded(file)):
         with pytest.raises(MissingComponent, match="needs the package") as error:
             do()
-        assert "[report]" in error.value.remedy
+        assert "[pdf]" in error.value.remedy
