@@ -195,24 +195,6 @@ _CLOSE = 1e-3  # of the logarithm of a rate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
-    """What a month costs at each of some rates, for one method; ``usd`` is in the order of the rates."""
-
-    method: str
-    usd: tuple[float, ...]
-    by: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class BreakEven:
-    """Requests a day at which ``cheaper_beyond`` begins to cost less than ``cheaper_below``, at the medians."""
-
-    cheaper_below: str
-    cheaper_beyond: str
-    per_day: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class RateFlip:
     """The requests a day between which ``method`` leads, all else being equal; None where there is no end."""
 
@@ -255,17 +237,6 @@ class Costing:
         found = cost(*self._known[method], per_day)
         return found.month if found else None
 
-    def curves(self) -> tuple[Curve, ...]:
-        """The curve of every method over :func:`rates`."""
-        return tuple(
-            Curve(
-                method=name,
-                usd=tuple(cost_at for rate in rates() if (cost_at := self.month(name, rate)) is not None),
-                by=known[2].by,
-            )
-            for name, known in self._known.items()
-        )
-
     def tariff(self, method: str) -> Tariff:
         """What its platform charges; KeyError where it is not known."""
         return self._known[method][0]
@@ -282,21 +253,6 @@ class Costing:
             return self.tariff(min(found, key=found.__getitem__)).title
 
         return _spans(_changes(least), "costs least") if self._known else ()
-
-    def break_evens(self, one: str, other: str) -> tuple[BreakEven, ...]:
-        """Where the cheaper of two methods changes; empty where it never does, or a cost is not known."""
-        if not {one, other} <= self._known.keys():
-            return ()
-
-        def cheaper(per_day: float) -> str:
-            mine, theirs = self.month(one, per_day), self.month(other, per_day)
-            assert mine is not None
-            assert theirs is not None
-            return one if mine < theirs else other
-
-        return tuple(
-            BreakEven(cheaper_below=below, cheaper_beyond=beyond, per_day=at) for at, below, beyond in _changes(cheaper)
-        )
 
 
 def flips_by_rate(

@@ -4,11 +4,12 @@ A change is told when three things come together:
 
 * it is *found*: the night's 95 % interval lies beyond those of all of the up to seven nights before it;
 * it *recurs*: the next night's lies there as well; until then it is told as seen once;
-* it is larger than the *noise*: the farthest that a method was from itself (the A/A canary) in any of these nights.
+* it is larger than the *noise*: the farthest that a method was from itself (the A/A canary) in any of these nights, and
+  than what the nights before differ by among themselves, which is all there is to go by where a night has one value.
 
-No distribution is assumed, and what nights differ by among themselves counts, because the farthest of them has to be
-passed. A size is exact: there any change is one, and no noise is asked about. Nights of different machines are never
-held against each other; where the machine itself became slower or faster (the sentinel), that is told beside it.
+No distribution is assumed. A size is exact: there any change is one, and no noise is asked about. Nights of different
+machines are never held against each other; where the machine itself became slower or faster (the sentinel), that is
+told beside it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from harness.store.query import Evidence, Value
 from harness.store.records import Manifest
 
 #: How many nights before one it is held against, at most and at least.
-MOST, FEWEST = 7, 3
+MOST, FEWEST = 7, 4
 
 #: Metrics whose values don't vary: any change is a change (METHODOLOGY, rule 10).
 _EXACT_UNITS = frozenset({"bytes", "n", "bool"})
@@ -169,7 +170,7 @@ def _change(key: _Key, before: _Series, after: _Series) -> Change | None:
     old, new = _median(one.median for _, one in before), _median(one.median for _, one in together)
     noise = None if _is_exact(key) else _noise([night for night, _ in (*before, *together)], key[0])
     ratio = new / old if old else math.inf
-    if noise is not None and 0 < ratio < math.inf and abs(math.log(ratio)) <= math.log(noise):
+    if not _is_exact(key) and abs(_log(ratio)) <= max(_log(noise or 1.0), _spread(before)):
         return None
     metric = METRICS[key[2]]
     return Change(
@@ -201,6 +202,16 @@ def _side(now: Interval, before: _Series) -> int:
     if now.low > max(one.high for _, one in before):
         return 1
     return -1 if now.high < min(one.low for _, one in before) else 0
+
+
+def _spread(before: _Series) -> float:
+    """The logarithm of the largest over the smallest median."""
+    medians = [one.median for _, one in before]
+    return _log(max(medians) / min(medians)) if min(medians) > 0 else 0.0
+
+
+def _log(ratio: float) -> float:
+    return math.log(ratio) if 0 < ratio < math.inf else math.inf
 
 
 def _noise(known: Sequence[Night], model: str) -> float | None:

@@ -16,6 +16,7 @@ from harness.methods import METHODS
 from harness.recommend import costs, engine, prices
 from harness.recommend.costs import DAY_S, METRIC, MONTH_DAYS, Costing, Durations
 from harness.recommend.prices import ByUse, Machine, Prices, Source, Step, Tariff
+from harness.spec.scenario import Target
 
 SOURCES = (Source(url="https://example.org", quote="1 USD", read_on="2026-01-01"),)
 USED = ByUse(request=1e-6, gib_second=1e-5, rounded_s=0.001, kept_s=300)
@@ -156,29 +157,34 @@ def test_what_was_not_measured_under_load_is_stood_in_for(make: Any) -> None:
 
 
 def test_where_the_cheapest_changes(measured: Any) -> None:
-    """A function below, a machine beyond; the turning point costs the same both ways."""
+    """A function below, a machine beyond; where they meet they cost the same."""
     evidence, methods = measured
     costing = Costing(evidence, methods, TABLE)
     assert costing.methods == ("function", "machine")
-    [turn] = costing.break_evens("machine", "function")
-    assert (turn.cheaper_below, turn.cheaper_beyond) == ("function", "machine")
-    assert costing.month("function", turn.per_day) == pytest.approx(costing.month("machine", turn.per_day), rel=0.01)
-    assert [span.method for span in costing.cheapest()] == ["a function", "a machine"]
-    assert costing.cheapest()[0].text.startswith("a function costs least below ")
-    assert costing.break_evens("function", "function") == costing.break_evens("function", "elsewhere") == ()
-    assert {len(curve.usd) for curve in costing.curves()} == {len(costs.rates())}
+    below, beyond = costing.cheapest()
+    assert (below.method, below.above, beyond.method, beyond.below) == ("a function", None, "a machine", None)
+    assert below.below == beyond.above
+    assert below.below is not None
+    assert costing.month("function", below.below) == pytest.approx(costing.month("machine", below.below), rel=0.01)
+    assert below.text.startswith("a function costs least below ")
+    assert costing.month("elsewhere", 1.0) is None
+    assert Costing(evidence, {"machine": methods["machine"]}, TABLE).cheapest() == ()
+    assert Costing(evidence, {}, TABLE).cheapest() == ()
 
 
-def test_the_rate_flips_the_decision(measured: Any, make: Any) -> None:
+def test_the_rate_flips_the_decision(make: Any) -> None:
     """Where money is all that counts the leader changes where the cheapest does; else it need not change at all."""
-    evidence, methods = measured
-    two = {name: methods[name] for name in ("function", "machine")}
-    money = make.scenario(make.objective(METRIC, best=0.001, worst=1000.0))
+    two = {name: METHODS[name] for name in ("lambda-zip", "venv")}
+    measured = {START: [1.9, 2.0, 2.1], WARM: [0.1], "packed_bytes": [50.0]}
+    evidence = make.evidence({"lambda-zip": measured, "venv": {**measured, "packed_bytes": [2.0]}})
+    evidence = replace(evidence, manifest=replace(evidence.manifest, models={"m": {"memory_mb": 1024}}))
+    both = Target(has=("python", "aws"))
+    money = make.scenario(make.objective(METRIC, best=0.001, worst=1000.0), target=both)
     found = engine.recommend(evidence, money, two)
-    [turn] = Costing(evidence, two).break_evens("function", "machine") or [None]
-    if turn is not None:
-        assert [flip.method for flip in found.rates] == ["function", "machine"]
-    other = make.scenario(make.objective("cold_start_s", state="disk-cold"), make.objective(METRIC, weight=1e-9))
+    assert [flip.method for flip in found.rates] == ["lambda-zip", "venv"]
+    [at] = {flip.below for flip in found.rates if flip.below}
+    assert at == Costing(evidence, two).cheapest()[0].below
+    other = make.scenario(make.objective(), make.objective(METRIC, weight=1e-9), target=both)
     assert engine.recommend(evidence, other, two).rates == ()
 
 

@@ -89,6 +89,11 @@ def test_less_than_the_canary_is_none() -> None:
     assert len(changes(series(*starts))) == 1
 
 
+def test_what_nights_differ_by_anyway_is_none() -> None:
+    """Nights that go up and down by a third: two in a row a little above them all are no change."""
+    assert changes(series(1.0, 1.3, 0.9, 1.2, 1.0, 1.4, 1.4, 1.4)) == []
+
+
 def test_back_again_is_a_change_of_its_own() -> None:
     """For the better."""
     first, second = changes(series(*[1.0] * 4, *[1.5] * 5, *[1.0] * 4))
