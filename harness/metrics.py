@@ -145,6 +145,14 @@ _DECLARED = (
         states=CACHE_STATES,
     ),
     Metric(
+        name="warm_request_s",
+        title="warm request",
+        unit="s",
+        direction="lower",
+        meaning="median of up to 25 requests that follow the first of a start, one at a time",
+        states=("page-warm",),
+    ),
+    Metric(
         name="over_base_bytes",
         title="size over base",
         unit="bytes",

@@ -39,7 +39,7 @@ def _start(quantity: str, state: State) -> Callable[[Profile], float | None]:
 
 _LOCAL: tuple[tuple[str, str, Unit], ...] = (
     ("start_s", "local start", "s"),
-    ("predict_s", "first local prediction", "s"),
+    ("warm_s", "warm local request", "s"),
     ("cpu_s", "CPU of a local start", "s"),
     ("peak_resident_bytes", "local peak resident", "bytes"),
     ("peak_memory_bytes", "local peak memory", "bytes"),
@@ -90,7 +90,7 @@ LAWS: Mapping[tuple[str, State], tuple[Term, ...]] = {
         Term(feature="weight_bytes", needs=6, prior=1.0),
     ),
     # What stands for a warm request in costs, where no load was measured.
-    ("phase_prediction_s", "page-warm"): (_BASE, Term(feature="predict_s@page-warm", needs=2, prior=1.0)),
+    ("warm_request_s", "page-warm"): (_BASE, Term(feature="warm_s@page-warm", needs=2, prior=1.0)),
     ("files", ""): (_BASE, Term(feature="installed_files", needs=2, prior=1.0)),
     ("build_clean_s", ""): (
         _BASE,

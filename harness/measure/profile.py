@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import json
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from statistics import median
 from typing import Any
 
 from harness import __version__, paths, process, tree
-from harness.measure import host, plain, sentinel, start
+from harness.measure import contents, host, plain, sentinel, start
 from harness.measure.start import limits_of
 from harness.methods import hosted
 from harness.metrics import State
@@ -31,16 +30,12 @@ from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
 #: The version of the format that this code reads and writes.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 #: How many starts count in each state. One more, which is asked for every example, comes first and warms up. Cold ones
 #: come before warm ones: in the rounds of a run, too, most warm starts find in memory what a start reads and no more.
 #: Where all that was installed is still there, the kernel maps more around each page, and more is resident.
-STARTS: Mapping[State, int] = {"disk-cold": 3, "page-warm": 3}
-_SENTINELS = 3
-
-#: How much of each file of the payload is compressed to learn how well it compresses.
-_COMPRESSED_BYTES = 16 * 2**20
+STARTS: Mapping[State, int] = {"disk-cold": 5, "page-warm": 5}
 
 #: From here on a file of the model counts with its size alone when it is asked whether the model is still the same.
 _LARGE_BYTES = 2**20
@@ -53,17 +48,20 @@ class LocalStart:
     """One start of the environment as it lies, in seconds and bytes.
 
     ``start_s`` is from the runner's first line to the first correct answer: imports, load and prediction, and nothing
-    of a way of packaging. ``interpreter_s`` comes before it.
+    of a way of packaging. ``interpreter_s`` comes before it, ``warm_s`` is a request after it. ``sentinel_s`` is what
+    a fixed work took just before: a shared machine can be half as fast from one second to the next.
     """
 
     __pydantic_config__ = reading.STRICT
 
     state: State
+    sentinel_s: float
     interpreter_s: float
     imports_s: float
     load_s: float
     predict_s: float
     start_s: float
+    warm_s: float | None = None
     peak_resident_bytes: float | None = None
     peak_memory_bytes: float | None = None
     cpu_s: float | None = None
@@ -74,8 +72,10 @@ class Profile:
     """What one short look at a model gives; see the module.
 
     ``payload`` and ``lock`` are digests of what was profiled, ``sources`` of the model's own files. ``wheel_bytes``
-    are compressed, ``installed_bytes`` and ``installed_files`` lie in ``site-packages`` with bytecode. ``weight_bytes``
-    is the whole payload, the predictor included, ``weight_packed_bytes`` the same compressed by zlib.
+    are compressed; what is *installed* lies in ``site-packages`` with bytecode, *kept* is what the model's own rules of
+    pruning leave of it, *native* what of the installed are shared libraries. ``weight_bytes`` is the whole payload,
+    the predictor included. *Packed* bytes are compressed, file by file (:mod:`harness.measure.contents`).
+    ``sentinel_s`` is the median over the starts.
     """
 
     __pydantic_config__ = reading.STRICT
@@ -97,17 +97,28 @@ class Profile:
     wheel_bytes: int
     installed_bytes: int
     installed_files: int
+    installed_packed_bytes: int
     native_libraries: int
     native_bytes: int
+    native_packed_bytes: int
+    kept_bytes: int
+    kept_files: int
+    kept_packed_bytes: int
     weight_bytes: int
     weight_files: int
     weight_packed_bytes: int
     starts: tuple[LocalStart, ...]
 
     def median(self, quantity: str, state: State) -> float | None:
-        """The median of a field of :class:`LocalStart` over the starts in ``state``; None where there is none."""
-        known = [getattr(one, quantity) for one in self.starts if one.state == state]
-        counting = [float(value) for value in known if value is not None]
+        """The median of a field of :class:`LocalStart` over the starts in ``state``; None where there is none.
+
+        Seconds are those of a machine on which the sentinel takes ``sentinel_s``, start by start.
+        """
+        counting = [
+            float(value) * (self.sentinel_s / one.sentinel_s if quantity.endswith("_s") else 1.0)
+            for one in self.starts
+            if one.state == state and (value := getattr(one, quantity)) is not None
+        ]
         return median(counting) if counting else None
 
     @property
@@ -123,16 +134,18 @@ class Profile:
 
 def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profile:
     """Profile the model and keep it in the cache. ModelFailure where it does not answer every example rightly."""
-    steps = _counted(tell, 4 + sum(STARTS.values()))
+    steps = _counted(tell, 5 + sum(STARTS.values()))
     steps(f"lock {model.name}, fetch its wheels, make its weights")
     locked = weights.locked(model)
     steps("install the environment")
     python = environments.installed(locked.lock)
-    steps("count what is in it")
+    steps("count what is in it, and compress that")
     packages = hosted.site_packages(python.parent.parent)
-    installed_bytes, installed_files = tree.size(packages) if packages.is_dir() else (0, 0)
-    native = [file.stat().st_size for file in tree.files(packages) if _is_native(file)]
-    weight_bytes, weight_files = tree.size(locked.payload)
+    counter = contents.Counter()
+    installed, weight = counter.of(packages), counter.of(locked.payload)
+    steps("count what pruning would leave")
+    kept_packages = counter.pruned(packages, model.file.prune)
+    starts = tuple(_starts(locked, python, steps))
     profile = Profile(
         schema_version=SCHEMA_VERSION,
         model=model.name,
@@ -144,19 +157,24 @@ def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profi
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         harness_version=__version__,
         host=host.facts(),
-        sentinel_s=median(sentinel.seconds() for _ in range(_SENTINELS)),
+        sentinel_s=median(one.sentinel_s for one in starts),
         packages=len(locked.lock.packages),
         pinned=sum("==" in text for text in model.file.requirements),
         system_packages=len(model.file.system_packages),
         wheel_bytes=locked.lock.wheel_bytes,
-        installed_bytes=installed_bytes,
-        installed_files=installed_files,
-        native_libraries=len(native),
-        native_bytes=sum(native),
-        weight_bytes=weight_bytes,
-        weight_files=weight_files,
-        weight_packed_bytes=_packed(locked.payload),
-        starts=tuple(_starts(locked, python, steps)),
+        installed_bytes=installed.bytes,
+        installed_files=installed.files,
+        installed_packed_bytes=installed.packed_bytes,
+        native_libraries=installed.native_files,
+        native_bytes=installed.native_bytes,
+        native_packed_bytes=installed.native_packed_bytes,
+        kept_bytes=kept_packages.bytes,
+        kept_files=kept_packages.files,
+        kept_packed_bytes=kept_packages.packed_bytes,
+        weight_bytes=weight.bytes,
+        weight_files=weight.files,
+        weight_packed_bytes=weight.packed_bytes,
+        starts=starts,
     )
     write(profile, kept())
     return profile
@@ -214,39 +232,27 @@ def _starts(locked: LockedModel, python: Path, steps: Callable[[str], None]) -> 
         for state, count in STARTS.items():
             for number in range(count):
                 steps(f"start it, {state}, {number + 1} of {count}")
+                sentinel_s = sentinel.seconds()
                 taken = start.take(method, installed, limits, model, state)
                 if not taken.dropped:
-                    yield _local_start(state, taken.values)
+                    yield _local_start(state, sentinel_s, taken.values)
 
 
-def _local_start(state: State, values: Mapping[str, float]) -> LocalStart:
+def _local_start(state: State, sentinel_s: float, values: Mapping[str, float]) -> LocalStart:
     launch_s = values["phase_sandbox_s"] + values["phase_interpreter_s"]
     return LocalStart(
         state=state,
+        sentinel_s=sentinel_s,
         interpreter_s=launch_s,
         imports_s=values["phase_imports_s"],
         load_s=values["phase_weights_s"],
         predict_s=values["phase_prediction_s"],
         start_s=values["cold_start_s"] - launch_s,
+        warm_s=values.get("warm_request_s"),
         peak_resident_bytes=values.get("peak_resident_bytes"),
         peak_memory_bytes=values.get("peak_memory_bytes"),
         cpu_s=values.get("cpu_to_first_s"),
     )
-
-
-def _is_native(file: Path) -> bool:
-    return not file.is_symlink() and re.search(r"\.so(\.[0-9.]+)?$", file.name) is not None
-
-
-def _packed(folder: Path) -> int:
-    """The bytes of the files below ``folder`` when compressed, each extrapolated from its beginning."""
-    total = 0.0
-    for file in tree.files(folder):
-        size = file.stat().st_size
-        with file.open("rb") as stream:
-            beginning = stream.read(_COMPRESSED_BYTES)
-        total += len(zlib.compress(beginning, 6)) * (size / len(beginning) if beginning else 1.0)
-    return round(total)
 
 
 def _counted(tell: Tell, total: int) -> Callable[[str], None]:

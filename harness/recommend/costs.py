@@ -16,8 +16,8 @@ with durations as the platform rounds them up. Platforms promise no T: the price
 that one instance was measured to answer: ceil(r / throughput). No reserve for peaks, which a scenario's average does
 not tell; no second machine for safety.
 
-A warm request takes the median latency of a single stream where that was measured, else the first prediction of a
-page-warm start, which is not shorter.
+A warm request takes the median latency of a single stream where that was measured, else the median of the requests
+that follow the first of a start, else (in older runs) that first one, which is not shorter.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness import bootstrap
+from harness.metrics import State
 from harness.recommend import prices as tables
 from harness.recommend import words
 from harness.recommend.value import worth
@@ -49,6 +50,14 @@ DAY_S = 86_400.0
 _LEAST_S = 1e-6  # below which no duration is believed
 MONTH_DAYS = 365 / 12
 _MONTH_HOURS = 24 * MONTH_DAYS
+
+
+#: What is taken for a warm request, the best first.
+_WARM: tuple[tuple[str, State], ...] = (
+    ("latency_p50_s", "single-stream"),
+    ("warm_request_s", "page-warm"),
+    ("phase_prediction_s", "page-warm"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,17 +164,15 @@ def by_round(evidence: Evidence, method: str) -> dict[int, Durations]:
 
 def warm(evidence: Evidence, method: str) -> tuple[float | None, float | None]:
     """Seconds of a warm request, and requests a second under saturation; None where they are not known."""
-    latency = evidence.interval(method, "latency_p50_s", "single-stream")
-    first = evidence.interval(method, "phase_prediction_s", "page-warm")
+    known = next((found for metric, state in _WARM if (found := evidence.interval(method, metric, state))), None)
     saturated = evidence.interval(method, "throughput_per_s", "saturation")
-    known = latency or first
     return known.median if known else None, saturated.median if saturated else None
 
 
 def _stood_in(evidence: Evidence, method: str) -> str:
-    if evidence.interval(method, "latency_p50_s", "single-stream"):
+    if any(evidence.interval(method, metric, state) for metric, state in _WARM[:-1]):
         return ""
-    if evidence.interval(method, "phase_prediction_s", "page-warm"):
+    if evidence.interval(method, *_WARM[-1]):
         return "the first prediction of a start stands for a warm one"
     return "every request is taken for a cold start"
 

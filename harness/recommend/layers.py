@@ -51,6 +51,7 @@ _ADDED = (
 #: The metrics that are the interface's, on whatever environment.
 _OF_THE_INTERFACE = (
     "phase_prediction_s",
+    "warm_request_s",
     *(f"latency_p{percentile}_s" for percentile in PERCENTILES),
     "throughput_per_s",
     "cpu_per_prediction_s",

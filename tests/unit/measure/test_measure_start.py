@@ -79,6 +79,49 @@ def test_the_phases_add_up_to_the_total(folder: Any) -> None:
     assert (found.source, found.dropped) == ("cgroup-v2", "")
 
 
+class Answering(Method):
+    """A method whose instances give these answers one after the other, and each of them after so many seconds."""
+
+    def __init__(self, answers: list[tuple[Any, float]]) -> None:
+        super().__init__([])
+        self.answers, self.asked = iter(answers), 0
+
+    @contextlib.contextmanager
+    def start(self, installed: Any, limits: Any) -> Iterator[Instance]:
+        """Start one."""
+        with super().start(installed, limits) as instance:
+            instance.predict = self._next  # type: ignore[method-assign]
+            yield instance
+
+    def _next(self, inputs: Any) -> list[Any]:
+        answer, seconds = next(self.answers)
+        self.asked += 1
+        time.sleep(seconds)
+        return [answer]
+
+
+def test_warm_requests_follow_the_first_in_a_page_warm_start(folder: Any) -> None:
+    """Twenty-five of them, and their median: caches that the first ones fill don't count."""
+    method = Answering([(2, 0.0), (2, 0.03), (2, 0.03), *[(2, 0.0)] * 40])
+    found = start.take(method, INSTALLED, None, folder.read(), "page-warm")
+    assert method.asked == 26
+    assert 0 < found.values["warm_request_s"] < 0.03
+    for state in ("disk-cold", "node-cold"):
+        assert "warm_request_s" not in start.take(Answering([(2, 0.0)]), INSTALLED, None, folder.read(), state).values
+
+
+def test_a_slow_model_is_asked_once_more(folder: Any) -> None:
+    """There is always one, and no more once they have taken their time."""
+    method = Answering([(2, 0.0), (2, 0.25)])
+    assert start.take(method, INSTALLED, None, folder.read(), "page-warm").values["warm_request_s"] >= 0.25
+
+
+def test_a_wrong_answer_later_is_a_model_failure(folder: Any) -> None:
+    """An instance that answers rightly once and wrongly from then on was not started well."""
+    with pytest.raises(ModelFailure, match="the next answer is wrong: 3 instead of 2"):
+        start.take(Answering([(2, 0.0), (3, 0.0)]), INSTALLED, None, folder.read(), "page-warm")
+
+
 def test_what_could_not_be_measured_is_left_out(folder: Any) -> None:
     """A counter that is not there gives no value, not a zero."""
     method = Method([2], Usage(peak_memory_bytes=None, peak_resident_bytes=None, cpu_s=None, source="psutil"))
