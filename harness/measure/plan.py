@@ -67,8 +67,8 @@ PROFILES: Mapping[ProfileName, Profile] = {
         most=8,
         builds=1,
         installs=1,
-        meaning="8 rounds every night; clean builds and the other metrics of a seventh of the cells each night",
-        every=7,
+        meaning="8 rounds every night; clean builds and the other metrics of a fourteenth of the cells each night",
+        every=14,
     ),
 }
 
