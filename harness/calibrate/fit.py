@@ -10,9 +10,8 @@ from statistics import median
 
 from harness import __version__
 from harness.calibrate import fitting, laws, records
-from harness.calibrate.fitting import Point
+from harness.calibrate.fitting import Fitting, Point
 from harness.calibrate.gathering import Study
-from harness.calibrate.laws import Term
 from harness.calibrate.records import Calibration, Coefficient, Fit, HeldOut
 from harness.errors import BadInput
 from harness.measure.profile import Profile
@@ -26,41 +25,59 @@ TARGETS = {
 COVERED = (0.85, 0.97)
 
 
+class Fitter:
+    """The laws of a study, fitted with or without a family of models; what was solved once is not solved again."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._fittings = _fittings(study)
+
+    def calibration(self, *, without: str = "") -> Calibration:
+        """Every law fitted to every method that the study has values of; BadInput where all models are of one family.
+
+        ``without`` a family it is as if that had never been measured, and says nothing of its own quality.
+        """
+        study = self._study.without(without) if without else self._study
+        left_out = frozenset([without]) if without else fitting.NONE
+        fits = [
+            found for key, one in self._fittings.items() if (found := _fit(*key, one, without=left_out)) is not None
+        ]
+        if not fits:
+            known = sorted({profile.family for profile in study.profiles.values()})
+            raise BadInput(
+                f"the runs have models of {len(known)} family ({', '.join(known)}); how wrong a prediction is can only "
+                "be learned from a family that was left out",
+                remedy="measure models of at least two families ('harness run') and profile them ('harness profile')",
+            )
+        references = tuple(
+            records.Reference(
+                model=model, family=one.family, run_id=study.run_of[model], payload=one.payload, profile=one.digest
+            )
+            for model, one in sorted(study.profiles.items())
+        )
+        return Calibration(
+            schema_version=records.SCHEMA_VERSION,
+            harness_version=__version__,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            host=dict(study.host),
+            sentinel_s=study.sentinel_s,
+            runs=study.sources,
+            models=references,
+            ranges=_ranges(list(study.profiles.values())),
+            fits=tuple(fits),
+        )
+
+
 def fit(study: Study) -> Calibration:
-    """Fit every law to every method that the study has values of; BadInput where all models are of one family."""
-    by_cell = _points(study)
-    fits = [found for key, points in by_cell.items() if (found := _fit(*key, points)) is not None]
-    known = sorted({profile.family for profile in study.profiles.values()})
-    if not fits:
-        raise BadInput(
-            f"the runs have models of {len(known)} family ({', '.join(known)}); how wrong a prediction is can only be "
-            "learned from a family that was left out",
-            remedy="measure models of at least two families ('harness run') and profile them ('harness profile')",
-        )
-    references = tuple(
-        records.Reference(
-            model=model, family=one.family, run_id=study.run_of[model], payload=one.payload, profile=one.digest
-        )
-        for model, one in sorted(study.profiles.items())
-    )
-    return Calibration(
-        schema_version=records.SCHEMA_VERSION,
-        harness_version=__version__,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        host=dict(study.host),
-        sentinel_s=study.sentinel_s,
-        runs=study.sources,
-        models=references,
-        ranges=_ranges(list(study.profiles.values())),
-        fits=tuple(fits),
-    )
+    """The calibration of a study; see :class:`Fitter`."""
+    return Fitter(study).calibration()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
     """How one metric was predicted over all methods, families left out whole.
 
-    ``median_error`` is relative. ``coverage`` is the share of values inside a 90 % interval that was made without
+    ``median_error`` is relative, ``simple_error`` that of the simple rule: the same value for every model. ``coverage`` is the share of values inside a 90 % interval that was made without
     their family; None where too few families are left to make one. ``n`` counts cells, ``covered_of`` those with one.
     """
 
@@ -69,6 +86,7 @@ class Quality:
     n: int
     families: int
     median_error: float
+    simple_error: float
     largest_error: float
     coverage: float | None
     covered_of: int
@@ -99,6 +117,7 @@ def validate(calibration: Calibration) -> list[Quality]:
                 n=len(held),
                 families=len({one.family for one in held}),
                 median_error=median(errors),
+                simple_error=median(abs(one.simple / one.actual - 1.0) for one in held),
                 largest_error=max(errors),
                 coverage=sum(inside) / len(inside) if inside else None,
                 covered_of=len(inside),
@@ -123,59 +142,74 @@ def too_few(calibration: Calibration) -> str:
 _Key = tuple[str, str, State]
 
 
-def _points(study: Study) -> dict[_Key, list[Point]]:
+def _fittings(study: Study) -> dict[_Key, Fitting]:
     """The points of every (method, metric, state), methods in the order in which they first occur."""
-    found: dict[_Key, list[Point]] = {}
+    found: dict[_Key, Fitting] = {}
     methods = list(dict.fromkeys(value.method for values in study.values.values() for value in values))
     for method in methods:
-        for (metric, state), terms in laws.LAWS.items():
-            points = list(_points_of(study, method, metric, state, terms))
+        for (metric, state), every in laws.LAWS.items():
+            measured = dict(_measured(study, method, metric, state))
+            # A profile may lack what a law needs: the plainest law says which models count, the others have to follow.
+            rows = {model: [laws.row(study.profiles[model], law) for law in every] for model in measured}
+            counting = [model for model in measured if rows[model][0] is not None]
+            usable = [place for place in range(len(every)) if all(rows[m][place] is not None for m in counting)]
+            points = [
+                Point(
+                    model=model,
+                    family=study.profiles[model].family,
+                    rows=tuple(row for place in usable if (row := rows[model][place]) is not None),
+                    actual=measured[model],
+                )
+                for model in counting
+            ]
             if points:
-                found[method, metric, state] = points
+                found[method, metric, state] = Fitting([every[place] for place in usable], points)
     return found
 
 
-def _points_of(study: Study, method: str, metric: str, state: State, terms: tuple[Term, ...]) -> Iterator[Point]:
+def _measured(study: Study, method: str, metric: str, state: State) -> Iterator[tuple[str, float]]:
+    """The models that the metric was measured of, and its median."""
     for model, values in sorted(study.values.items()):
-        profile = study.profiles[model]
-        row = laws.row(profile, terms)
         for value in values:
             if (value.method, value.metric, value.state, value.limits) != (method, metric, state, "default"):
                 continue
             # A relative error of nothing is not defined; no metric that has a law is 0 but by the clock's coarseness.
-            if row is not None and value.interval is not None and value.interval.median > 0:
-                yield Point(model=model, family=profile.family, row=row, actual=value.interval.median)
+            if value.interval is not None and value.interval.median > 0:
+                yield model, value.interval.median
 
 
-def _fit(method: str, metric: str, state: State, points: Sequence[Point]) -> Fit | None:
-    terms = laws.LAWS[metric, state]
-    spread = fitting.spread(points, terms)
+def _fit(method: str, metric: str, state: State, one: Fitting, *, without: frozenset[str]) -> Fit | None:
+    spread = one.spread(without)
     if spread is None:
         return None
-    found = zip(terms, fitting.coefficients(points, terms), strict=True)
+    place = one.chosen(without)
+    found = zip(one.laws[place], one.fitted(place, without), strict=True)
+    left = [point for point in one.points if point.family not in without]
     return Fit(
         method=method,
         metric=metric,
         state=state,
         coefficients=tuple(
-            Coefficient(feature=term.feature, value=value, fitted=fitting.is_fitted(term, points))
-            for term, value in found
+            Coefficient(feature=term.feature, value=value, fitted=one.is_fitted(term)) for term, value in found
         ),
         factor=math.exp(spread),
-        models=tuple(point.model for point in points),
-        families=len(fitting.families(points)),
-        held_out=tuple(
-            HeldOut(
-                model=point.model,
-                family=point.family,
-                actual=point.actual,
-                predicted=forecast.value,
-                low=forecast.low,
-                high=forecast.high,
-            )
-            for point, forecast in fitting.held_out(points, terms)
-        ),
+        models=tuple(point.model for point in left),
+        families=len({point.family for point in left}),
+        held_out=() if without else tuple(_held_out(one)),
     )
+
+
+def _held_out(one: Fitting) -> Iterator[HeldOut]:
+    for point, forecast in one.held_out():
+        yield HeldOut(
+            model=point.model,
+            family=point.family,
+            actual=point.actual,
+            predicted=forecast.value,
+            simple=forecast.simple,
+            low=forecast.low,
+            high=forecast.high,
+        )
 
 
 def _ranges(profiles: Sequence[Profile]) -> dict[str, tuple[float, float]]:

@@ -1,9 +1,13 @@
-"""Fitting a law to points: least squares of relative errors, no coefficient below zero, and honest intervals.
+"""Fitting laws to points: least squares of relative errors, no coefficient below zero, and honest intervals.
 
-A method cannot make a model smaller or faster by its bytes, so coefficients are not negative. With at most three
+A method cannot make a model smaller or faster by its bytes, so coefficients are not negative. With at most four
 terms the exact solution needs no iteration: it is the unconstrained one of *some* subset of the terms (Lawson and
-Hanson, *Solving Least Squares Problems* (1974), ch. 23), so all of the at most seven subsets are solved and the best
+Hanson, *Solving Least Squares Problems* (1974), ch. 23), so all of the at most fifteen subsets are solved and the best
 that is not negative is taken.
+
+Of several laws the plainest is taken, unless another predicts families that it was not fitted to clearly better
+(:data:`EARNED`). The base alone is one of the laws: what predicts worse than the same value for every model is not
+shipped. Wherever a family is held out, the choice too is made without it.
 
 The interval is of factors (it is computed on logarithms) and comes from families that were held out, never from the
 fit's own residuals. The score of a family is its worst error when the law is fitted without it. With nine families
@@ -20,7 +24,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.calibrate.laws import Term
+from harness.calibrate.laws import Law, Term
 
 #: The coverage that intervals aim at.
 COVERAGE = 0.9
@@ -38,49 +42,132 @@ _NARROWEST = 0.01
 #: interval that reaches as far either way says that nothing is known.
 _WORST = math.log(100.0)
 
+#: Families from which on one law is chosen among several; with fewer, errors on them say too little.
+ENOUGH_TO_CHOOSE = 5
+
+#: A law earns the place of a plainer one with at most this share of its error.
+EARNED = 0.95
+
+#: No family is left out.
+NONE: frozenset[str] = frozenset()
+
 _TINY = 1e-12
+_TWO = 2  # families: one to hold out, one to fit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One reference model: its features, term by term, and what was measured (above zero)."""
+    """One reference model: its features, law by law and term by term, and what was measured (above zero)."""
 
     model: str
     family: str
-    row: tuple[float, ...]
+    rows: tuple[tuple[float, ...], ...]
     actual: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What is predicted, and the ends of the 90 % interval; no ends where fewer than two families are behind it."""
+    """What is predicted, and the ends of the 90 % interval; no ends where fewer than two families are behind it.
+
+    ``simple`` is what the simple rule says: the same for every model.
+    """
 
     value: float
     low: float | None
     high: float | None
+    simple: float
 
 
-def families(points: Sequence[Point]) -> list[str]:
-    """Their families, sorted."""
-    return sorted({point.family for point in points})
+class Fitting:
+    """The laws of one metric of one method, and the models that it was measured of; nothing is solved twice.
+
+    ``laws`` has the plainest first. ``without`` are families that a question is asked as if they had never been seen.
+    """
+
+    def __init__(self, laws: Sequence[Law], points: Sequence[Point]) -> None:
+        self.laws, self.points = tuple(laws), tuple(points)
+        self.families = sorted({point.family for point in points})
+        self._solved: dict[tuple[int, frozenset[str]], tuple[float, ...]] = {}
+        self._chosen: dict[frozenset[str], int] = {}
+
+    def fitted(self, law: int, without: frozenset[str] = NONE) -> tuple[float, ...]:
+        """The coefficients of a law that make the sum of squared relative errors smallest, none below zero."""
+        key = law, without
+        if key not in self._solved:
+            points = [point for point in self.points if point.family not in without]
+            self._solved[key] = coefficients([(p.rows[law], p.actual) for p in points], self.laws[law])
+        return self._solved[key]
+
+    def is_fitted(self, term: Term) -> bool:
+        """Whether there are enough models for the term's coefficient to be fitted; else it is the term's prior."""
+        return len(self.points) >= term.needs
+
+    def chosen(self, without: frozenset[str] = NONE) -> int:
+        """Which law predicts held-out families best, by the mean over them of their mean error."""
+        if without not in self._chosen:
+            self._chosen[without] = self._choose(without)
+        return self._chosen[without]
+
+    def _choose(self, without: frozenset[str]) -> int:
+        if len(self._left(without)) < ENOUGH_TO_CHOOSE:
+            return 0
+        best, least = 0, self._mean_error(0, without)
+        for law in range(1, len(self.laws)):
+            error = self._mean_error(law, without)
+            if error < EARNED * least:
+                best, least = law, error
+        return best
+
+    def spread(self, without: frozenset[str] = NONE) -> float | None:
+        """Half the interval's width on logarithms; None where there are fewer than two families."""
+        scores = [max(errors) for errors in self._errors(self.chosen(without), without)]
+        if not scores:
+            return None
+        return min(max(_reach(sorted(scores)), _NARROWEST), _WORST)
+
+    def held_out(self) -> Iterator[tuple[Point, Forecast]]:
+        """Every point, predicted by a law and an interval that saw nothing of its family."""
+        if len(self.families) < _TWO:
+            return
+        for family in self.families:
+            without = frozenset([family])
+            law, reach = self.chosen(without), self.spread(without)
+            for point in self.points:
+                if point.family == family:
+                    value = value_of(self.fitted(law, without), point.rows[law])
+                    last = len(self.laws) - 1
+                    simple = value_of(self.fitted(last, without), point.rows[last])
+                    yield point, _around(value, reach, simple)
+
+    def _left(self, without: frozenset[str]) -> list[str]:
+        return [family for family in self.families if family not in without]
+
+    def _mean_error(self, law: int, without: frozenset[str]) -> float:
+        means = [math.fsum(errors) / len(errors) for errors in self._errors(law, without)]
+        return math.fsum(means) / len(means)
+
+    def _errors(self, law: int, without: frozenset[str]) -> Iterator[list[float]]:
+        """For each family that is left, the errors of its models when the law is fitted without it."""
+        left = self._left(without)
+        if len(left) < _TWO:
+            return
+        for family in left:
+            fitted = self.fitted(law, without | {family})
+            held = [point for point in self.points if point.family == family]
+            yield [_error(value_of(fitted, point.rows[law]), point.actual) for point in held]
 
 
-def is_fitted(term: Term, points: Sequence[Point]) -> bool:
-    """Whether there are enough models for the term's coefficient to be fitted; else it is the term's prior."""
-    return len({point.model for point in points}) >= term.needs
-
-
-def coefficients(points: Sequence[Point], terms: Sequence[Term]) -> tuple[float, ...]:
-    """The coefficients that make the sum of squared relative errors smallest, none below zero."""
-    free = [place for place, term in enumerate(terms) if is_fitted(term, points)]
-    kept = {place: term.prior for place, term in enumerate(terms) if place not in free}
+def coefficients(points: Sequence[tuple[tuple[float, ...], float]], law: Law) -> tuple[float, ...]:
+    """The coefficients for (row, actual) points; where there are too few for a term, its prior."""
+    free = [place for place, term in enumerate(law) if len(points) >= term.needs]
+    kept = {place: term.prior for place, term in enumerate(law) if place not in free}
     rows, targets = [], []
-    for point in points:
-        known = math.fsum(prior * point.row[place] for place, prior in kept.items())
-        rows.append([point.row[place] / point.actual for place in free])
-        targets.append((point.actual - known) / point.actual)
+    for row, actual in points:
+        known = math.fsum(prior * row[place] for place, prior in kept.items())
+        rows.append([row[place] / actual for place in free])
+        targets.append((actual - known) / actual)
     fitted = dict(zip(free, not_negative(rows, targets), strict=True))
-    return tuple(fitted.get(place, kept.get(place, 0.0)) for place in range(len(terms)))
+    return tuple(fitted.get(place, kept.get(place, 0.0)) for place in range(len(law)))
 
 
 def not_negative(rows: Sequence[Sequence[float]], targets: Sequence[float]) -> list[float]:
@@ -90,6 +177,9 @@ def not_negative(rows: Sequence[Sequence[float]], targets: Sequence[float]) -> l
     scaled = [[value / scale for value, scale in zip(row, scales, strict=True)] for row in rows]
     gram = [[math.fsum(row[i] * row[j] for row in scaled) for j in range(width)] for i in range(width)]
     moment = [math.fsum(row[i] * target for row, target in zip(scaled, targets, strict=True)) for i in range(width)]
+    whole = _solve(gram, moment)
+    if whole is not None and min(whole) >= 0:
+        return [value / scale for value, scale in zip(whole, scales, strict=True)]
     best, found = 0.0, [0.0] * width  # nothing at all has a loss of sum(target^2); what follows is relative to it
     for size in range(1, width + 1):
         for columns in itertools.combinations(range(width), size):
@@ -110,42 +200,10 @@ def value_of(coefficients: Sequence[float], row: Sequence[float]) -> float:
     return math.fsum(one * feature for one, feature in zip(coefficients, row, strict=True))
 
 
-def spread(points: Sequence[Point], terms: Sequence[Term]) -> float | None:
-    """Half the interval's width on logarithms; None where there are fewer than two families."""
-    scores = []
-    for held, rest in _without_each_family(points):
-        fitted = coefficients(rest, terms)
-        scores.append(max(_error(value_of(fitted, point.row), point.actual) for point in held))
-    if not scores:
-        return None
-    return min(max(_reach(sorted(scores)), _NARROWEST), _WORST)
-
-
-def forecast(points: Sequence[Point], terms: Sequence[Term], row: Sequence[float]) -> Forecast:
-    """What the law fitted to ``points`` says of ``row``."""
-    return _around(value_of(coefficients(points, terms), row), spread(points, terms))
-
-
-def held_out(points: Sequence[Point], terms: Sequence[Term]) -> Iterator[tuple[Point, Forecast]]:
-    """Every point, predicted by a law and an interval that saw nothing of its family."""
-    for held, rest in _without_each_family(points):
-        fitted, reach = coefficients(rest, terms), spread(rest, terms)
-        for point in held:
-            yield point, _around(value_of(fitted, point.row), reach)
-
-
-def _around(value: float, reach: float | None) -> Forecast:
+def _around(value: float, reach: float | None, simple: float) -> Forecast:
     if reach is None:
-        return Forecast(value=value, low=None, high=None)
-    return Forecast(value=value, low=value * math.exp(-reach), high=value * math.exp(reach))
-
-
-def _without_each_family(points: Sequence[Point]) -> Iterator[tuple[list[Point], list[Point]]]:
-    names = families(points)
-    if len(names) < 2:  # noqa: PLR2004 -- one to hold out, one to fit
-        return
-    for family in names:
-        yield [p for p in points if p.family == family], [p for p in points if p.family != family]
+        return Forecast(value=value, low=None, high=None, simple=simple)
+    return Forecast(value=value, low=value * math.exp(-reach), high=value * math.exp(reach), simple=simple)
 
 
 def _reach(scores: Sequence[float]) -> float:

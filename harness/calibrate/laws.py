@@ -1,9 +1,15 @@
 """Which physical terms make up a metric: a base, and so much per byte, per file, per second of a local start.
 
-A law has at most three terms, and a reader can check each against what the method does. ``needs`` is how many
-models must be behind a term before it is fitted; until then its coefficient is ``prior``: what physics says where
-nothing is known (bytes travel once, a start takes as long as it takes), or nothing at all. A law that loses a term
-when a family is held out errs more there than the whole law will, so its interval is too wide rather than too narrow.
+A law has at most four terms, and a reader can check each against what the method does. Ways of packaging treat the
+same model differently: one carries everything that is installed, one what pruning leaves, one the libraries and the
+bytecode that a start loads, one only the model's own files. So a metric has several laws, the plainest first; which
+one is a method's is decided by how well each predicts families that it has not seen (:mod:`harness.calibrate.fitting`).
+The last resort is the base alone: the same for every model.
+
+``needs`` is how many models must be behind a term before it is fitted; until then its coefficient is ``prior``: what
+physics says where nothing is known (bytes travel once, a start takes as long as it takes), or nothing at all. A law
+that loses a term when a family is held out errs more there than the whole law will, so its interval is too wide rather
+than too narrow.
 """
 
 from __future__ import annotations
@@ -11,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from harness.measure.contents import Amount
 from harness.measure.profile import Profile
 from harness.metrics import START_STATES, State, Unit
 
@@ -33,9 +40,30 @@ class Term:
     prior: float = 0.0
 
 
-def _start(quantity: str, state: State) -> Callable[[Profile], float | None]:
-    return lambda profile: profile.median(quantity, state)
+Law = tuple[Term, ...]
 
+#: The feature of the term that stands alone: it is 1 for every model.
+BASE = "base"
+
+_Carried = Callable[[Profile], tuple[Amount | None, ...]]
+
+#: What a method may carry of a model, in a reader's words, and where that lies in its profile.
+CARRIED: Mapping[str, tuple[str, _Carried]] = {
+    "all": ("everything", lambda p: (p.installed.total, p.weights)),
+    "kept": ("what pruning leaves", lambda p: (p.kept.total, p.weights)),
+    "shipped": (
+        "pruned packages and loaded bytecode",
+        lambda p: (p.kept.without_bytecode, p.loaded, p.weights),
+    ),
+    "frozen": ("libraries and loaded bytecode", lambda p: (p.kept.native, p.loaded, p.weights)),
+    "own": ("the model's own files", lambda p: (p.weights,)),
+}
+
+_KINDS: tuple[tuple[str, str, Unit, Callable[[Amount], int]], ...] = (
+    ("packed_bytes", "{}, compressed", "bytes", lambda amount: amount.packed_bytes),
+    ("bytes", "{}", "bytes", lambda amount: amount.bytes),
+    ("files", "files of {}", "n", lambda amount: amount.files),
+)
 
 _LOCAL: tuple[tuple[str, str, Unit], ...] = (
     ("start_s", "local start", "s"),
@@ -45,21 +73,26 @@ _LOCAL: tuple[tuple[str, str, Unit], ...] = (
     ("peak_memory_bytes", "local peak memory", "bytes"),
 )
 
-#: The feature of the term that stands alone: it is 1 for every model.
-BASE = "base"
+
+def _start(quantity: str, state: State) -> Callable[[Profile], float | None]:
+    return lambda profile: profile.median(quantity, state)
+
+
+def _carried(parts: _Carried, count: Callable[[Amount], int]) -> Callable[[Profile], float | None]:
+    def of(profile: Profile) -> float | None:
+        known = [part for part in parts(profile) if part is not None]
+        return float(sum(map(count, known))) if len(known) == len(parts(profile)) else None
+
+    return of
+
 
 FEATURES: Mapping[str, Feature] = {
     BASE: Feature(title="base", unit="n", of=lambda _: 1.0),
-    "wheel_bytes": Feature(title="wheel bytes", unit="bytes", of=lambda p: float(p.wheel_bytes)),
-    "installed_bytes": Feature(title="installed bytes", unit="bytes", of=lambda p: float(p.installed_bytes)),
-    "installed_files": Feature(title="installed files", unit="n", of=lambda p: float(p.installed_files)),
-    "weight_bytes": Feature(title="weight bytes", unit="bytes", of=lambda p: float(p.weight_bytes)),
-    "weight_packed_bytes": Feature(
-        title="compressed weight bytes", unit="bytes", of=lambda p: float(p.weight_packed_bytes)
-    ),
-    "carried_bytes": Feature(
-        title="installed and weight bytes", unit="bytes", of=lambda p: float(p.installed_bytes + p.weight_bytes)
-    ),
+    **{
+        f"{name}_{kind}": Feature(title=worded.format(title), unit=unit, of=_carried(parts, count))
+        for name, (title, parts) in CARRIED.items()
+        for kind, worded, unit, count in _KINDS
+    },
     **{
         f"{quantity}@{state}": Feature(title=f"{title}, {state}", unit=unit, of=_start(quantity, state))
         for state in START_STATES
@@ -68,42 +101,46 @@ FEATURES: Mapping[str, Feature] = {
 }
 
 _BASE = Term(feature=BASE, needs=1)
-#: What is unpacked, compiled or written anew on every start with an empty cache costs by the byte.
-_EXTRACTED = Term(feature="carried_bytes", needs=6)
+_ALONE: Law = (_BASE,)
 
 
-def _as_locally(quantity: str, state: State) -> tuple[Term, ...]:
+def _sizes(kind: str) -> tuple[Law, ...]:
+    """One law for each thing that a method may carry, and one for what is the same whatever the model."""
+    return (*((_BASE, Term(feature=f"{name}_{kind}", needs=2, prior=1.0)) for name in CARRIED), _ALONE)
+
+
+def _durations(*names: str) -> tuple[Law, ...]:
+    """Work by the byte, by the file, or by both, of one of the things that a method may carry."""
+    found: list[Law] = []
+    for name in names:
+        by_byte, by_file = Term(feature=f"{name}_bytes", needs=2), Term(feature=f"{name}_files", needs=2)
+        packed = Term(feature=f"{name}_packed_bytes", needs=2)
+        both = (_BASE, by_byte, Term(feature=f"{name}_files", needs=6))
+        found += [(_BASE, by_byte), (_BASE, by_file), (_BASE, packed), both]
+    return (*found, _ALONE)
+
+
+def _starts(quantity: str, state: State) -> tuple[Law, ...]:
+    """As a local start, with what is unpacked, compiled or read anew at each one."""
     local = Term(feature=f"{quantity}@{state}", needs=2, prior=1.0)
-    return (_BASE, local, _EXTRACTED) if state == "disk-cold" else (_BASE, local)
+    by_byte, by_file = Term(feature="shipped_bytes", needs=6), Term(feature="shipped_files", needs=6)
+    return ((_BASE, local), (_BASE, local, by_byte), (_BASE, local, by_file), (_BASE, local, by_byte, by_file), _ALONE)
 
 
-#: (metric, state) -> its terms. What is not here is not predicted.
-LAWS: Mapping[tuple[str, State], tuple[Term, ...]] = {
-    ("packed_bytes", ""): (
-        _BASE,
-        Term(feature="wheel_bytes", needs=2, prior=1.0),
-        Term(feature="weight_packed_bytes", needs=6, prior=1.0),
-    ),
-    ("unpacked_bytes", ""): (
-        _BASE,
-        Term(feature="installed_bytes", needs=2, prior=1.0),
-        Term(feature="weight_bytes", needs=6, prior=1.0),
-    ),
+#: (metric, state) -> its laws, the plainest first. What is not here is not predicted.
+LAWS: Mapping[tuple[str, State], tuple[Law, ...]] = {
+    ("packed_bytes", ""): _sizes("packed_bytes"),
+    ("unpacked_bytes", ""): _sizes("bytes"),
+    ("files", ""): _sizes("files"),
     # What stands for a warm request in costs, where no load was measured.
-    ("warm_request_s", "page-warm"): (_BASE, Term(feature="warm_s@page-warm", needs=2, prior=1.0)),
-    ("files", ""): (_BASE, Term(feature="installed_files", needs=2, prior=1.0)),
-    ("build_clean_s", ""): (
-        _BASE,
-        Term(feature="carried_bytes", needs=2),
-        Term(feature="installed_files", needs=6),
+    ("warm_request_s", "page-warm"): (
+        (_BASE, Term(feature="warm_s@page-warm", needs=2, prior=1.0)),
+        _ALONE,
     ),
-    ("install_s", ""): (
-        _BASE,
-        Term(feature="carried_bytes", needs=2),
-        Term(feature="installed_files", needs=6),
-    ),
+    ("build_clean_s", ""): _durations("all", "shipped", "own"),
+    ("install_s", ""): _durations("all", "shipped", "own"),
     **{
-        (metric, state): _as_locally(quantity, state)
+        (metric, state): _starts(quantity, state)
         for state in START_STATES
         for metric, quantity in (
             ("cold_start_s", "start_s"),
@@ -115,7 +152,7 @@ LAWS: Mapping[tuple[str, State], tuple[Term, ...]] = {
 }
 
 
-def row(profile: Profile, terms: tuple[Term, ...]) -> tuple[float, ...] | None:
+def row(profile: Profile, law: Law) -> tuple[float, ...] | None:
     """The profile's features, term by term; None where one could not be taken."""
-    found = [FEATURES[term.feature].of(profile) for term in terms]
+    found = [FEATURES[term.feature].of(profile) for term in law]
     return tuple(value for value in found if value is not None) if None not in found else None

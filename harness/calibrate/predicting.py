@@ -19,6 +19,7 @@ from harness.calibrate import fit, laws, records
 from harness.calibrate.records import Calibration
 from harness.measure import profile as profiles
 from harness.measure.profile import Profile
+from harness.methods import METHODS
 from harness.metrics import METRICS, State
 from harness.spec.model import Model
 from harness.store.query import Evidence, Value
@@ -104,7 +105,7 @@ def evidence_from(
     """Evidence in the shape of a run's, everything in it ``modelled``; ``memory_mb`` is what instances are given.
 
     That a method answers rightly is modelled too: the profile found every example right, and packaging is assumed to
-    keep it so. Of a method without a calibration it says that, under ``availability``.
+    keep it so, unless the artifact would be beyond a limit of its platform. Of a method without a calibration it says that, under ``availability``.
     """
     wanted = tuple(methods)
     run_id = run_id_of(calibration)
@@ -180,7 +181,7 @@ def _values(calibration: Calibration, profile: Profile, methods: Sequence[str]) 
     # machine is in all of it. Errors of predictions have nothing of the kind that could be relied on.
     number = 0
     for method in methods:
-        yield _value((profile.model, method), "parity", "", {0: 1.0}, Interval(median=1.0, low=1.0, high=1.0, n=1))
+        yield _right_answers(calibration, profile, method)
         for metric, state in laws.LAWS:
             found = predict(calibration, profile, method, metric, state)
             if found is None:
@@ -198,6 +199,19 @@ def _values(calibration: Calibration, profile: Profile, methods: Sequence[str]) 
                 n=found.models,
             )
             yield _value((profile.model, method), metric, state, rounds, interval)
+
+
+def _right_answers(calibration: Calibration, profile: Profile, method: str) -> Value:
+    """Taken for granted, unless the platform would not take the artifact: a documented limit that it is beyond."""
+    cell = profile.model, method
+    for limit in METHODS[method].LIMITS if method in METHODS else ():
+        found = predict(calibration, profile, method, limit.metric) if limit.metric else None
+        if found is not None and found.value > limit.value:
+            low, high, most = (f"{size / 1e6:.1f} MB" for size in (found.low, found.high, limit.value))
+            size = METRICS[found.metric].title
+            why = f"does not fit: {size} {low} to {high} (predicted) of {most} ({limit.name}; {limit.source})"
+            return dataclasses.replace(_value(cell, "parity", "", {}, None), unfit=1, why_absent=why)
+    return _value(cell, "parity", "", {0: 1.0}, Interval(median=1.0, low=1.0, high=1.0, n=1))
 
 
 def _value(

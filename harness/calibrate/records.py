@@ -25,7 +25,7 @@ from harness.spec import reading
 from harness.store import runs
 
 #: The version of the format that this code reads and writes.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 FILE_NAME = "calibration.json"
 _REMEDY = "'harness calibrate' fits it anew"
@@ -68,7 +68,10 @@ class Coefficient:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """A model predicted without its family. No interval where fewer than two other families were left."""
+    """A model predicted without its family, and what the simple rule says of it: the same for every model.
+
+    No interval where fewer than two other families were left.
+    """
 
     __pydantic_config__ = reading.STRICT
 
@@ -76,6 +79,7 @@ class HeldOut:
     family: str
     actual: float
     predicted: float
+    simple: float
     low: float | None
     high: float | None
 

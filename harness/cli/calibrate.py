@@ -193,16 +193,18 @@ def _print_quality(qualities: Sequence[Quality]) -> None:
         (
             _title(one.metric, one.state),
             f"{one.n}/{one.families}",
-            f"{one.median_error:.0%}",
+            f"{one.median_error:.1%}",
+            f"{one.simple_error:.0%}",
             f"{one.largest_error:.0%}",
             "-" if one.coverage is None else f"{one.coverage:.0%} of {one.covered_of}",
             {True: "met", False: "NOT MET", None: ""}[one.met],
         )
         for one in qualities
     ]
-    columns = ("metric", "cells/families", "median error", "largest", "inside the 90 % interval", "target")
+    columns = ("metric", "cells/families", "median error", "of the simple rule", "largest", "inside the 90 % interval", "target")
     title = "Whole families held out: predicted against measured, over all methods"
-    console.table(title, columns, rows, right=range(1, 5))
+    console.table(title, columns, rows, right=range(1, 6))
+    console.say("The simple rule: the same value for every model. A method whose laws do no better is given that.\n")
 
 
 def _formula(fitted: Fit) -> str:
@@ -250,6 +252,7 @@ _QUANTITIES = (
     ("imports_s", "imports", "the same Python code is imported however it is packaged"),
     ("load_s", "load the weights", "paid by every instance anew"),
     ("predict_s", "first prediction", "often slower than the later ones"),
+    ("warm_s", "a warm request", "what each request after the first takes"),
     ("start_s", "imports to first correct answer", "packaging adds to this, and never takes away"),
     ("peak_resident_bytes", "peak resident", "the least memory that an instance needs"),
     ("peak_memory_bytes", "peak memory", "with the page cache that the start filled"),
@@ -270,16 +273,19 @@ def _print_profile(taken: Profile) -> None:
     def size(value: float) -> str:
         return numbers.shown(value, "bytes")
 
+    installed = taken.installed.total
     rows = [
         ("packages", f"{taken.packages}", f"locked; {taken.pinned} of the model's own requirements are pinned"),
         ("wheels", size(taken.wheel_bytes), "compressed: about what a package of them weighs on the way"),
-        ("installed", size(taken.installed_bytes), f"{taken.installed_files:,} files, bytecode included"),
+        ("installed", size(installed.bytes), f"{installed.files:,} files, bytecode included"),
         (
             "native libraries",
-            size(taken.native_bytes),
-            f"{taken.native_libraries} files, for this kind of processor alone",
+            size(taken.installed.native.bytes),
+            f"{taken.installed.native.files} files, for this kind of processor alone",
         ),
-        ("payload", size(taken.weight_bytes), f"predictor and weights; {size(taken.weight_packed_bytes)} compressed"),
+        ("kept", size(taken.kept.total.bytes), "of what is installed, by the model's own rules of pruning"),
+        ("bytecode that is loaded", *_loaded(taken)),
+        ("payload", size(taken.weights.bytes), f"predictor and weights; {size(taken.weights.packed_bytes)} compressed"),
         ("system packages", f"{taken.system_packages}", "what only a container can bring along"),
     ]
     console.table(f"{taken.model}: what it brings along", ("", "", "what that means"), rows, right=(1,))
@@ -292,6 +298,18 @@ def _print_profile(taken: Profile) -> None:
     counts = {state: sum(one.state == state for one in taken.starts) for state in START_STATES}
     title = "Started from a plain environment, medians of " + ", ".join(f"{n} {state}" for state, n in counts.items())
     console.table(title, ("", *START_STATES, "what that means"), started, right=(1, 2))
+
+
+def _loaded(taken: Profile) -> tuple[str, str]:
+    from harness.report import numbers
+
+    if taken.loaded is None:
+        return "-", "it could not be found out which modules the examples load"
+    every = taken.installed.bytecode
+    return (
+        numbers.shown(taken.loaded.bytes, "bytes"),
+        f"of {taken.loaded.files:,} modules; all {every.files:,} have {numbers.shown(every.bytes, 'bytes')}",
+    )
 
 
 COMMANDS = (profile, calibrate)

@@ -135,9 +135,9 @@ def _shown(known: Profile) -> tuple[str, ...]:
     memory = known.median("peak_resident_bytes", "page-warm")
     return (
         str(known.packages),
-        numbers.shown(known.installed_bytes, "bytes"),
-        f"{known.installed_files:,}",
-        numbers.shown(known.weight_bytes, "bytes"),
+        numbers.shown(known.installed.total.bytes, "bytes"),
+        f"{known.installed.total.files:,}",
+        numbers.shown(known.weights.bytes, "bytes"),
         *("-" if one is None else numbers.shown(one, "s") for one in seconds),
         "-" if memory is None else numbers.shown(memory, "bytes"),
     )

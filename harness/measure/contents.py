@@ -10,12 +10,13 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness import process, tree
 from harness.methods import pruning
+from harness.spec import reading
 
 _PIECE = 2**20
 #: Of a file larger than this, one piece in so many is compressed.
@@ -26,15 +27,42 @@ _LEVEL = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contents:
-    """What files have in all; ``native`` is what of it is shared libraries. Hard links count once."""
+class Amount:
+    """What files have in all; hard links count once."""
 
-    bytes: int
-    files: int
-    packed_bytes: int
-    native_files: int
-    native_bytes: int
-    native_packed_bytes: int
+    __pydantic_config__ = reading.STRICT
+
+    bytes: int = 0
+    files: int = 0
+    packed_bytes: int = 0
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(
+            bytes=self.bytes + other.bytes,
+            files=self.files + other.files,
+            packed_bytes=self.packed_bytes + other.packed_bytes,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """Installed packages, by what a way of packaging may treat differently: shared libraries, bytecode, the rest."""
+
+    __pydantic_config__ = reading.STRICT
+
+    native: Amount
+    bytecode: Amount
+    other: Amount
+
+    @property
+    def total(self) -> Amount:
+        """All of it."""
+        return self.native + self.bytecode + self.other
+
+    @property
+    def without_bytecode(self) -> Amount:
+        """What an installer puts down before anything is compiled."""
+        return self.native + self.other
 
 
 class Counter:
@@ -45,27 +73,25 @@ class Counter:
 
     def of(self, folder: Path) -> Contents:
         """The contents of ``folder``; nothing where it is not there."""
+        files = [*tree.files(folder)]
+        native = [file for file in files if is_native(file)]
+        bytecode = [file for file in files if file.suffix == ".pyc"]
+        rest = set(files) - {*native, *bytecode}
+        return Contents(native=self.amount(native), bytecode=self.amount(bytecode), other=self.amount(sorted(rest)))
+
+    def amount(self, files: Iterable[Path]) -> Amount:
+        """What these files have in all."""
         seen: set[tuple[int, int]] = set()
-        total, native = [0, 0, 0], [0, 0, 0]
-        for file in tree.files(folder):
+        total = Amount()
+        for file in files:
             status = file.lstat()
             key = status.st_dev, status.st_ino
             if key in seen:
                 continue
             seen.add(key)
             packed = 0 if file.is_symlink() else self._packed_of(file, key)
-            for counts in (total, native) if is_native(file) else (total,):
-                counts[0] += 1
-                counts[1] += status.st_size
-                counts[2] += packed
-        return Contents(
-            files=total[0],
-            bytes=total[1],
-            packed_bytes=total[2],
-            native_files=native[0],
-            native_bytes=native[1],
-            native_packed_bytes=native[2],
-        )
+            total += Amount(bytes=status.st_size, files=1, packed_bytes=packed)
+        return total
 
     def pruned(self, packages: Path, rules: Sequence[str]) -> Contents:
         """What ``rules`` would leave of ``packages``, which stay as they are."""

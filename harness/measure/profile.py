@@ -21,9 +21,12 @@ from statistics import median
 from typing import Any
 
 from harness import __version__, paths, process, tree
+from harness.errors import BadInput
 from harness.measure import contents, host, plain, sentinel, start
+from harness.measure.contents import Amount, Contents
 from harness.measure.start import limits_of
-from harness.methods import hosted
+from harness.methods import hosted, rehearsal
+from harness.methods.contract import Installed, Method
 from harness.metrics import State
 from harness.spec import environments, reading, weights
 from harness.spec.model import Model
@@ -72,10 +75,10 @@ class Profile:
     """What one short look at a model gives; see the module.
 
     ``payload`` and ``lock`` are digests of what was profiled, ``sources`` of the model's own files. ``wheel_bytes``
-    are compressed; what is *installed* lies in ``site-packages`` with bytecode, *kept* is what the model's own rules of
-    pruning leave of it, *native* what of the installed are shared libraries. ``weight_bytes`` is the whole payload,
-    the predictor included. *Packed* bytes are compressed, file by file (:mod:`harness.measure.contents`).
-    ``sentinel_s`` is the median over the starts.
+    are compressed; ``installed`` is what lies in ``site-packages`` with all its bytecode, ``kept`` what the model's own
+    rules of pruning leave of it, ``loaded`` the bytecode of the modules that answering the examples loads (None where
+    it could not be found out), ``weights`` the whole payload, the predictor included. ``sentinel_s`` is the median
+    over the starts.
     """
 
     __pydantic_config__ = reading.STRICT
@@ -95,18 +98,10 @@ class Profile:
     pinned: int
     system_packages: int
     wheel_bytes: int
-    installed_bytes: int
-    installed_files: int
-    installed_packed_bytes: int
-    native_libraries: int
-    native_bytes: int
-    native_packed_bytes: int
-    kept_bytes: int
-    kept_files: int
-    kept_packed_bytes: int
-    weight_bytes: int
-    weight_files: int
-    weight_packed_bytes: int
+    installed: Contents
+    kept: Contents
+    loaded: Amount | None
+    weights: Amount
     starts: tuple[LocalStart, ...]
 
     def median(self, quantity: str, state: State) -> float | None:
@@ -134,7 +129,7 @@ class Profile:
 
 def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profile:
     """Profile the model and keep it in the cache. ModelFailure where it does not answer every example rightly."""
-    steps = _counted(tell, 5 + sum(STARTS.values()))
+    steps = _counted(tell, 6 + sum(STARTS.values()))
     steps(f"lock {model.name}, fetch its wheels, make its weights")
     locked = weights.locked(model)
     steps("install the environment")
@@ -142,10 +137,14 @@ def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profi
     steps("count what is in it, and compress that")
     packages = hosted.site_packages(python.parent.parent)
     counter = contents.Counter()
-    installed, weight = counter.of(packages), counter.of(locked.payload)
+    installed, payload = counter.of(packages), counter.of(locked.payload).total
     steps("count what pruning would leave")
-    kept_packages = counter.pruned(packages, model.file.prune)
-    starts = tuple(_starts(locked, python, steps))
+    pruned = counter.pruned(packages, model.file.prune)
+    starts: list[LocalStart] = []
+    with plain.laid_out(locked, python) as (method, lying):
+        starts += _starts(locked, method, lying, steps)
+        steps("see which modules it loads")
+        loaded = _loaded(locked, python, lying.root, packages, counter)
     profile = Profile(
         schema_version=SCHEMA_VERSION,
         model=model.name,
@@ -162,19 +161,11 @@ def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profi
         pinned=sum("==" in text for text in model.file.requirements),
         system_packages=len(model.file.system_packages),
         wheel_bytes=locked.lock.wheel_bytes,
-        installed_bytes=installed.bytes,
-        installed_files=installed.files,
-        installed_packed_bytes=installed.packed_bytes,
-        native_libraries=installed.native_files,
-        native_bytes=installed.native_bytes,
-        native_packed_bytes=installed.native_packed_bytes,
-        kept_bytes=kept_packages.bytes,
-        kept_files=kept_packages.files,
-        kept_packed_bytes=kept_packages.packed_bytes,
-        weight_bytes=weight.bytes,
-        weight_files=weight.files,
-        weight_packed_bytes=weight.packed_bytes,
-        starts=starts,
+        installed=installed,
+        kept=pruned,
+        loaded=loaded,
+        weights=payload,
+        starts=tuple(starts),
     )
     write(profile, kept())
     return profile
@@ -206,8 +197,16 @@ def find(model: Model, *folders: Path) -> Profile | None:
     wanted = sources_digest(model)
     files = [file for folder in (kept(), *folders) for file in folder.glob(f"{model.name}-*.json")]
     own = [file for file in files if re.fullmatch(r"[0-9a-f]{24}", file.stem.removeprefix(f"{model.name}-"))]
-    fitting = [one for one in map(read, own) if one.sources == wanted]
+    fitting = [one for one in map(_readable, own) if one is not None and one.sources == wanted]
     return max(fitting, key=lambda one: one.created_at, default=None)
+
+
+def _readable(file: Path) -> Profile | None:
+    """The profile; None for one of another version, or a damaged one: both are as good as none, and made anew."""
+    try:
+        return read(file)
+    except BadInput:
+        return None
 
 
 def sources_digest(model: Model) -> str:
@@ -223,19 +222,37 @@ def sources_digest(model: Model) -> str:
     return total.hexdigest()
 
 
-def _starts(locked: LockedModel, python: Path, steps: Callable[[str], None]) -> Iterator[LocalStart]:
+def _starts(
+    locked: LockedModel, method: Method, installed: Installed, steps: Callable[[str], None]
+) -> Iterator[LocalStart]:
     """The starts that count; the one before them, which answers every example, does not."""
     model, limits = locked.model, limits_of(locked.model)
-    with plain.laid_out(locked, python) as (method, installed):
-        steps("start it and ask every example")
-        start.right_answers(method, installed, limits, model)
-        for state, count in STARTS.items():
-            for number in range(count):
-                steps(f"start it, {state}, {number + 1} of {count}")
-                sentinel_s = sentinel.seconds()
-                taken = start.take(method, installed, limits, model, state)
-                if not taken.dropped:
-                    yield _local_start(state, sentinel_s, taken.values)
+    steps("start it and ask every example")
+    start.right_answers(method, installed, limits, model)
+    for state, count in STARTS.items():
+        for number in range(count):
+            steps(f"start it, {state}, {number + 1} of {count}")
+            sentinel_s = sentinel.seconds()
+            taken = start.take(method, installed, limits, model, state)
+            if not taken.dropped:
+                yield _local_start(state, sentinel_s, taken.values)
+
+
+def _loaded(
+    locked: LockedModel, python: Path, sources: Path | None, packages: Path, counter: contents.Counter
+) -> Amount | None:
+    """The bytecode in ``packages`` of the modules that answering the examples loads; None where it is not known."""
+    assert sources is not None
+    timeout_s = locked.model.file.resources.start_timeout_s + locked.model.file.resources.predict_timeout_s
+    with process.temporary_folder("loaded", readable=True) as scratch:
+        names = rehearsal.modules(locked, python, sources, scratch=scratch, timeout_s=timeout_s)
+    return counter.amount(file for name in names for file in _bytecode_of(packages, name)) if names else None
+
+
+def _bytecode_of(packages: Path, module: str) -> list[Path]:
+    *parents, last = module.split(".")
+    places = ((packages.joinpath(*parents), last), (packages.joinpath(*parents, last), "__init__"))
+    return [file for folder, stem in places for file in (folder / "__pycache__").glob(f"{stem}.cpython-*.pyc")]
 
 
 def _local_start(state: State, sentinel_s: float, values: Mapping[str, float]) -> LocalStart:

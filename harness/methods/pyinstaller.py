@@ -47,7 +47,6 @@ PROVIDES = capabilities.given(LAYERS)
 _RESOURCES = paths.PACKAGE / "resources" / "pyinstaller"
 #: Hard links would be copied apart, and PyInstaller takes the lists of installed files for what they say.
 _RULES = ("tests", "stubs", "headers", "symbols")
-_LARGEST_LIST = 8 * 2**20
 
 # What PyInstaller itself may use; for a model with PyTorch it took 1.0 GB of memory here, files in memory included.
 _MEMORY_BYTES, _PROCESSES, _DISK_BYTES = 4 * 2**30, 64, 32 * 2**30
@@ -124,19 +123,10 @@ def frozen(
 
 def _loaded(locked: LockedModel, scratch: Path, options: BuildOptions) -> list[str]:
     """The names of the modules that answering the examples loads, those of the runner and the model left out."""
-    written = scratch / "home" / "loaded"
     python, sources = scratch / "environment" / "bin" / "python", scratch / "sources"
-    argv = [str(python), "-P", "-s", str(_copied("loaded.py", scratch)), str(sources), str(written)]
-    if not rehearsal.answered(locked, argv, scratch=scratch, timeout_s=options.timeout_s, PYTHONDONTWRITEBYTECODE="1"):
-        return []
-    # The model could have written this: it is a name that PyInstaller finds in the environment, or it is nothing.
-    if written.is_symlink() or not written.is_file() or written.stat().st_size > _LARGEST_LIST:
-        return []
-    names = written.read_text(encoding="utf-8", errors="replace").splitlines()
+    names = rehearsal.modules(locked, python, sources, scratch=scratch, timeout_s=options.timeout_s)
     own = {"__main__", "predictor", "harness_runner", *_own_modules(locked)}
-    return [
-        name for name in names if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name) and name.partition(".")[0] not in own
-    ]
+    return [name for name in names if name.partition(".")[0] not in own]
 
 
 def _own_modules(locked: LockedModel) -> Iterator[str]:

@@ -7,13 +7,38 @@ was written by it: take names from it at most, and those only where they are nam
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import process
+from harness import paths, process
 from harness.methods import placement
 from harness.spec import environments
 from harness.spec.weights import LockedModel
+
+_SCRIPT = paths.PACKAGE / "resources" / "rehearsal" / "loaded.py"
+_LARGEST_LIST = 8 * 2**20
+_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+def modules(locked: LockedModel, python: Path, sources: Path, *, scratch: Path, timeout_s: float) -> list[str]:
+    """The names of the modules that answering the examples loads, sorted; empty where they are not answered.
+
+    ``python`` is the environment's, ``sources`` the folder with runner and model.
+    """
+    script, written = Path(shutil.copyfile(_SCRIPT, scratch / _SCRIPT.name)), scratch / "home" / "loaded"
+    argv = [str(python), "-P", "-s", str(script), str(sources), str(written)]
+    needed = (python.parent.parent, sources)
+    if not answered(
+        locked, argv, scratch=scratch, needed=needed, timeout_s=timeout_s, PYTHONDONTWRITEBYTECODE="1"
+    ):
+        return []
+    # The model could have written this: whoever takes a name from it must find something of that name, or nothing.
+    if written.is_symlink() or not written.is_file() or written.stat().st_size > _LARGEST_LIST:
+        return []
+    names = written.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [name for name in names if _NAME.fullmatch(name)]
 
 
 def answered(
@@ -21,6 +46,7 @@ def answered(
     argv: Sequence[str],
     *,
     scratch: Path,
+    needed: Sequence[Path] = (),
     weights: Path | None = None,
     writable: Sequence[Path] = (),
     timeout_s: float,
@@ -29,14 +55,13 @@ def answered(
     """Whether ``argv``, given all examples as ``once`` reads them, ended well.
 
     What is wrong with a model is found out, and said, where it is started; no build fails of it. ``scratch`` must be
-    a folder that other users can walk through; the home made there, and ``writable``, are the model's to write to.
-    ``weights`` is the folder that it finds those in, where they are not in what is asked.
+    a folder that other users can walk through; the home made there, and ``writable``, are the model's to write to;
+    ``needed`` is what it has to reach elsewhere. ``weights`` is the folder that it finds those in, where they are not in what is asked.
     """
     home = scratch / "home"
     home.mkdir()
-    needed: tuple[Path, ...] = ()
     if weights is not None:
-        needed, env = (weights,), {**env, **placement.environment(weights, home)}
+        needed, env = (*needed, weights), {**env, **placement.environment(weights, home)}
     resources = locked.model.file.resources
     with environments.bounds(locked.model, *environments.needed_paths(scratch, *needed)) as policy:
         environments.give_to(policy, home, *writable)

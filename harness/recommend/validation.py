@@ -189,9 +189,10 @@ def _from_profiles(
 ) -> dict[tuple[str, str], _Ranked]:
     """What would be chosen for each model by a calibration that its family is left out of; none where that has none."""
     found = {}
+    fitter = fit.Fitter(study)
     for family in sorted({profile.family for profile in study.profiles.values()}):
         try:
-            calibration = fit.fit(study.without(family))
+            calibration = fitter.calibration(without=family)
         except BadInput:
             continue  # no two families are left to fit
         for model, profile in study.profiles.items():

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: Draws a chart; a checker that only needs the words gives its own.
 Draw = Callable[[charts.Chart, str], str]
 
+#: More models than this, and each one's part is folded away behind its name.
+FOLDED = 3
+
 _SCRIPTS = ("what_if.js", "what_if_page.js")
 
 #: What a reader must know of each mark.
@@ -63,6 +66,8 @@ def render(contents: ReportContents, draw: Draw = charts.render) -> str:
         data=data,
         marks=MARKS,
         overview=overview.of(contents.advice),
+        matrices=overview.matrices(contents.models),
+        folded=len(contents.models) > FOLDED,
         script=Markup(script),  # noqa: S704  (a file of ours)
         script_digest=digest,
     )

@@ -149,13 +149,13 @@ class _Page:
         rows = (
             [
                 f"{escape(row.title)}{_state(row.state)}",
-                *map(self._show, (row.cells, row.median_error, row.largest_error)),
+                *map(self._show, (row.cells, row.median_error, row.simple_error, row.largest_error)),
                 self._show(row.coverage) if row.coverage else DASH,
                 row.target,
             ]
             for row in part.errors
         )
-        heads = ("value", "cells", "median error", "largest", "inside the 90 % interval", "target")
+        heads = ("value", "cells", "median error", "of the simple rule", "largest", "inside the 90 % interval", "target")
         yield from grid(heads, rows)
         if part.decisions:
             yield ""

@@ -26,6 +26,7 @@ class ErrorRow:
     state: str
     cells: Fact
     median_error: Fact
+    simple_error: Fact
     largest_error: Fact
     coverage: Fact | None
     target: str
@@ -75,6 +76,7 @@ def _error(one: fit.Quality) -> ErrorRow:
         state=one.state,
         cells=_fact(one.n, str(one.n), *where, "cells"),
         median_error=_fact(one.median_error, f"{one.median_error:.1%}", *where, "median-error"),
+        simple_error=_fact(one.simple_error, f"{one.simple_error:.0%}", *where, "simple-error"),
         largest_error=_fact(one.largest_error, f"{one.largest_error:.0%}", *where, "largest-error"),
         coverage=None if one.coverage is None else _fact(one.coverage, f"{one.coverage:.0%}", *where, "coverage"),
         target={True: "met", False: "not met", None: ""}[one.met],

@@ -80,9 +80,9 @@ def specification(profiles: Sequence[Profile]) -> dict[str, Any]:
 def _row(profile: Profile) -> dict[str, Any]:
     memory = profile.median("peak_resident_bytes", "page-warm")
     known = {
-        "installed": profile.installed_bytes / 1e6,
-        "files": float(profile.installed_files),
-        "weights": profile.weight_bytes / 1e6,
+        "installed": profile.installed.total.bytes / 1e6,
+        "files": float(profile.installed.total.files),
+        "weights": profile.weights.bytes / 1e6,
         "imports": profile.median("imports_s", "page-warm"),
         "load": profile.median("load_s", "page-warm"),
         "memory": memory / 1e6 if memory is not None else None,

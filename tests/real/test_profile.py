@@ -16,6 +16,7 @@ from harness.calibrate import predicting
 from harness.cli import calibrate as commands
 from harness.errors import ModelFailure
 from harness.measure import profile as profiles
+from harness.measure.contents import Amount
 from harness.metrics import START_STATES
 from harness.spec import model as models
 
@@ -40,10 +41,11 @@ def profiled(make_model: Any, traces_of: Callable[[str], Any]) -> tuple[models.M
 def test_a_profile_says_what_the_model_brings_along(profiled: tuple[models.Model, profiles.Profile]) -> None:
     """Bytes and files of what is there; starts whose parts add up."""
     model, taken = profiled
-    assert (taken.packages, taken.wheel_bytes, taken.native_libraries) == (0, 0, 0)
-    assert taken.weight_bytes > 1_000_000
-    assert taken.weight_packed_bytes < 100_000
-    assert taken.weight_files == 2
+    assert (taken.packages, taken.wheel_bytes, taken.installed.native.files) == (0, 0, 0)
+    assert taken.weights.bytes > 1_000_000
+    assert taken.weights.packed_bytes < 100_000
+    assert taken.weights.files == 2
+    assert taken.loaded == Amount()
     assert 0.01 < taken.sentinel_s < 30
     for state in START_STATES:
         starts = [one for one in taken.starts if one.state == state]
@@ -53,6 +55,7 @@ def test_a_profile_says_what_the_model_brings_along(profiled: tuple[models.Model
             assert 0 < one.start_s < 30
             assert one.peak_resident_bytes is not None
             assert one.peak_resident_bytes > 2**20
+            assert (one.warm_s is not None) is (state == "page-warm")
     assert [one.state for one in taken.starts].count("page-warm") == profiles.STARTS["page-warm"]
     assert profiles.find(model) == taken
 
@@ -78,8 +81,11 @@ def test_a_larger_model_is_profiled_in_less_than_a_minute(tmp_path: Path) -> Non
     assert kept is not None
     assert profiles.read(tmp_path / "profile.json") == kept
     assert told["packages"] >= 5
-    assert told["native_libraries"] > 50
-    assert told["wheel_bytes"] < told["installed_bytes"]
+    assert kept.installed.native.files > 50
+    assert told["wheel_bytes"] < kept.installed.total.bytes
+    assert kept.kept.total.bytes < kept.installed.total.bytes
+    assert kept.loaded is not None
+    assert 300 < kept.loaded.files < kept.installed.bytecode.files
     assert told["medians"]["page-warm"]["start_s"] > 0.05
 
 

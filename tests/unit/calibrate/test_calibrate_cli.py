@@ -34,9 +34,8 @@ def test_it_prints_coefficients_errors_and_a_warning(lab: Any) -> None:
     assert done.exit_code == 0
     text = " ".join(done.stdout.split())
     assert "50.0 ms + 1.1 × local start, page-warm" in text
-    assert "30.0 + 1 × installed files" in text
-    assert "1* × compressed weight bytes" not in text
-    assert "700 ms + 20.0 ms per MB of installed and weight bytes + 100 ms per 1,000 installed files" in text
+    assert "30.0 + 1 × files of everything" in text
+    assert "700 ms + 20.0 ms per MB of everything" in text
     assert "9/3" in text
     assert "too few to decide by" in text
     made = records.of_results(lab.results)
@@ -84,10 +83,10 @@ def test_no_run_is_said(lab: Any) -> None:
     ("metric", "feature", "value", "expected"),
     [
         ("packed_bytes", "base", 2.5e6, "2.50 MB"),
-        ("packed_bytes", "wheel_bytes", 1.234, "1.23 × wheel bytes"),
+        ("packed_bytes", "all_packed_bytes", 1.234, "1.23 × everything, compressed"),
         ("cold_start_s", "start_s@page-warm", 1.0, "1 × local start, page-warm"),
-        ("build_clean_s", "carried_bytes", 1.2e-8, "12.0 ms per MB of installed and weight bytes"),
-        ("build_clean_s", "installed_files", 1.5e-3, "1.50 s per 1,000 installed files"),
+        ("build_clean_s", "shipped_bytes", 1.2e-8, "12.0 ms per MB of pruned packages and loaded bytecode"),
+        ("build_clean_s", "all_files", 1.5e-3, "1.50 s per 1,000 files of everything"),
     ],
 )
 def test_coefficients_are_readable(metric: str, feature: str, value: float, expected: str) -> None:

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.calibrate import fitting
-from harness.calibrate.fitting import Point
-from harness.calibrate.laws import Term
+from harness.calibrate.fitting import Fitting, Forecast, Point
+from harness.calibrate.laws import Law, Term
 
-TERMS = (
-    Term(feature="base", needs=1),
-    Term(feature="wheel_bytes", needs=2, prior=1.0),
-    Term(feature="weight_bytes", needs=4, prior=1.0),
+BASE = Term(feature="base", needs=1)
+TERMS: Law = (
+    BASE,
+    Term(feature="all_bytes", needs=2, prior=1.0),
+    Term(feature="own_bytes", needs=4, prior=1.0),
 )
+#: A law, and the simple rule; the same with a plainer law before it.
+LAWS = (TERMS, (BASE,))
+PLAIN = (TERMS[:2], TERMS, (BASE,))
+
+
+def fitted(points: list[Point]) -> tuple[float, ...]:
+    """The coefficients of :data:`TERMS`."""
+    return Fitting(LAWS, points).fitted(0)
+
+
+def forecast(points: list[Point], unseen: Point) -> Forecast:
+    """What the law fitted to ``points`` says of another one."""
+    found = Fitting(LAWS, points)
+    return fitting._around(fitting.value_of(found.fitted(0), unseen.rows[0]), found.spread(), 0.0)
 
 
 def points(
@@ -32,14 +48,14 @@ def points(
             actual = sum(one * feature for one, feature in zip(planted, row, strict=True)) * math.exp(
                 rng.gauss(0, noise)
             )
-            made.append(Point(model=f"m{family}-{number}", family=f"f{family}", row=row, actual=actual))
+            made.append(Point(model=f"m{family}-{number}", family=f"f{family}", rows=(row, row[:1]), actual=actual))
     return made
 
 
 @pytest.mark.parametrize("planted", [(5e6, 1.2, 0.8), (0.0, 1.2, 0.8), (5e6, 0.0, 3.0), (5e6, 0.0, 0.0)])
 def test_planted_coefficients_come_back(planted: tuple[float, ...]) -> None:
     """Without noise the fit is exact, also where terms are nothing."""
-    found = fitting.coefficients(points(planted, families=4), TERMS)
+    found = fitted(points(planted, families=4))
     for got, expected in zip(found, planted, strict=True):
         assert got == pytest.approx(expected, rel=1e-6, abs=1e-6 * max(planted))
 
@@ -73,9 +89,10 @@ def test_no_coefficient_is_negative_and_none_could_be_better(
 def test_what_would_be_negative_is_nothing() -> None:
     """Values that fall with a feature are not explained by it."""
     falling = [
-        Point(model=f"m{n}", family=f"f{n}", row=(1.0, 1e6 * n, 0.0), actual=100.0 - 10 * n) for n in range(1, 6)
+        Point(model=f"m{n}", family=f"f{n}", rows=((1.0, 1e6 * n, 0.0), (1.0,)), actual=100.0 - 10 * n)
+        for n in range(1, 6)
     ]
-    base, slope, _ = fitting.coefficients(falling, TERMS)
+    base, slope, _ = fitted(falling)
     assert slope == 0
     assert 50 < base < 90
 
@@ -83,33 +100,67 @@ def test_what_would_be_negative_is_nothing() -> None:
 def test_errors_are_relative() -> None:
     """A small model counts as much as a large one: doubling all units changes no relative error."""
     made = points((5e6, 1.2, 0.8), families=3, noise=0.1)
-    doubled = [Point(model=p.model, family=p.family, row=p.row, actual=2 * p.actual) for p in made]
-    one, other = fitting.coefficients(made, TERMS), fitting.coefficients(doubled, TERMS)
+    doubled = [Point(model=p.model, family=p.family, rows=p.rows, actual=2 * p.actual) for p in made]
+    one, other = fitted(made), fitted(doubled)
     assert [2 * value for value in one] == pytest.approx(other)
 
 
 def test_a_term_with_too_few_models_keeps_its_prior() -> None:
     """With one model only the base is fitted, with two the slope as well, with four all."""
     made = points((5e6, 1.2, 0.8), families=4, each=1)
-    base, *kept = fitting.coefficients(made[:1], TERMS)
+    base, *kept = fitted(made[:1])
     assert kept == [1.0, 1.0]
-    assert base == pytest.approx(max(made[0].actual - made[0].row[1] - made[0].row[2], 0.0))
-    assert fitting.coefficients(made[:2], TERMS)[2] == 1.0
-    assert fitting.coefficients(made, TERMS) == pytest.approx((5e6, 1.2, 0.8))
+    assert base == pytest.approx(max(made[0].actual - made[0].rows[0][1] - made[0].rows[0][2], 0.0))
+    assert fitted(made[:2])[2] == 1.0
+    assert fitted(made) == pytest.approx((5e6, 1.2, 0.8))
 
 
 def test_families_are_held_out_whole() -> None:
     """What is predicted of a model does not depend on anything of its family."""
     made = points((5e6, 1.2, 0.8), families=4, noise=0.2)
-    before = {point.model: found for point, found in fitting.held_out(made, TERMS)}
+    before = {point.model: found for point, found in Fitting(LAWS, made).held_out()}
     spoiled = [
-        Point(model=p.model, family=p.family, row=p.row, actual=p.actual * 50 if p.family == "f2" else p.actual)
+        Point(model=p.model, family=p.family, rows=p.rows, actual=p.actual * 50 if p.family == "f2" else p.actual)
         for p in made
     ]
-    after = {point.model: found for point, found in fitting.held_out(spoiled, TERMS)}
+    after = {point.model: found for point, found in Fitting(LAWS, spoiled).held_out()}
     for model in ("m2-0", "m2-1"):
         assert after[model] == before[model]
     assert after["m0-0"] != before["m0-0"]
+
+
+def choosing(planted: tuple[float, ...], *, families: int, noise: float = 0.0) -> Fitting:
+    """A plain law, one with a further term, and the simple rule."""
+    made = points(planted, families=families, noise=noise)
+    rows = [(p.rows[0][:2], p.rows[0], (1.0,)) for p in made]
+    return Fitting(PLAIN, [replace(p, rows=row) for p, row in zip(made, rows, strict=True)])
+
+
+def test_a_further_term_has_to_earn_its_place() -> None:
+    """It is taken where it predicts unseen families better, and not where it only fits better."""
+    assert choosing((5e6, 1.2, 0.8), families=8).chosen() == 1
+    assert choosing((5e6, 1.2, 0.0), families=8, noise=0.2).chosen() == 0
+    assert choosing((5e6, 1.2, 0.8), families=fitting.ENOUGH_TO_CHOOSE - 1).chosen() == 0
+
+
+def test_what_predicts_worse_than_the_simple_rule_is_not_shipped() -> None:
+    """Values that have nothing to do with any feature are taken to be the same for every model."""
+    found = choosing((5e6, 0.0, 0.0), families=10, noise=0.3)
+    rng = random.Random(3)
+    shuffled = [replace(p, actual=math.exp(rng.gauss(3, 0.1))) for p in found.points]
+    alone = Fitting(PLAIN, shuffled)
+    assert all(slope == 0 for slope in alone.fitted(alone.chosen())[1:])
+
+
+def test_the_choice_is_made_without_the_family_that_is_held_out() -> None:
+    """Whatever a family measures, the law that predicts it is the same."""
+    one = choosing((5e6, 1.2, 0.8), families=8, noise=0.1)
+    spoiled = Fitting(PLAIN, [replace(p, actual=p.actual * (99 if p.family == "f2" else 1)) for p in one.points])
+    for found in (one, spoiled):
+        assert found.chosen(frozenset(["f2"])) == one.chosen(frozenset(["f2"]))
+    before, after = dict(one.held_out()), dict(spoiled.held_out())
+    told = {p.model: forecast for p, forecast in after.items()}
+    assert all(told[p.model] == forecast for p, forecast in before.items() if p.family == "f2")
 
 
 @pytest.mark.parametrize("families", [4, 8, 12])
@@ -119,7 +170,7 @@ def test_intervals_contain_what_is_planted(families: int) -> None:
     for seed in range(150):
         made = points((5e6, 1.2, 0.8), families=families + 1, each=1, noise=0.2, seed=seed)
         unseen, seen = made[0], made[1:]
-        found = fitting.forecast(seen, TERMS, unseen.row)
+        found = forecast(seen, unseen)
         assert found.low is not None
         assert found.high is not None
         inside.append(found.low <= unseen.actual <= found.high)
@@ -129,19 +180,19 @@ def test_intervals_contain_what_is_planted(families: int) -> None:
 def test_an_interval_needs_two_families() -> None:
     """How wrong it is can only be seen on a family that was left out."""
     made = points((5e6, 1.2, 0.8), families=1, each=5)
-    assert fitting.spread(made, TERMS) is None
-    assert list(fitting.held_out(made, TERMS)) == []
-    assert fitting.forecast(made, TERMS, made[0].row).low is None
+    assert Fitting(LAWS, made).spread() is None
+    assert list(Fitting(LAWS, made).held_out()) == []
+    assert forecast(made, made[0]).low is None
     two = points((5e6, 1.2, 0.8), families=2, each=2)
-    assert fitting.spread(two, TERMS) is not None
-    assert all(found.low is None for _, found in fitting.held_out(two, TERMS))
+    assert Fitting(LAWS, two).spread() is not None
+    assert all(found.low is None for _, found in Fitting(LAWS, two).held_out())
 
 
 def test_agreement_to_the_digit_is_not_certainty() -> None:
     """No interval is narrower than 1 %, and none is wider than a factor of 100."""
-    assert fitting.spread(points((5e6, 1.2, 0.8), families=5), TERMS) == pytest.approx(0.01)
-    wild = [Point(model=f"m{n}", family=f"f{n}", row=(1.0, 0.0, 0.0), actual=10.0 ** (4 * n)) for n in range(4)]
-    assert fitting.spread(wild, TERMS) == pytest.approx(math.log(100))
+    assert Fitting(LAWS, points((5e6, 1.2, 0.8), families=5)).spread() == pytest.approx(0.01)
+    wild = [Point(model=f"m{n}", family=f"f{n}", rows=((1.0, 0.0, 0.0), (1.0,)), actual=10.0 ** (4 * n)) for n in range(4)]
+    assert Fitting(LAWS, wild).spread() == pytest.approx(math.log(100))
 
 
 @pytest.mark.parametrize("count", sorted(fitting.WIDENED))

@@ -10,6 +10,7 @@ import pytest
 from harness.calibrate import fit, gathering, laws, predicting, records
 from harness.calibrate.records import Calibration
 from harness.measure import profile as profiles
+from harness.measure.contents import Amount
 from harness.metrics import METRICS
 from harness.recommend import confidence, engine
 from harness.recommend.value import score
@@ -58,11 +59,11 @@ def test_what_was_not_fitted_is_not_predicted(lab: Any, exact: Calibration) -> N
 
 def test_a_model_beyond_the_reference_is_marked(lab: Any, exact: Calibration) -> None:
     """The features in which it lies outside are named, in the prediction and in what is said beside it."""
-    huge = lab.changed(lab.profile("huge"), wheel_bytes=10**12)
+    huge = lab.changed(lab.profile("huge"), weights=Amount(packed_bytes=10**12))
     found = predicting.predict(exact, huge, "venv", "packed_bytes")
     assert found is not None
-    assert "wheel bytes" in found.beyond
-    assert "wheel bytes" in predicting.caveats(exact, huge)
+    assert "everything, compressed" in found.beyond
+    assert "everything, compressed" in predicting.caveats(exact, huge)
     inside = lab.models(families=4)[0]
     assert "lies outside" not in predicting.caveats(exact, inside)
 
@@ -74,7 +75,7 @@ def test_seconds_of_another_machine_are_scaled_by_the_sentinels(lab: Any, exact:
         here,
         host={**lab.HOST, "processor": "Slow 1"},
         sentinel_s=0.2,
-        starts=tuple(lab.changed(one, start_s=2 * one.start_s) for one in here.starts),
+        starts=tuple(lab.changed(one, start_s=2 * one.start_s, sentinel_s=0.2) for one in here.starts),
     )
     for metric, state in (("cold_start_s", "page-warm"), ("peak_resident_bytes", "page-warm"), ("files", "")):
         one = predicting.predict(exact, here, "venv", metric, state)

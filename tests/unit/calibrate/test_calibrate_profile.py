@@ -22,14 +22,14 @@ def test_it_comes_back_from_disk(lab: Any, tmp_path: Path) -> None:
     assert file.name == f"tiny-{one.payload}.json"
 
 
-@pytest.mark.parametrize("version", [2, 0, None])
+@pytest.mark.parametrize("version", [3, 0, None])
 def test_other_versions_are_refused(lab: Any, tmp_path: Path, version: object) -> None:
     """With the remedy."""
     file = profiles.write(lab.profile("tiny"), tmp_path)
     file.write_text(json.dumps({**json.loads(file.read_text()), "schema_version": version}))
     with pytest.raises(BadInput, match="schema_version") as refused:
         profiles.read(file)
-    assert ("upgrade" if version == 2 else "harness profile") in refused.value.remedy
+    assert ("upgrade" if version == 3 else "harness profile") in refused.value.remedy
 
 
 def test_a_key_that_is_missing_is_named(lab: Any, tmp_path: Path) -> None:
@@ -48,6 +48,7 @@ def test_medians_are_of_one_state(lab: Any) -> None:
     def start(state: Any, seconds: float, peak: float | None) -> LocalStart:
         return LocalStart(
             state=state,
+            sentinel_s=0.1,
             interpreter_s=0.1,
             imports_s=0.1,
             load_s=0.1,
@@ -77,6 +78,9 @@ def test_the_profile_of_the_model_as_it_is_now_is_found(lab: Any, folder: Any, t
     profiles.write(lab.profile("tiny", payload="3" * 24, created_at="2025"), profiles.kept())
     assert profiles.find(model) == old
     assert profiles.find(model, tmp_path / "beside") == new
+    stale = profiles.write(lab.profile("tiny", sources=sources, payload="4" * 24, created_at="2026"), profiles.kept())
+    stale.write_text(stale.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    assert profiles.find(model) == old
 
 
 def test_sources_change_with_code_and_not_with_caches(folder: Any) -> None:
@@ -94,21 +98,22 @@ def test_sources_change_with_code_and_not_with_caches(folder: Any) -> None:
     assert len({*seen, profiles.sources_digest(folder.read())}) == 6
 
 
-def test_compressed_size_is_extrapolated_from_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that repeats itself compresses as its beginning does; an empty one weighs nothing to speak of."""
-    monkeypatch.setattr(profiles, "_COMPRESSED_BYTES", 10_000)
-    (tmp_path / "even").write_bytes(b"0123456789" * 10_000)
-    (tmp_path / "empty").write_bytes(b"")
-    assert 100 < profiles._packed(tmp_path) < 2000
+def test_seconds_are_those_of_a_steady_machine(lab: Any) -> None:
+    """A start while the sentinel took twice as long counts half; bytes are what they are."""
+    slow = [
+        lab.changed(one, sentinel_s=0.2, start_s=2.0, peak_resident_bytes=5.0)
+        for one in lab.profile("tiny").starts
+        if one.state == "page-warm"
+    ]
+    one = lab.profile("tiny", starts=tuple(slow), sentinel_s=0.1)
+    assert one.median("start_s", "page-warm") == pytest.approx(1.0)
+    assert one.median("peak_resident_bytes", "page-warm") == 5.0
 
 
-@pytest.mark.parametrize(
-    ("native", "names"),
-    [
-        (True, ("a.so", "a.cpython-311-x86_64-linux-gnu.so", "libgomp.so.1", "liba-1.so.1.2.3")),
-        (False, ("a.py", "a.so.py", "also")),
-    ],
-)
-def test_native_libraries_are_told_by_their_names(tmp_path: Path, native: bool, names: tuple[str, ...]) -> None:
-    """Shared objects, with or without a version."""
-    assert [profiles._is_native(tmp_path / name) for name in names] == [native] * len(names)
+def test_bytecode_is_found_by_the_module_name(tmp_path: Path) -> None:
+    """Of a module and of a package; of a name that is neither, and of none of ours, there is none."""
+    for name in ("a/__pycache__/b.cpython-311.pyc", "a/__pycache__/__init__.cpython-311.pyc", "a/__pycache__/bb.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = {name: [file.name for file in profiles._bytecode_of(tmp_path, name)] for name in ("a", "a.b", "c", "a.c")}
+    assert found == {"a": ["__init__.cpython-311.pyc"], "a.b": ["b.cpython-311.pyc"], "c": [], "a.c": []}

@@ -40,6 +40,11 @@ def raising(error: BaseException, *calls: int) -> Callable[[int], None]:
     return do
 
 
+#: The samples of a whole run: for each of three methods two builds and whether they are the same, seven once, nine of
+#: each of six starts and one more of the page-warm ones; and three sentinels.
+WHOLE = 3 * (2 + 1 + 7 + 6 * 9 + 3) + 3
+
+
 def test_every_cell_is_measured_once(bench: Any) -> None:
     """Builds, sizes, installation, parity, and a start in every round and state; no sample twice."""
     outcome = bench.run()
@@ -49,6 +54,7 @@ def test_every_cell_is_measured_once(bench: Any) -> None:
     once = ("packed_bytes", "over_base_bytes", "transfer_s", "unpacked_bytes", "files", "install_s", "parity")
     wanted |= {(metric, 0, "") for metric in once} | {("reproducible", 1, "")}
     wanted |= {("cold_start_s", number, state) for number in range(3) for state in START_STATES}
+    wanted |= {("warm_request_s", number, "page-warm") for number in range(3)}
     for method in bench.methods:
         own = [key[1:] for key in bench.keys() if key[0] == method]  # noqa: SIM118 -- it is no mapping
         found = {key for key in own if not key[0].startswith(("phase", "peak", "cpu"))}
@@ -377,7 +383,7 @@ def test_an_interrupted_run_becomes_whole(bench: Any, after: int) -> None:
     builds = {(m, "build_clean_s", n, "") for m in bench.methods for n in range(2)}
     single = {(m, metric, 0, "") for m in bench.methods for metric in ("files", "packed_bytes", "install_s", "parity")}
     assert starts | builds | single <= set(bench.keys())
-    assert len(bench.samples()) == 3 * (2 + 1 + 7 + 6 * 9) + 3
+    assert len(bench.samples()) == WHOLE
 
 
 def test_a_full_disk_ends_the_run_and_keeps_what_it_has(bench: Any) -> None:
@@ -389,7 +395,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_it_has(bench: Any) -> None:
     assert kept
     assert all(s.value is not None for s in kept)
     assert bench.resume().failed == {}
-    assert len(bench.samples()) == 3 * (2 + 1 + 7 + 6 * 9) + 3
+    assert len(bench.samples()) == WHOLE
 
 
 def test_a_store_without_room_ends_the_run(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

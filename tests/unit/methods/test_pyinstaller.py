@@ -104,7 +104,7 @@ def test_only_names_are_taken_from_the_models_process(
 
 def _too_long(to: Path) -> None:
     to.touch()
-    os.truncate(to, pyinstaller._LARGEST_LIST + 1)
+    os.truncate(to, rehearsal._LARGEST_LIST + 1)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,10 @@ def test_an_older_run_noted_the_memory_of_its_artifacts(measured: Any) -> None:
 
 
 def test_what_was_not_measured_under_load_is_stood_in_for(make: Any) -> None:
-    """By the first prediction, and by the start itself; never by more than the start."""
+    """By the requests after the first, by that one, and by the start itself; never by more than the start."""
+    after = {("warm_request_s", "page-warm"): [0.1], ("phase_prediction_s", "page-warm"): [0.5]}
+    warm = costs.by_round(make.evidence({"a": {START: [2.0], **after}}), "a")[0]
+    assert (warm.warm_s, warm.per_second, warm.by) == (0.1, 10.0, "")
     first = make.evidence({"a": {START: [2.0], ("phase_prediction_s", "page-warm"): [0.5]}})
     assert costs.by_round(first, "a")[0].warm_s == 0.5
     assert "first prediction" in costs.by_round(first, "a")[0].by

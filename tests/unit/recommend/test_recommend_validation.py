@@ -44,7 +44,7 @@ def study(evidences: list[Any], **families: str) -> Any:
     """As much of a study as is looked at; no calibration can be fitted from it."""
     profiles = {name: SimpleNamespace(family=family) for name, family in families.items()}
     none = SimpleNamespace(profiles={}, values={}, memory_mb={}, sources=(), host={}, sentinel_s=1.0, run_of={})
-    return SimpleNamespace(profiles=profiles, memory_mb={}, without=lambda _: none)
+    return SimpleNamespace(profiles=profiles, values={}, memory_mb={}, without=lambda _: none)
 
 
 def test_halves_have_every_round_once(evidences: list[Any]) -> None:

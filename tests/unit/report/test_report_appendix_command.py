@@ -95,5 +95,5 @@ def test_a_model_that_was_only_profiled(kind: Any, here: object, tmp_path: Path)
     if kind != "pdf":
         page = out.read_text(encoding="utf-8")
         assert "No option was built" in page
-        out.write_text(page.replace('"installed_files":', '"installed_files":9'), encoding="utf-8")
+        out.write_text(page.replace('"packages":', '"packages":9'), encoding="utf-8")
         assert _run(verify, str(out)).return_value == 1
