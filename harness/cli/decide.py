@@ -160,6 +160,10 @@ def _evidences(model: str | None, run_id: str | None, results: str | None) -> li
         return [evidence.of(model, run_id, results, predicted=True)]
     folder = paths.results(Path(results) if results else None)
     known = runs.run_ids(folder)
+    shipped = paths.data("results") / "reference"
+    if run_id is None and not known and results is None and (known := runs.run_ids(shipped)):
+        console.note("From the reference results that travel with the harness; 'harness run' measures here.")
+        folder = shipped
     if run_id is None and not known:
         raise BadInput(f"there is no run in {folder}", remedy="'harness run' measures one; or name a MODEL")
     return query.evidences(folder, run_id or known[-1])

@@ -144,8 +144,7 @@ def run(
             raise Interrupted(
                 f"interrupted; what run {run_id} has measured is kept", remedy=f"harness run --resume {run_id}"
             ) from None
-        writer.update(finished_at=_now())
-    query.compact(writer.folder)
+        writer.update(finished_at=_now(), digests=query.compact(writer.folder))
     _tell_outcome(run_id, writer.folder, outcome, folder, as_json=as_json)
     return 1 if outcome.failed else 0
 

@@ -55,17 +55,24 @@ def decision_tree(
 
 
 def _measured(results: str | None) -> list[Evidence]:
-    """Of each model, the evidence with the most values in it: the reference results', or those of ``--results``."""
+    """Of each model, the evidence with the most values in it: the reference results', or those of ``--results``.
+
+    Of one machine, that of the newest run: thresholds in seconds are of no other.
+    """
+    from harness.calibrate import gathering
     from harness.store import query, runs
 
     home = Path(results) if results else paths.data("results") / "reference"
+    if not runs.run_ids(home):
+        raise BadInput(f"there is no run in {home}", remedy="'harness run' measures one; --results names others")
+    alike, others = gathering.runs_of_one_machine(home)
+    if others:
+        console.note(f"Left out, because they are of other machines: {', '.join(others)}.")
     best: dict[str, Evidence] = {}
-    for run_id in runs.run_ids(home):
+    for run_id in alike:
         for one in query.evidences(home, run_id):
             if one.model not in best or len(one.values) > len(best[one.model].values):
                 best[one.model] = one
-    if not best:
-        raise BadInput(f"there is no run in {home}", remedy="'harness run' measures one; --results names others")
     return list(best.values())
 
 

@@ -6,11 +6,13 @@ import math
 from collections import defaultdict
 from pathlib import Path
 
+from harness import tree
 from harness.bootstrap import interval
 from harness.errors import CheckFailure
 from harness.measure.sample import Cell, Sample
 from harness.metrics import METRICS, PHASES, SLOW_LINK
 from harness.store import query, runs
+from harness.store.records import Manifest
 
 #: Phases are differences of the stamps whose ends the total is the difference of, so only rounding may differ.
 _ROUNDING_S = 1e-6
@@ -19,8 +21,9 @@ _ROUNDING_S = 1e-6
 def verify_run(folder: Path) -> tuple[int, list[str], list[str]]:
     """How many values were checked, what is wrong, and what could not be checked."""
     manifest = runs.read_manifest(folder)
+    lines, parquet = folder / "samples.jsonl", folder / query.PARQUET
     try:
-        samples = runs.read_samples(folder)
+        samples = runs.read_samples(folder) if lines.is_file() or not parquet.is_file() else query.samples(folder)
     except CheckFailure as error:
         return 0, [error.problem], []
     wrong = [text for sample in samples for text in _sample_faults(sample, manifest.run_id)]
@@ -28,9 +31,20 @@ def verify_run(folder: Path) -> tuple[int, list[str], list[str]]:
     wrong += _transfer_faults(samples)
     wrong += _summary_faults(folder, samples)
     notes = [] if manifest.finished_at else [f"run {manifest.run_id} has not finished; what it has is checked"]
-    if (folder / "samples.parquet").is_file():
-        wrong += [f"samples.parquet: {text}" for text in query.parquet_differs(folder)]
+    if parquet.is_file():
+        wrong += _parquet_faults(folder, manifest, alone=not lines.is_file())
     return len(samples), wrong, notes
+
+
+def _parquet_faults(folder: Path, manifest: Manifest, *, alone: bool) -> list[str]:
+    """The Parquet against the digest in the manifest, and against the lines, where they are there."""
+    noted = manifest.digests.get(query.PARQUET)
+    found = [] if alone else query.parquet_differs(folder)
+    if alone and noted is None:
+        found.append("stands alone, and run.json has no digest to check it by")
+    if noted is not None and tree.sha256(folder / query.PARQUET) != noted:
+        found.append("is not what was compacted: its sha256 is another than in run.json")
+    return [f"{query.PARQUET}: {text}" for text in found]
 
 
 def _sample_faults(sample: Sample, run_id: str) -> list[str]:

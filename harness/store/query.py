@@ -12,13 +12,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness import bootstrap, process
+from harness import bootstrap, process, tree
 from harness.bootstrap import Interval
 from harness.errors import BadInput, CheckFailure
-from harness.measure.sample import CANARY
+from harness.measure.sample import CANARY, Cell, Sample
 from harness.metrics import METRICS, Fidelity, Metric, State
 from harness.store import runs
 from harness.store.records import Manifest
+
+#: The compacted samples of a run.
+PARQUET = "samples.parquet"
 
 _COLUMNS = """{run: 'VARCHAR', cell: 'STRUCT(model VARCHAR, method VARCHAR, limits VARCHAR)', metric: 'VARCHAR',
     value: 'DOUBLE', unit: 'VARCHAR', round: 'BIGINT', state: 'VARCHAR', fidelity: 'VARCHAR', "at": 'VARCHAR',
@@ -205,18 +208,27 @@ def _has_start(folder: Path, model: str) -> bool:
         return bool(connection.execute(asked, [model]).fetchall())
 
 
-def compact(folder: Path) -> Path:
-    """Write ``samples.parquet`` beside the lines: the same samples, an index for queries over many runs."""
-    target = folder / "samples.parquet"
+def compact(folder: Path) -> dict[str, str]:
+    """Write ``samples.parquet`` beside the lines: the same samples, and enough without them. Its sha256, by name."""
+    target = folder / PARQUET
     _copy(folder, "SELECT * FROM samples", target, "(FORMAT parquet, COMPRESSION zstd)")
-    return target
+    return {PARQUET: tree.sha256(target)}
+
+
+def samples(folder: Path) -> list[Sample]:
+    """Every sample that counts for queries, from the lines or the Parquet, whichever is there."""
+    with _reading(folder) as connection:
+        cursor = connection.execute("SELECT * FROM samples")
+        names = [column[0] for column in cursor.description]
+        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    return [Sample(**{**row, "cell": Cell(**row["cell"]), "flags": tuple(row["flags"])}) for row in rows]
 
 
 def parquet_differs(folder: Path) -> list[str]:
     """What the Parquet holds that the lines don't, or the other way round; empty where they are the same."""
     import duckdb
 
-    parquet = f"SELECT * FROM read_parquet('{_quoted(folder / 'samples.parquet')}')"
+    parquet = f"SELECT * FROM read_parquet('{_quoted(folder / PARQUET)}')"
     with _reading(folder) as connection:
         try:
             differing = connection.execute(
@@ -304,7 +316,7 @@ def _whole_lines(folder: Path) -> Iterator[str]:
 
     A last line that a kill cut off is not there, for DuckDB as for :func:`harness.store.runs.read_samples`.
     """
-    lines, parquet = folder / "samples.jsonl", folder / "samples.parquet"
+    lines, parquet = folder / "samples.jsonl", folder / PARQUET
     if lines.is_file() and runs.ends_torn(lines):
         with process.temporary_folder("query") as scratch:
             whole = scratch / lines.name

@@ -17,7 +17,8 @@ class Manifest:
     ``plan``: models, methods, rounds, states, seed, limits, profile. ``host``: processor, memory,
     kernel, cgroup version, interpreter. ``tools``: name -> version. ``models`` and ``artifacts``:
     digests. ``timings``: seconds of the run itself, by who spent them. ``steps``: cell -> for each kind of step how
-    many were taken (``build_n``) and their seconds (``build_s``), which later plans are estimated by.
+    many were taken (``build_n``) and their seconds (``build_s``), which later plans are estimated by. ``digests``:
+    sha256 of files that were finished, by name; by that of ``samples.parquet`` a run can be checked without its lines.
     """
 
     schema_version: int
@@ -33,3 +34,4 @@ class Manifest:
     availability: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     timings: Mapping[str, float] = field(default_factory=dict)
     steps: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)

@@ -182,6 +182,13 @@ def create(results: Path, manifest: Manifest) -> Iterator[RunWriter]:
 def resume(results: Path, run_id: str) -> Iterator[RunWriter]:
     """A run that was interrupted, to go on with."""
     folder = folder_of(results, run_id)
+    if (folder / "samples.parquet").is_file() and not (folder / "samples.jsonl").is_file():
+        raise BadInput(
+            "has finished, and only its compacted samples are left",
+            key="--resume",
+            value=run_id,
+            remedy="start a new run",
+        )
     writer = RunWriter(folder, read_manifest(folder))
     try:
         yield writer

@@ -16,7 +16,7 @@ import pytest
 from harness import paths
 from harness.methods import METHODS
 from harness.recommend import engine
-from harness.report import appendix, write
+from harness.report import appendix, html, write
 from harness.report.contents import ReportContents, contents
 from harness.spec import scenario as scenarios
 from harness.store import query, runs
@@ -47,6 +47,17 @@ def made() -> ReportContents:
     return contents([evidence], advised, scenarios=wanted, made_at="now", harness_version="0")
 
 
+@pytest.fixture(scope="module")
+def many() -> ReportContents:
+    """A report on so many models of the reference results that their parts are folded away."""
+    home = paths.data("results") / "reference"
+    found = query.evidences(home, runs.run_ids(home)[-1])[: html.FOLDED + 1]
+    assert len(found) > html.FOLDED
+    wanted = scenarios.find("infrequent-use")
+    advised = [engine.recommend(one, wanted, METHODS) for one in found]
+    return contents(found, advised, scenarios={wanted.name: wanted}, made_at="now", harness_version="0")
+
+
 def violations(browser: str, page: str, axe: str, tmp_path: Path, *, width: int) -> list[dict[str, Any]]:
     """What axe finds serious or critical in the page, at that width."""
     # The page's own policy lets no other script run, so it is taken out; nothing else is changed.
@@ -67,12 +78,13 @@ def violations(browser: str, page: str, axe: str, tmp_path: Path, *, width: int)
     return [one for one in found if one["impact"] in {"serious", "critical"}]
 
 
-@pytest.mark.parametrize(("kind", "width"), [("report", 1280), ("report", 390), ("appendix", 390)])
+@pytest.mark.parametrize(("kind", "width"), [("report", 1280), ("report", 390), ("many", 1280), ("many", 390), ("appendix", 390)])
 def test_nothing_serious_is_found(
-    made: ReportContents, browser: str, axe: str, tmp_path: Path, kind: str, width: int
+    made: ReportContents, many: ReportContents, browser: str, axe: str, tmp_path: Path, kind: str, width: int
 ) -> None:
     """On a screen and on a phone."""
-    one = appendix.of(dataclasses.replace(made, advice=made.advice[:1])) if kind == "appendix" else made
+    record = appendix.of(dataclasses.replace(made, advice=made.advice[:1]))
+    one = {"report": made, "many": many, "appendix": record}[kind]
     out = tmp_path / f"{kind}.html"
     write(one, "html", out)
     assert violations(browser, out.read_text(encoding="utf-8"), axe, tmp_path, width=width) == []

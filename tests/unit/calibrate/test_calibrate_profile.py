@@ -98,18 +98,6 @@ def test_sources_change_with_code_and_not_with_caches(folder: Any) -> None:
     assert len({*seen, profiles.sources_digest(folder.read())}) == 6
 
 
-def test_seconds_are_those_of_a_steady_machine(lab: Any) -> None:
-    """A start while the sentinel took twice as long counts half; bytes are what they are."""
-    slow = [
-        lab.changed(one, sentinel_s=0.2, start_s=2.0, peak_resident_bytes=5.0)
-        for one in lab.profile("tiny").starts
-        if one.state == "page-warm"
-    ]
-    one = lab.profile("tiny", starts=tuple(slow), sentinel_s=0.1)
-    assert one.median("start_s", "page-warm") == pytest.approx(1.0)
-    assert one.median("peak_resident_bytes", "page-warm") == 5.0
-
-
 def test_bytecode_is_found_by_the_module_name(tmp_path: Path) -> None:
     """Of a module and of a package; of a name that is neither, and of none of ours, there is none."""
     for name in ("a/__pycache__/b.cpython-311.pyc", "a/__pycache__/__init__.cpython-311.pyc", "a/__pycache__/bb.pyc"):

@@ -294,6 +294,8 @@ def test_reference_results_stand_in_and_it_is_said(
     assert "reference results" in found.err
     assert "Made-up 3000" in found.err
     assert harness("compare", "tiny", "--results", tmp_path).code == 2
+    told = harness("report", "--format", "md", "--out", tmp_path / "report.md")
+    assert (told.code, "reference results" in told.err) == (0, True)
 
 
 def test_a_newer_run_does_not_hide_the_others(harness: Harness, run: Path, made: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness import tree
 from harness.bootstrap import interval
 from harness.errors import BadInput, CheckFailure
 from harness.metrics import START_STATES
@@ -107,6 +108,30 @@ def test_parquet_that_differs_is_named(made: Any) -> None:
     assert query.parquet_differs(folder) == ["tiny/venv install_s round 0 is not as in samples.jsonl"]
     (folder / "samples.parquet").write_bytes(b"rubbish")
     assert query.parquet_differs(folder)[0].startswith("cannot be read")
+
+
+def test_a_compacted_run_stands_without_its_lines(made: Any) -> None:
+    """It is checked by the digest in its manifest, goes on being read, and is not gone on with."""
+    folder = made.write()
+    before = query.values(folder)
+    (folder / "samples.jsonl").unlink()
+    count, wrong, _ = checking.verify_run(folder)
+    assert count == len(list(made.samples()))
+    assert wrong == ["samples.parquet: stands alone, and run.json has no digest to check it by"]
+    manifest = dataclasses.replace(runs.read_manifest(folder), digests={query.PARQUET: tree.sha256(_parquet(folder))})
+    runs.write_manifest(folder, manifest)
+    assert checking.verify_run(folder) == (count, [], [])
+    assert query.values(folder) == before
+    with pytest.raises(BadInput, match="only its compacted samples"), runs.resume(made.results, made.RUN):
+        pass
+    changed = [dataclasses.replace(one, value=2.0) if one.metric == "files" else one for one in made.samples()]
+    other = made.write(changed, run_id="20240102-030405-edit")
+    _parquet(folder).write_bytes(_parquet(other).read_bytes())
+    assert any("not what was compacted" in line for line in checking.verify_run(folder)[1])
+
+
+def _parquet(folder: Path) -> Path:
+    return folder / query.PARQUET
 
 
 def test_a_run_without_samples_is_named(made: Any) -> None:
