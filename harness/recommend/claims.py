@@ -339,9 +339,9 @@ CLAIMS: tuple[Claim, ...] = (
         "machine with their memory that is always on, even if every request starts one from nothing.",
         experiment="Start and latency of Lambda's methods, by the dated prices of Lambda and of EC2 (modelled): from "
         "how many requests a day on the machine is cheaper.",
-        looks_at=(("cold_start_s", "disk-cold"), ("latency_p50_s", "single-stream")),
+        looks_at=(("cold_start_s", "disk-cold"), ("warm_request_s", "page-warm"), ("latency_p50_s", "single-stream")),
         methods=("lambda-zip", "lambda-image"),
-        command="harness run digits-forest --method lambda-zip --method lambda-image --profile standard",
+        command="harness run digits-forest --method lambda-zip --method lambda-image",
         judge=serverless.infrequent,
     ),
     Claim(

@@ -52,12 +52,9 @@ MONTH_DAYS = 365 / 12
 _MONTH_HOURS = 24 * MONTH_DAYS
 
 
-#: What is taken for a warm request, the best first.
-_WARM: tuple[tuple[str, State], ...] = (
-    ("latency_p50_s", "single-stream"),
-    ("warm_request_s", "page-warm"),
-    ("phase_prediction_s", "page-warm"),
-)
+#: What is taken for a warm request, the best first; and what stands for one in runs that have neither.
+_WARM: tuple[tuple[str, State], ...] = (("latency_p50_s", "single-stream"), ("warm_request_s", "page-warm"))
+_FIRST: tuple[str, State] = ("phase_prediction_s", "page-warm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,15 +161,22 @@ def by_round(evidence: Evidence, method: str) -> dict[int, Durations]:
 
 def warm(evidence: Evidence, method: str) -> tuple[float | None, float | None]:
     """Seconds of a warm request, and requests a second under saturation; None where they are not known."""
-    known = next((found for metric, state in _WARM if (found := evidence.interval(method, metric, state))), None)
+    value = warm_request(evidence, method) or evidence.value(method, *_FIRST)
+    known = value.interval if value else None
     saturated = evidence.interval(method, "throughput_per_s", "saturation")
     return known.median if known else None, saturated.median if saturated else None
 
 
+def warm_request(evidence: Evidence, method: str) -> Value | None:
+    """What a warm request was measured to take; None where that was not measured."""
+    values = (evidence.value(method, metric, state) for metric, state in _WARM)
+    return next((value for value in values if value is not None and value.interval is not None), None)
+
+
 def _stood_in(evidence: Evidence, method: str) -> str:
-    if any(evidence.interval(method, metric, state) for metric, state in _WARM[:-1]):
+    if warm_request(evidence, method):
         return ""
-    if evidence.interval(method, *_WARM[-1]):
+    if evidence.interval(method, *_FIRST):
         return "the first prediction of a start stands for a warm one"
     return "every request is taken for a cold start"
 

@@ -548,7 +548,11 @@ def existing_systems(run: Run) -> Finding | None:
         one
         for evidence in run.evidences
         for name in names
-        for metric, state in (("cold_start_s", "page-warm"), ("latency_p50_s", "single-stream"))
+        for metric, state in (
+            ("cold_start_s", "page-warm"),
+            ("warm_request_s", "page-warm"),
+            ("latency_p50_s", "single-stream"),
+        )
         if (point := below(evidence, name, "venv", metric, state))
         for one in point.numbers
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from harness.recommend import prices, words
+from harness.recommend import costs, prices, words
 from harness.recommend.judging import (
     Finding,
     Number,
@@ -156,7 +156,7 @@ def _break_even(evidence: Evidence, name: str) -> Point | None:
     cold = _per_day(evidence, start, memory_mb)
     if cold is None:
         return None
-    warm = evidence.value(name, "latency_p50_s", "single-stream")
+    warm = costs.warm_request(evidence, name)
     beside = _per_day(evidence, warm, memory_mb) if warm else None
     sure = start.interval.enough
     cheaper, dearer = sure and cold.low > INFREQUENT_PER_DAY, sure and cold.high < INFREQUENT_PER_DAY
