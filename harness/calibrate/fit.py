@@ -77,8 +77,9 @@ def fit(study: Study) -> Calibration:
 class Quality:
     """How one metric was predicted over all methods, families left out whole.
 
-    ``median_error`` is relative, ``simple_error`` that of the simple rule: the same value for every model. ``coverage`` is the share of values inside a 90 % interval that was made without
-    their family; None where too few families are left to make one. ``n`` counts cells, ``covered_of`` those with one.
+    ``median_error`` is relative, ``simple_error`` that of the simple rule: the same value for every model. ``coverage``
+    is the share of values inside a 90 % interval that was made without their family; None where too few families are
+    left to make one. ``n`` counts cells, ``covered_of`` those with one.
     """
 
     metric: str
@@ -163,7 +164,8 @@ def _fittings(study: Study) -> dict[_Key, Fitting]:
                 for model in counting
             ]
             if points:
-                found[method, metric, state] = Fitting([every[place] for place in usable], points)
+                chosen = [every[place] for place in usable]
+                found[method, metric, state] = Fitting(chosen, points, negligible=laws.NEGLIGIBLE[metric])
     return found
 
 

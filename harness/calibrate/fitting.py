@@ -1,5 +1,10 @@
 """Fitting laws to points: least squares of relative errors, no coefficient below zero, and honest intervals.
 
+An error is relative to the value and what is negligible of the metric, so that a file of some kilobytes does not count
+a hundredfold for a megabyte too much. One model that is unlike all others (images take along the system's libraries for
+it) must not bend the law for them: errors beyond :data:`OUTLYING` count by their size, not by its square (Huber,
+*Robust Estimation of a Location Parameter* (1964)).
+
 A method cannot make a model smaller or faster by its bytes, so coefficients are not negative. With at most four
 terms the exact solution needs no iteration: it is the unconstrained one of *some* subset of the terms (Lawson and
 Hanson, *Solving Least Squares Problems* (1974), ch. 23), so all of the at most fifteen subsets are solved and the best
@@ -9,8 +14,8 @@ Of several laws the plainest is taken, unless another predicts families that it 
 (:data:`EARNED`). The base alone is one of the laws: what predicts worse than the same value for every model is not
 shipped. Wherever a family is held out, the choice too is made without it.
 
-The interval is of factors (it is computed on logarithms) and comes from families that were held out, never from the
-fit's own residuals. The score of a family is its worst error when the law is fitted without it. With nine families
+The interval is of factors (it is computed on logarithms, of the value and what is negligible) and comes from families
+that were held out, never from the fit's own residuals. The score of a family is its worst error when the law is fitted without it. With nine families
 or more, the interval reaches to the ceil(0.9 (n + 1))-th smallest score, which covers a new family with 90 %
 probability whatever the errors' distribution (split conformal prediction, Vovk et al. 2005; families take the place
 of rows). Fewer families can't say that: of three, the largest error is exceeded by a fourth one time in four. Then
@@ -48,6 +53,10 @@ ENOUGH_TO_CHOOSE = 5
 #: A law earns the place of a plainer one with at most this share of its error.
 EARNED = 0.95
 
+#: A relative error beyond this is an outlier's; noise of starts is of this order.
+OUTLYING = 0.1
+_AGAIN = 8
+
 #: No family is left out.
 NONE: frozenset[str] = frozenset()
 
@@ -84,8 +93,8 @@ class Fitting:
     ``laws`` has the plainest first. ``without`` are families that a question is asked as if they had never been seen.
     """
 
-    def __init__(self, laws: Sequence[Law], points: Sequence[Point]) -> None:
-        self.laws, self.points = tuple(laws), tuple(points)
+    def __init__(self, laws: Sequence[Law], points: Sequence[Point], *, negligible: float = 0.0) -> None:
+        self.laws, self.points, self.negligible = tuple(laws), tuple(points), negligible
         self.families = sorted({point.family for point in points})
         self._solved: dict[tuple[int, frozenset[str]], tuple[float, ...]] = {}
         self._chosen: dict[frozenset[str], int] = {}
@@ -95,7 +104,8 @@ class Fitting:
         key = law, without
         if key not in self._solved:
             points = [point for point in self.points if point.family not in without]
-            self._solved[key] = coefficients([(p.rows[law], p.actual) for p in points], self.laws[law])
+            known = [(p.rows[law], p.actual) for p in points]
+            self._solved[key] = coefficients(known, self.laws[law], negligible=self.negligible)
         return self._solved[key]
 
     def is_fitted(self, term: Term) -> bool:
@@ -137,7 +147,7 @@ class Fitting:
                     value = value_of(self.fitted(law, without), point.rows[law])
                     last = len(self.laws) - 1
                     simple = value_of(self.fitted(last, without), point.rows[last])
-                    yield point, _around(value, reach, simple)
+                    yield point, around(value, reach, simple, negligible=self.negligible)
 
     def _left(self, without: frozenset[str]) -> list[str]:
         return [family for family in self.families if family not in without]
@@ -154,20 +164,44 @@ class Fitting:
         for family in left:
             fitted = self.fitted(law, without | {family})
             held = [point for point in self.points if point.family == family]
-            yield [_error(value_of(fitted, point.rows[law]), point.actual) for point in held]
+            yield [self._error(value_of(fitted, point.rows[law]), point.actual) for point in held]
+
+    def _error(self, predicted: float, actual: float) -> float:
+        one, other = predicted + self.negligible, actual + self.negligible
+        return min(abs(math.log(one / other)), _WORST) if one > 0 else _WORST
 
 
-def coefficients(points: Sequence[tuple[tuple[float, ...], float]], law: Law) -> tuple[float, ...]:
+def coefficients(
+    points: Sequence[tuple[tuple[float, ...], float]], law: Law, *, negligible: float = 0.0
+) -> tuple[float, ...]:
     """The coefficients for (row, actual) points; where there are too few for a term, its prior."""
     free = [place for place, term in enumerate(law) if len(points) >= term.needs]
     kept = {place: term.prior for place, term in enumerate(law) if place not in free}
     rows, targets = [], []
     for row, actual in points:
         known = math.fsum(prior * row[place] for place, prior in kept.items())
-        rows.append([row[place] / actual for place in free])
-        targets.append((actual - known) / actual)
-    fitted = dict(zip(free, not_negative(rows, targets), strict=True))
+        scale = actual + negligible
+        rows.append([row[place] / scale for place in free])
+        targets.append((actual - known) / scale)
+    fitted = dict(zip(free, _robust(rows, targets), strict=True))
     return tuple(fitted.get(place, kept.get(place, 0.0)) for place in range(len(law)))
+
+
+def _robust(rows: Sequence[Sequence[float]], targets: Sequence[float]) -> list[float]:
+    """Least squares that is done again with less weight for what lies far off, until nothing new does (Huber)."""
+    found = not_negative(rows, targets)
+    for _ in range(_AGAIN):
+        errors = [abs(value_of(found, row) - target) for row, target in zip(rows, targets, strict=True)]
+        if max(errors) <= OUTLYING:
+            break
+        # The square root, because the sum that is made smallest has the square of each row.
+        weights = [math.sqrt(min(1.0, OUTLYING / error)) if error else 1.0 for error in errors]
+        weighted = [[weight * value for value in row] for weight, row in zip(weights, rows, strict=True)]
+        again = not_negative(weighted, [weight * target for weight, target in zip(weights, targets, strict=True)])
+        if all(math.isclose(one, other, rel_tol=1e-4) for one, other in zip(found, again, strict=True)):
+            return again
+        found = again
+    return found
 
 
 def not_negative(rows: Sequence[Sequence[float]], targets: Sequence[float]) -> list[float]:
@@ -200,10 +234,12 @@ def value_of(coefficients: Sequence[float], row: Sequence[float]) -> float:
     return math.fsum(one * feature for one, feature in zip(coefficients, row, strict=True))
 
 
-def _around(value: float, reach: float | None, simple: float) -> Forecast:
+def around(value: float, reach: float | None, simple: float = 0.0, *, negligible: float = 0.0) -> Forecast:
+    """The value with the ends of its interval, none of them below zero; ``reach`` is half its width on logarithms."""
     if reach is None:
         return Forecast(value=value, low=None, high=None, simple=simple)
-    return Forecast(value=value, low=value * math.exp(-reach), high=value * math.exp(reach), simple=simple)
+    low, high = ((value + negligible) * math.exp(sign * reach) - negligible for sign in (-1, 1))
+    return Forecast(value=value, low=max(low, 0.0), high=high, simple=simple)
 
 
 def _reach(scores: Sequence[float]) -> float:
@@ -212,12 +248,6 @@ def _reach(scores: Sequence[float]) -> float:
     if count < ENOUGH_FAMILIES:
         return scores[-1] * WIDENED[count]
     return scores[math.ceil(COVERAGE * (count + 1)) - 1]
-
-
-def _error(predicted: float, actual: float) -> float:
-    if predicted <= 0:
-        return _WORST
-    return min(abs(math.log(predicted / actual)), _WORST)
 
 
 def _solve(matrix: list[list[float]], right: list[float]) -> list[float] | None:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.bootstrap import Interval
-from harness.calibrate import fit, laws, records
+from harness.calibrate import fit, fitting, laws, records
 from harness.calibrate.records import Calibration
 from harness.measure import profile as profiles
 from harness.measure.profile import Profile
 from harness.methods import METHODS
 from harness.metrics import METRICS, State
+from harness.platforms.lambda_runtime import MEMORY_MB_PER_CPU
 from harness.spec.model import Model
 from harness.store.query import Evidence, Value
 from harness.store.records import SCHEMA_VERSION, Manifest
@@ -75,13 +76,14 @@ def predict(
         return None
     if METRICS[metric].unit in {"bytes", "n"}:
         value = float(max(round(value), 1))
+    ends = fitting.around(value, math.log(fitted.factor), negligible=laws.NEGLIGIBLE[metric])
     return Prediction(
         method=method,
         metric=metric,
         state=state,
         value=value,
-        low=value / fitted.factor,
-        high=value * fitted.factor,
+        low=ends.low if ends.low is not None else value,
+        high=ends.high if ends.high is not None else value,
         models=len(fitted.models),
         beyond=tuple(beyond),
     )
@@ -105,7 +107,8 @@ def evidence_from(
     """Evidence in the shape of a run's, everything in it ``modelled``; ``memory_mb`` is what instances are given.
 
     That a method answers rightly is modelled too: the profile found every example right, and packaging is assumed to
-    keep it so, unless the artifact would be beyond a limit of its platform. Of a method without a calibration it says that, under ``availability``.
+    keep it so, unless the artifact would be beyond a limit of its platform. Of a method without a calibration it says
+    that, under ``availability``.
     """
     wanted = tuple(methods)
     run_id = run_id_of(calibration)
@@ -141,11 +144,11 @@ def known(model: Model, homes: Sequence[Path], methods: Iterable[str]) -> tuple[
     if profile is None or calibration is None:
         return None
     given = model.file.resources.memory_mb
-    return evidence_from(calibration, profile, methods, memory_mb=given), caveats(calibration, profile)
+    return evidence_from(calibration, profile, methods, memory_mb=given), caveats(calibration, profile, memory_mb=given)
 
 
-def caveats(calibration: Calibration, profile: Profile) -> str:
-    """What a reader must know of predictions for this model before using them."""
+def caveats(calibration: Calibration, profile: Profile, *, memory_mb: int | None = None) -> str:
+    """What a reader must know of predictions for this model before using them; ``memory_mb`` is what it is given."""
     host = calibration.host
     said = [
         f"Predicted, not measured: {profile.model} was profiled on {profile.created_at[:10]},",
@@ -160,6 +163,11 @@ def caveats(calibration: Calibration, profile: Profile) -> str:
     beyond = sorted({name for one in _predictions(calibration, profile) for name in one.beyond})
     if beyond:
         said.append(f"It lies outside the reference models in: {', '.join(beyond)}. There, intervals are too narrow.")
+    if memory_mb is not None and memory_mb < MEMORY_MB_PER_CPU:
+        said.append(
+            f"With its {memory_mb} MB Lambda gives it less than one processor ({MEMORY_MB_PER_CPU} MB); the reference "
+            "models had one, so its starts there take longer than predicted."
+        )
     decided = next((one for one in calibration.decisions if one.chooser == "profile"), None)
     if decided is not None and decided.gap_closed is not None and decided.gap_closed <= 0:
         said.append(
@@ -189,16 +197,19 @@ def _values(calibration: Calibration, profile: Profile, methods: Sequence[str]) 
                 empty = _value((profile.model, method), metric, state, {}, None)
                 yield dataclasses.replace(empty, why_absent=why)
                 continue
-            half = math.log(found.high / found.value)
-            rounds = {number + place: found.value * math.exp(step * half) for place, step in enumerate(_ROUNDS)}
+            rounds = {number + place: _moved(found, step) for place, step in enumerate(_ROUNDS)}
             number += len(_ROUNDS)
             interval = Interval(
-                median=found.value,
-                low=found.value * math.exp(-_TO_95 * half),
-                high=found.value * math.exp(_TO_95 * half),
-                n=found.models,
+                median=found.value, low=_moved(found, -_TO_95), high=_moved(found, _TO_95), n=found.models
             )
             yield _value((profile.model, method), metric, state, rounds, interval)
+
+
+def _moved(found: Prediction, halves: float) -> float:
+    """So many half widths of the 90 % interval away from the value, on the scale that it is symmetric on."""
+    negligible = laws.NEGLIGIBLE[found.metric]
+    half = math.log((found.high + negligible) / (found.value + negligible))
+    return max((found.value + negligible) * math.exp(halves * half) - negligible, 0.0)
 
 
 def _right_answers(calibration: Calibration, profile: Profile, method: str) -> Value:

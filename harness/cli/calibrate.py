@@ -201,7 +201,15 @@ def _print_quality(qualities: Sequence[Quality]) -> None:
         )
         for one in qualities
     ]
-    columns = ("metric", "cells/families", "median error", "of the simple rule", "largest", "inside the 90 % interval", "target")
+    columns = (
+        "metric",
+        "cells/families",
+        "median error",
+        "of the simple rule",
+        "largest",
+        "inside the 90 % interval",
+        "target",
+    )
     title = "Whole families held out: predicted against measured, over all methods"
     console.table(title, columns, rows, right=range(1, 6))
     console.say("The simple rule: the same value for every model. A method whose laws do no better is given that.\n")

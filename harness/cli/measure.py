@@ -41,7 +41,7 @@ _CLOUDS = {"moto": "a stand-in (moto)", "real": "the user's own account"}
     type=click.Choice(_PROFILES),
     default="quick",
     show_default=True,
-    help="How thoroughly: quick starts and sizes; standard all metrics; nightly all models, a fourteenth of them whole.",
+    help="How thoroughly: quick starts and sizes; standard all metrics; nightly all models, a fourteenth of it whole.",
 )
 @click.option("--rounds", type=click.IntRange(min=1), help="Rounds of starts, no more and no fewer.")
 @click.option("--builds", type=click.IntRange(min=1), help="Clean builds of each cell, instead of the profile's.")

@@ -18,7 +18,6 @@ from harness.methods.contract import Installed, Instance, Limits, Method, Stamps
 from harness.metrics import PHASES, State
 from harness.spec.model import Json, Model, answers_match
 
-
 #: How many more requests a page-warm start is asked, one at a time, and for how long at most: their median is what a
 #: warm request takes, with the process as its replicate. The first of them still fill caches, which a median passes by.
 _REQUESTS = 25

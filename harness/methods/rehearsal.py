@@ -30,9 +30,7 @@ def modules(locked: LockedModel, python: Path, sources: Path, *, scratch: Path, 
     script, written = Path(shutil.copyfile(_SCRIPT, scratch / _SCRIPT.name)), scratch / "home" / "loaded"
     argv = [str(python), "-P", "-s", str(script), str(sources), str(written)]
     needed = (python.parent.parent, sources)
-    if not answered(
-        locked, argv, scratch=scratch, needed=needed, timeout_s=timeout_s, PYTHONDONTWRITEBYTECODE="1"
-    ):
+    if not answered(locked, argv, scratch=scratch, needed=needed, timeout_s=timeout_s, PYTHONDONTWRITEBYTECODE="1"):
         return []
     # The model could have written this: whoever takes a name from it must find something of that name, or nothing.
     if written.is_symlink() or not written.is_file() or written.stat().st_size > _LARGEST_LIST:
@@ -56,7 +54,8 @@ def answered(
 
     What is wrong with a model is found out, and said, where it is started; no build fails of it. ``scratch`` must be
     a folder that other users can walk through; the home made there, and ``writable``, are the model's to write to;
-    ``needed`` is what it has to reach elsewhere. ``weights`` is the folder that it finds those in, where they are not in what is asked.
+    ``needed`` is what it has to reach elsewhere. ``weights`` is the folder that it finds those in, where they are not
+    in what is asked.
     """
     home = scratch / "home"
     home.mkdir()

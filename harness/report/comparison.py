@@ -22,7 +22,12 @@ _TABLES: tuple[tuple[str, str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("packed_bytes", "over_base_bytes", "unpacked_bytes", "files", "build_clean_s", "install_s", "transfer_s"),
         (),
     ),
-    ("start", "Start: from spawn to the first correct prediction, and a request after that", ("cold_start_s", "warm_request_s", "parity"), ()),
+    (
+        "start",
+        "Start: from spawn to the first correct prediction, and a request after that",
+        ("cold_start_s", "warm_request_s", "parity"),
+        (),
+    ),
     *(
         (f"phases-{state}", f"Phases of a cold start, {state}", tuple(f"phase_{name}_s" for name in PHASES), (state,))
         for state in START_STATES

@@ -155,12 +155,12 @@ class _Page:
             ]
             for row in part.errors
         )
-        heads = ("value", "cells", "median error", "of the simple rule", "largest", "inside the 90 % interval", "target")
-        yield from grid(heads, rows)
+        errors = ("median error", "of the simple rule", "largest", "inside the 90 % interval", "target")
+        yield from grid(("value", "cells", *errors), rows)
         if part.decisions:
             yield ""
-            heads = ("chosen by", "cases", "mean regret", "gap closed", "the best", "the best among two")
-            yield from grid(heads, map(self._decided, part.decisions))
+            decided = ("chosen by", "cases", "mean regret", "gap closed", "the best", "the best among two")
+            yield from grid(decided, map(self._decided, part.decisions))
 
     def _decided(self, row: DecisionRow) -> list[str]:
         shares = [

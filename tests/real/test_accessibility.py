@@ -78,7 +78,9 @@ def violations(browser: str, page: str, axe: str, tmp_path: Path, *, width: int)
     return [one for one in found if one["impact"] in {"serious", "critical"}]
 
 
-@pytest.mark.parametrize(("kind", "width"), [("report", 1280), ("report", 390), ("many", 1280), ("many", 390), ("appendix", 390)])
+@pytest.mark.parametrize(
+    ("kind", "width"), [("report", 1280), ("report", 390), ("many", 1280), ("many", 390), ("appendix", 390)]
+)
 def test_nothing_serious_is_found(
     made: ReportContents, many: ReportContents, browser: str, axe: str, tmp_path: Path, kind: str, width: int
 ) -> None:

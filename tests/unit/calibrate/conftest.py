@@ -51,11 +51,14 @@ def made_profile(model: str, family: str = "trees", *, seed: int = 0, **changes:
 
     def amount() -> Amount:
         return Amount(
-            bytes=round(any_of(1e6, 1e9)), files=round(any_of(10, 20_000)), packed_bytes=round(any_of(1e6, 3e8))
+            bytes=round(any_of(1e6, 1e9)),
+            files=round(any_of(10, 20_000)),
+            packed_bytes=round(any_of(1e6, 3e8)),
+            archived_bytes=round(any_of(1e6, 3e8)),
         )
 
     def contents() -> Contents:
-        return Contents(native=amount(), bytecode=amount(), other=amount())
+        return Contents(native=amount(), bytecode=amount(), sources=amount(), data=amount())
 
     starts = [
         LocalStart(

@@ -37,6 +37,7 @@ def test_laws_are_about_metrics_that_exist() -> None:
     for (metric, state), every in laws.LAWS.items():
         assert state in (METRICS[metric].states or ("",))
         assert [term.feature for term in every[-1]] == [laws.BASE]  # the simple rule
+        assert metric in laws.NEGLIGIBLE
         for terms in every:
             assert terms[0].feature == laws.BASE
             assert len(terms) <= 4

@@ -33,7 +33,7 @@ def fitted(points: list[Point]) -> tuple[float, ...]:
 def forecast(points: list[Point], unseen: Point) -> Forecast:
     """What the law fitted to ``points`` says of another one."""
     found = Fitting(LAWS, points)
-    return fitting._around(fitting.value_of(found.fitted(0), unseen.rows[0]), found.spread(), 0.0)
+    return fitting.around(fitting.value_of(found.fitted(0), unseen.rows[0]), found.spread(), 0.0)
 
 
 def points(
@@ -103,6 +103,35 @@ def test_errors_are_relative() -> None:
     doubled = [Point(model=p.model, family=p.family, rows=p.rows, actual=2 * p.actual) for p in made]
     one, other = fitted(made), fitted(doubled)
     assert [2 * value for value in one] == pytest.approx(other)
+
+
+def test_one_model_that_is_unlike_the_others_does_not_bend_the_law() -> None:
+    """What it measures is far off for itself; for the others it is as if it were hardly there."""
+    made = points((5e6, 1.2, 0.8), families=8, noise=0.01)
+    spoiled = [replace(p, actual=p.actual * (5 if p.model == "m3-0" else 1)) for p in made]
+    for p, one, other in zip(made, *(predicted(each) for each in (made, spoiled)), strict=True):
+        assert one == pytest.approx(p.actual, rel=0.04)
+        assert other == pytest.approx(p.actual, rel=0.1)
+
+
+def predicted(made: list[Point]) -> list[float]:
+    """What the law that is fitted to the points says of them."""
+    found = fitted(made)
+    return [fitting.value_of(found, p.rows[0]) for p in made]
+
+
+def test_little_is_little() -> None:
+    """Where a megabyte is negligible, a file of some kilobytes has no say in the law, and a wide interval no use."""
+    tiny = Point(model="tiny", family="tiny", rows=((1.0, 0.0, 0.0), (1.0,)), actual=2e4)
+    made = [*points((5e6, 1.2, 0.8), families=8), tiny]
+    strict, lenient = Fitting(LAWS, made), Fitting(LAWS, made, negligible=1e6)
+    assert lenient.fitted(0) == pytest.approx((5e6, 1.2, 0.8), rel=0.3)
+    wide, narrow = strict.spread(), lenient.spread()
+    assert wide is not None
+    assert narrow is not None
+    assert narrow < wide
+    around = fitting.around(2e4, math.log(2), negligible=1e6)
+    assert (around.low, around.high) == (0.0, pytest.approx(1.04e6))
 
 
 def test_a_term_with_too_few_models_keeps_its_prior() -> None:
@@ -191,7 +220,9 @@ def test_an_interval_needs_two_families() -> None:
 def test_agreement_to_the_digit_is_not_certainty() -> None:
     """No interval is narrower than 1 %, and none is wider than a factor of 100."""
     assert Fitting(LAWS, points((5e6, 1.2, 0.8), families=5)).spread() == pytest.approx(0.01)
-    wild = [Point(model=f"m{n}", family=f"f{n}", rows=((1.0, 0.0, 0.0), (1.0,)), actual=10.0 ** (4 * n)) for n in range(4)]
+    wild = [
+        Point(model=f"m{n}", family=f"f{n}", rows=((1.0, 0.0, 0.0), (1.0,)), actual=10.0 ** (4 * n)) for n in range(4)
+    ]
     assert Fitting(LAWS, wild).spread() == pytest.approx(math.log(100))
 
 

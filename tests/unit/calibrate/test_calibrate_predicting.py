@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from harness.calibrate import fit, gathering, laws, predicting, records
 from harness.calibrate.records import Calibration
 from harness.measure import profile as profiles
 from harness.measure.contents import Amount
+from harness.methods.contract import Limit
 from harness.metrics import METRICS
 from harness.recommend import confidence, engine
 from harness.recommend.value import score
@@ -59,13 +62,35 @@ def test_what_was_not_fitted_is_not_predicted(lab: Any, exact: Calibration) -> N
 
 def test_a_model_beyond_the_reference_is_marked(lab: Any, exact: Calibration) -> None:
     """The features in which it lies outside are named, in the prediction and in what is said beside it."""
-    huge = lab.changed(lab.profile("huge"), weights=Amount(packed_bytes=10**12))
+    huge = lab.changed(lab.profile("huge"), weights=Amount(archived_bytes=10**12))
     found = predicting.predict(exact, huge, "venv", "packed_bytes")
     assert found is not None
-    assert "everything, compressed" in found.beyond
-    assert "everything, compressed" in predicting.caveats(exact, huge)
+    assert "everything, archived" in found.beyond
+    assert "everything, archived" in predicting.caveats(exact, huge)
     inside = lab.models(families=4)[0]
     assert "lies outside" not in predicting.caveats(exact, inside)
+
+
+def test_less_than_a_processor_is_said(lab: Any, exact: Calibration) -> None:
+    """Lambda's share of processors follows the memory, and the reference models had a whole one."""
+    one = lab.models(families=4)[0]
+    assert "less than one processor" in predicting.caveats(exact, one, memory_mb=512)
+    assert "processor (" not in predicting.caveats(exact, one, memory_mb=2048)
+
+
+def test_what_a_platform_would_not_take_is_excluded(
+    lab: Any, exact: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the predicted size and the documented limit; the predicted interval stands in the reason."""
+    one = lab.profile("unseen")
+    size = predicting.predict(exact, one, "venv", "unpacked_bytes")
+    assert size is not None
+    for most, fits in ((size.value - 1, False), (size.value + 1, True)):
+        limit = Limit(name="a zip", value=most, unit="bytes", source="S", read_on="2026", metric="unpacked_bytes")
+        monkeypatch.setitem(predicting.METHODS, "venv", SimpleNamespace(LIMITS=(limit,)))
+        found = predicting.evidence_from(exact, one, ["venv"])
+        assert (found.failure("venv") == "") is fits
+        assert fits or re.search(r"does not fit: .* \(predicted\) of .* \(a zip; S\)", found.failure("venv"))
 
 
 def test_seconds_of_another_machine_are_scaled_by_the_sentinels(lab: Any, exact: Calibration) -> None:

@@ -193,9 +193,9 @@ def test_without_a_model_a_report_is_of_the_newest_run(harness: Harness, run: Pa
     assert Path(found.json["path"]).parent == made.results
 
 
-def test_without_a_run_there_is_no_report(harness: Harness) -> None:
+def test_without_a_run_there_is_no_report(harness: Harness, tmp_path: Path) -> None:
     """The command that measures is named."""
-    found = harness("report")
+    found = harness("report", "--results", tmp_path)
     assert found.code == 2
     assert "harness run" in found.err
 

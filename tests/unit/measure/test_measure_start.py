@@ -93,7 +93,7 @@ class Answering(Method):
             instance.predict = self._next  # type: ignore[method-assign]
             yield instance
 
-    def _next(self, inputs: Any) -> list[Any]:
+    def _next(self, inputs: Any) -> list[Any]:  # noqa: ARG002
         answer, seconds = next(self.answers)
         self.asked += 1
         time.sleep(seconds)
