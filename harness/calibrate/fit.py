@@ -15,7 +15,7 @@ from harness.calibrate.gathering import Study
 from harness.calibrate.records import Calibration, Coefficient, Fit, HeldOut
 from harness.errors import BadInput
 from harness.measure.profile import Profile
-from harness.metrics import State
+from harness.metrics import METRICS, START_STATES, State
 
 #: The median error that is aimed at, and the coverage of 90 % intervals, on families that were held out.
 TARGETS = {
@@ -29,7 +29,7 @@ class Fitter:
     """The laws of a study, fitted with or without a family of models; what was solved once is not solved again."""
 
     def __init__(self, study: Study) -> None:
-        self._study = study
+        self.study = study
         self._fittings = _fittings(study)
 
     def calibration(self, *, without: str = "") -> Calibration:
@@ -37,7 +37,7 @@ class Fitter:
 
         ``without`` a family it is as if that had never been measured, and says nothing of its own quality.
         """
-        study = self._study.without(without) if without else self._study
+        study = self.study.without(without) if without else self.study
         left_out = frozenset([without]) if without else fitting.NONE
         fits = [
             found for key, one in self._fittings.items() if (found := _fit(*key, one, without=left_out)) is not None
@@ -63,7 +63,7 @@ class Fitter:
             sentinel_s=study.sentinel_s,
             runs=study.sources,
             models=references,
-            ranges=_ranges(list(study.profiles.values())),
+            ranges=_ranges(list(study.profiles.values()), study.sentinel_s),
             fits=tuple(fits),
         )
 
@@ -151,7 +151,9 @@ def _fittings(study: Study) -> dict[_Key, Fitting]:
         for (metric, state), every in laws.LAWS.items():
             measured = dict(_measured(study, method, metric, state))
             # A profile may lack what a law needs: the plainest law says which models count, the others have to follow.
-            rows = {model: [laws.row(study.profiles[model], law) for law in every] for model in measured}
+            rows = {
+                model: [laws.row(study.profiles[model], law, study.sentinel_s) for law in every] for model in measured
+            }
             counting = [model for model in measured if rows[model][0] is not None]
             usable = [place for place in range(len(every)) if all(rows[m][place] is not None for m in counting)]
             points = [
@@ -170,14 +172,19 @@ def _fittings(study: Study) -> dict[_Key, Fitting]:
 
 
 def _measured(study: Study, method: str, metric: str, state: State) -> Iterator[tuple[str, float]]:
-    """The models that the metric was measured of, and its median."""
+    """The models that the metric was measured of, and its median; of starts, as if the machine had always been as fast.
+
+    Builds and installations are taken at other times than the sentinel.
+    """
+    of_starts = METRICS[metric].unit == "s" and state in START_STATES
     for model, values in sorted(study.values.items()):
         for value in values:
             if (value.method, value.metric, value.state, value.limits) != (method, metric, state, "default"):
                 continue
             # A relative error of nothing is not defined; no metric that has a law is 0 but by the clock's coarseness.
             if value.interval is not None and value.interval.median > 0:
-                yield model, value.interval.median
+                ratio = study.sentinel_s / study.sentinels[model] if of_starts else 1.0
+                yield model, value.interval.median * ratio
 
 
 def _fit(method: str, metric: str, state: State, one: Fitting, *, without: frozenset[str]) -> Fit | None:
@@ -214,10 +221,10 @@ def _held_out(one: Fitting) -> Iterator[HeldOut]:
         )
 
 
-def _ranges(profiles: Sequence[Profile]) -> dict[str, tuple[float, float]]:
+def _ranges(profiles: Sequence[Profile], sentinel_s: float) -> dict[str, tuple[float, float]]:
     found = {}
-    for name, feature in laws.FEATURES.items():
-        values = [value for profile in profiles if (value := feature.of(profile)) is not None]
+    for name in laws.FEATURES:
+        values = [value for one in profiles if (value := laws.amount(one, name, sentinel_s)) is not None]
         if values and name != laws.BASE:
             found[name] = (min(values), max(values))
     return found

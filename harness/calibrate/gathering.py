@@ -22,10 +22,15 @@ from harness.store.records import Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Values by model, each model from the newest run that measured it, with its profile; all of one machine."""
+    """Values by model, each model from the newest run that measured it, with its profile; all of one machine.
+
+    ``sentinel_s`` is the sentinel's median over all, ``sentinels`` that over the rounds of each model: a shared machine
+    is half as fast for an hour, and what was measured then is told apart from the model by that.
+    """
 
     host: Mapping[str, Any]
     sentinel_s: float
+    sentinels: Mapping[str, float]
     sources: tuple[records.Source, ...]
     run_of: Mapping[str, str]
     profiles: Mapping[str, Profile]
@@ -58,18 +63,22 @@ def gather(results: Path, run_ids: Sequence[str]) -> Study:
         )
     values: dict[str, tuple[Value, ...]] = {}
     run_of: dict[str, str] = {}
-    sentinels: list[float] = []
+    sentinels: dict[str, list[float]] = {}
     for name, folder in folders.items():
         every = query.values(folder)
-        sentinels += [s for value in every if value.method == SENTINEL for s in value.by_round.values()]
+        taken = {value.model: [*value.by_round.values()] for value in every if value.method == SENTINEL}
         for model in sorted({v.model for v in every if v.interval and (v.metric, v.state) in laws.LAWS}):
             values[model] = tuple(v for v in every if v.model == model and v.method != SENTINEL)
             run_of[model] = name
+            sentinels[model] = taken.get(model, [])
     known = {model: _profile(results, model, manifests[run_of[model]]) for model in values}
     used = [name for name in names if name in run_of.values()]
+    every_s = [second for found in sentinels.values() for second in found]
+    usual_s = median(every_s) if every_s else median(one.sentinel_s for one in known.values())
     return Study(
         host=hosts[0],
-        sentinel_s=median(sentinels) if sentinels else median(one.sentinel_s for one in known.values()),
+        sentinel_s=usual_s,
+        sentinels={model: median(found) if found else usual_s for model, found in sentinels.items()},
         sources=tuple(records.source(results, name) for name in used),
         run_of=run_of,
         profiles=known,

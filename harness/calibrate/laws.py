@@ -170,7 +170,9 @@ def _starts(quantity: str, state: State) -> tuple[Law, ...]:
     """As a local start, with what is unpacked, compiled or read anew at each one."""
     local = Term(feature=f"{quantity}@{state}", needs=2, prior=1.0)
     by_byte, by_file = Term(feature="shipped_bytes", needs=6), Term(feature="shipped_files", needs=6)
-    return ((_BASE, local), (_BASE, local, by_byte), (_BASE, local, by_file), (_BASE, local, by_byte, by_file), _ALONE)
+    frozen = Term(feature="frozen_bytes", needs=6)
+    further = ((by_byte,), (by_file,), (frozen,), (by_byte, by_file))
+    return ((_BASE, local), *((_BASE, local, *terms) for terms in further), _ALONE)
 
 
 #: (metric, state) -> its laws, the plainest first. What is not here is not predicted.
@@ -202,10 +204,20 @@ LAWS: Mapping[tuple[str, State], tuple[Law, ...]] = {
 }
 
 
-def row(profile: Profile, law: Law) -> tuple[float, ...] | None:
-    """The profile's features, term by term; None where one could not be taken."""
-    found = [FEATURES[term.feature].of(profile) for term in law]
+def row(profile: Profile, law: Law, sentinel_s: float) -> tuple[float, ...] | None:
+    """The profile's features, term by term; None where one could not be taken.
+
+    Seconds are those of a machine that takes ``sentinel_s`` for the sentinel.
+    """
+    found = [amount(profile, term.feature, sentinel_s) for term in law]
     return tuple(value for value in found if value is not None) if None not in found else None
+
+
+def amount(profile: Profile, feature: str, sentinel_s: float) -> float | None:
+    """So much of a feature the profile has; see :func:`row`."""
+    value = FEATURES[feature].of(profile)
+    scaled = value is not None and FEATURES[feature].unit == "s"
+    return value * sentinel_s / profile.sentinel_s if scaled and value is not None else value
 
 
 #: What is too little to matter, in the metric's unit: below it nobody decides otherwise, so errors are held against the

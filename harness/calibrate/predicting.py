@@ -1,7 +1,7 @@
 """From a calibration and a profile to predictions, and to evidence that the recommendation can weigh.
 
-Every value is ``modelled``. Times are those of the machine that the calibration is of: where the profile was taken
-on another one, its seconds are scaled by the ratio of the sentinels first.
+Every value is ``modelled``. Times are those of the machine that the calibration is of, as it usually was: the
+profile's seconds are scaled by the ratio of the sentinels first, from another machine or another hour alike.
 """
 
 from __future__ import annotations
@@ -60,14 +60,12 @@ def predict(
     fitted = calibration.fit(method, metric, state)
     if fitted is None:
         return None
-    ratio = seconds_ratio(calibration, profile)
     value, beyond = 0.0, []
     for one in fitted.coefficients:
         feature = laws.FEATURES[one.feature]
-        amount = feature.of(profile)
+        amount = laws.amount(profile, one.feature, calibration.sentinel_s)
         if amount is None:
             return None
-        amount *= ratio if feature.unit == "s" else 1.0
         value += one.value * amount
         least, most = calibration.ranges.get(one.feature, (amount, amount))
         if one.value and not least <= amount <= most:
@@ -90,9 +88,7 @@ def predict(
 
 
 def seconds_ratio(calibration: Calibration, profile: Profile) -> float:
-    """What makes the profile's seconds those of the calibration's machine, by the sentinels; 1 on the same machine."""
-    if not records.differing_hosts([calibration.host, profile.host]):
-        return 1.0
+    """What makes the profile's seconds those of the calibration's machine as it usually was, by the sentinels."""
     return calibration.sentinel_s / profile.sentinel_s
 
 

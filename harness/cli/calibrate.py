@@ -14,8 +14,7 @@ from harness.cli import console
 from harness.errors import BadInput
 
 if TYPE_CHECKING:
-    from harness.calibrate.fit import Quality
-    from harness.calibrate.gathering import Study
+    from harness.calibrate.fit import Fitter, Quality
     from harness.calibrate.records import Calibration, Coefficient, Decided, Fit
     from harness.measure.profile import Profile
     from harness.metrics import State
@@ -70,11 +69,13 @@ def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, s
     folder = _results_folder(run_ids, results)
     chosen = list(run_ids) or _all_runs(folder)
     study = gathering.gather(folder, chosen)
-    made = fit.fit(study)
+    console.note(f"Fitting {len(study.profiles)} models, each family held out in turn; this takes up to a minute.")
+    fitter = fit.Fitter(study)
+    made = fitter.calibration()
     file = out or folder / records.FILE_NAME
     if out is None:
         _keep_profiles(study.profiles.values(), folder / "profiles")
-    made = dataclasses.replace(made, decisions=tuple(_decisions(study, folder, splits)))
+    made = dataclasses.replace(made, decisions=tuple(_decisions(fitter, folder, splits)))
     records.write(made, file)
     qualities = fit.validate(made)
     if as_json:
@@ -97,7 +98,7 @@ def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, s
 # --- calibrate -----------------------------------------------------------------------------------
 
 
-def _decisions(study: Study, folder: Path, splits: int) -> list[Decided]:
+def _decisions(fitter: Fitter, folder: Path, splits: int) -> list[Decided]:
     """How good decisions would be, over every scenario; nothing where no split is asked for."""
     from harness.methods import METHODS
     from harness.recommend import validation
@@ -106,12 +107,13 @@ def _decisions(study: Study, folder: Path, splits: int) -> list[Decided]:
 
     if not splits:
         return []
-    evidences = [query.evidence(folder, run_id, model) for model, run_id in sorted(study.run_of.items())]
+    run_of = fitter.study.run_of
+    evidences = [query.evidence(folder, run_id, model) for model, run_id in sorted(run_of.items())]
     wanted = [scenarios.find(name) for name in scenarios.names()]
     console.note(
         f"Judging decisions on {len(evidences)} models in {len(wanted)} scenarios, {splits} splits of the rounds."
     )
-    return validation.decisions(study, evidences, wanted, METHODS, splits=splits)
+    return validation.decisions(fitter, evidences, wanted, METHODS, splits=splits)
 
 
 def _print_decisions(decided: Sequence[Decided]) -> None:

@@ -25,7 +25,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Literal, get_args
 
 from harness.bootstrap import SEED, Interval
-from harness.calibrate import fit, predicting
+from harness.calibrate import predicting
 from harness.calibrate.records import Decided
 from harness.errors import BadInput
 from harness.metrics import START_STATES
@@ -34,7 +34,7 @@ from harness.recommend.value import score
 from harness.store.query import Evidence, Value
 
 if TYPE_CHECKING:
-    from harness.calibrate.gathering import Study
+    from harness.calibrate.fit import Fitter
     from harness.recommend.limits import Packaging
     from harness.spec.scenario import Scenario
 
@@ -68,7 +68,7 @@ class _Case:
 
 
 def decisions(
-    study: Study,
+    fitter: Fitter,
     evidences: Sequence[Evidence],
     scenarios: Sequence[Scenario],
     methods: Mapping[str, Packaging],
@@ -76,8 +76,9 @@ def decisions(
     splits: int = SPLITS,
     seed: int = SEED,
 ) -> list[Decided]:
-    """The quality of each way of choosing. ``evidences`` has one for each model of the study."""
-    predicted = _from_profiles(study, scenarios, methods)
+    """The quality of each way of choosing. ``evidences`` has one for each model of the fitter's study."""
+    study = fitter.study
+    predicted = _from_profiles(fitter, scenarios, methods)
     family = {model: profile.family for model, profile in study.profiles.items()}
     chance = random.Random(f"{seed} splits")
     found: dict[Chooser, list[tuple[Mapping[str, float], _Ranked]]] = {name: [] for name in CHOOSERS}
@@ -185,11 +186,11 @@ def _ordered(found: Mapping[str, float]) -> _Ranked:
 
 
 def _from_profiles(
-    study: Study, scenarios: Sequence[Scenario], methods: Mapping[str, Packaging]
+    fitter: Fitter, scenarios: Sequence[Scenario], methods: Mapping[str, Packaging]
 ) -> dict[tuple[str, str], _Ranked]:
     """What would be chosen for each model by a calibration that its family is left out of; none where that has none."""
     found = {}
-    fitter = fit.Fitter(study)
+    study = fitter.study
     for family in sorted({profile.family for profile in study.profiles.values()}):
         try:
             calibration = fitter.calibration(without=family)

@@ -103,7 +103,7 @@ def made_profile(model: str, family: str = "trees", *, seed: int = 0, **changes:
 
 def planted(profile: Profile, metric: str, state: str) -> float:
     """What the made-up method measures for the model."""
-    row = laws.row(profile, laws.LAWS[metric, state][0])  # type: ignore[index]
+    row = laws.row(profile, laws.LAWS[metric, state][0], 0.1)  # type: ignore[index]
     assert row is not None
     return sum(one * feature for one, feature in zip(PLANTED[metric, state], row, strict=True))
 

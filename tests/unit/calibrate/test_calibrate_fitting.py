@@ -123,9 +123,9 @@ def predicted(made: list[Point]) -> list[float]:
 def test_little_is_little() -> None:
     """Where a megabyte is negligible, a file of some kilobytes has no say in the law, and a wide interval no use."""
     tiny = Point(model="tiny", family="tiny", rows=((1.0, 0.0, 0.0), (1.0,)), actual=2e4)
-    made = [*points((5e6, 1.2, 0.8), families=8), tiny]
+    made = [*points((5e5, 1.2, 0.8), families=8), tiny]
     strict, lenient = Fitting(LAWS, made), Fitting(LAWS, made, negligible=1e6)
-    assert lenient.fitted(0) == pytest.approx((5e6, 1.2, 0.8), rel=0.3)
+    assert lenient.fitted(0)[1:] == pytest.approx((1.2, 0.8), rel=0.1)
     wide, narrow = strict.spread(), lenient.spread()
     assert wide is not None
     assert narrow is not None

@@ -110,7 +110,9 @@ def test_seconds_of_another_machine_are_scaled_by_the_sentinels(lab: Any, exact:
         assert other.value == pytest.approx(one.value)
     assert predicting.seconds_ratio(exact, slow) == pytest.approx(0.5)
     assert "another machine" in predicting.caveats(exact, slow)
-    assert predicting.seconds_ratio(exact, lab.changed(here, sentinel_s=0.2)) == 1.0
+    # A slow hour of the same machine is no other.
+    assert predicting.seconds_ratio(exact, lab.changed(here, sentinel_s=0.2)) == pytest.approx(0.5)
+    assert "another machine" not in predicting.caveats(exact, lab.changed(here, sentinel_s=0.2))
 
 
 # --- evidence ------------------------------------------------------------------------------------

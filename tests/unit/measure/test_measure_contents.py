@@ -52,17 +52,21 @@ def test_pruning_leaves_the_packages_as_they_are(tmp_path: Path) -> None:
     assert counter.of(packages).total.files == 2
 
 
+#: What every file begins with, and what compresses well only where it was seen before.
+WORDS = "".join(chr(33 + number * 7919 % 90) for number in range(600))
+
+
 def test_an_archive_of_files_that_are_alike_is_small(tmp_path: Path) -> None:
     """It is near to what tar and gzip make of it; each by itself, as in a zip, they take far more."""
     noise = random.Random(2)
     for number in range(500):
-        (tmp_path / f"rule-{number}.json").write_text(f'{{"weights": [{noise.random()}], "name": "of a rule"}}' * 5)
+        (tmp_path / f"rule-{number}.json").write_text(WORDS + noise.randbytes(100).hex())
     found = Counter().of(tmp_path).data
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=6) as tar:
         tar.add(tmp_path, arcname=".")
-    assert found.archived_bytes == pytest.approx(len(stream.getvalue()), rel=0.15)
-    assert found.packed_bytes > 2 * found.archived_bytes
+    assert found.archived_bytes == pytest.approx(len(stream.getvalue()), rel=0.3)
+    assert found.packed_bytes > 1.5 * found.archived_bytes
 
 
 @pytest.mark.parametrize("megabytes", [1, 4, 9])

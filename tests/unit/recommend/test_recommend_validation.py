@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.calibrate.fit import Fitter
 from harness.methods import METHODS
 from harness.recommend import validation
 from harness.spec import scenario as scenarios
@@ -62,7 +63,9 @@ def test_who_measures_has_no_regret_here(evidences: list[Any]) -> None:
     methods = {name: METHODS[name] for name in NAMES}
     found = {
         one.chooser: one
-        for one in validation.decisions(study(evidences, a="one", b="two"), evidences, wanted, methods, splits=3)
+        for one in validation.decisions(
+            Fitter(study(evidences, a="one", b="two")), evidences, wanted, methods, splits=3
+        )
     }
     assert found["measurements"].regret == 0
     assert (found["measurements"].top_1, found["measurements"].top_2) == (1, 1)
