@@ -108,7 +108,8 @@ def _decisions(fitter: Fitter, folder: Path, splits: int) -> list[Decided]:
     if not splits:
         return []
     run_of = fitter.study.run_of
-    evidences = [query.evidence(folder, run_id, model) for model, run_id in sorted(run_of.items())]
+    every = (one for run_id in sorted(set(run_of.values())) for one in query.evidences(folder, run_id))
+    evidences = [one for one in every if run_of.get(one.model) == one.run_id]
     wanted = [scenarios.find(name) for name in scenarios.names()]
     console.note(
         f"Judging decisions on {len(evidences)} models in {len(wanted)} scenarios, {splits} splits of the rounds."

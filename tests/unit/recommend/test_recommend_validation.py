@@ -61,12 +61,8 @@ def test_who_measures_has_no_regret_here(evidences: list[Any]) -> None:
     """The order is the same in every round; the single best is the other model's, and always wrong."""
     wanted = [scenarios.find("infrequent-use")]
     methods = {name: METHODS[name] for name in NAMES}
-    found = {
-        one.chooser: one
-        for one in validation.decisions(
-            Fitter(study(evidences, a="one", b="two")), evidences, wanted, methods, splits=3
-        )
-    }
+    fitter = Fitter(study(evidences, a="one", b="two"))
+    found = {one.chooser: one for one in validation.decisions(fitter, evidences, wanted, methods, splits=3)}
     assert found["measurements"].regret == 0
     assert (found["measurements"].top_1, found["measurements"].top_2) == (1, 1)
     assert found["measurements"].gap_closed == 1
