@@ -76,6 +76,17 @@ def test_one_family_is_refused(lab: Any) -> None:
     assert "at least two families" in refused.value.remedy
 
 
+def test_starts_of_a_slow_hour_count_for_less(lab: Any) -> None:
+    """Where the sentinel took twice as long, a start is taken for half; builds and sizes are what they are."""
+    lab.run(lab.models(families=2))
+    usual = gathering.gather(lab.results, [lab.RUN])
+    slow = dataclasses.replace(usual, sentinels=dict.fromkeys(usual.sentinels, 0.2))
+    for metric, state, ratio in (("cold_start_s", "page-warm", 0.5), ("build_clean_s", "", 1), ("files", "", 1)):
+        one, other = (dict(fit._measured(study, "venv", metric, state)) for study in (usual, slow))
+        assert other == pytest.approx({model: value * ratio for model, value in one.items()})
+    assert set(usual.sentinels.values()) == {0.1}
+
+
 def test_few_families_are_said_plainly(lab: Any) -> None:
     """Until there are nine families, it says that it is not fit to decide by."""
     lab.run(lab.models(families=3))
