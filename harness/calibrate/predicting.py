@@ -159,6 +159,11 @@ def caveats(calibration: Calibration, profile: Profile, *, memory_mb: int | None
     beyond = sorted({name for one in _predictions(calibration, profile) for name in one.beyond})
     if beyond:
         said.append(f"It lies outside the reference models in: {', '.join(beyond)}. There, intervals are too narrow.")
+    if profile.system_packages:
+        said.append(
+            f"It names {profile.system_packages} system packages; what images take along for them is in no prediction, "
+            "so they will be larger."
+        )
     if memory_mb is not None and memory_mb < MEMORY_MB_PER_CPU:
         said.append(
             f"With its {memory_mb} MB Lambda gives it less than one processor ({MEMORY_MB_PER_CPU} MB); the reference "

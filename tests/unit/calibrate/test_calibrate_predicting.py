@@ -71,11 +71,13 @@ def test_a_model_beyond_the_reference_is_marked(lab: Any, exact: Calibration) ->
     assert "lies outside" not in predicting.caveats(exact, inside)
 
 
-def test_less_than_a_processor_is_said(lab: Any, exact: Calibration) -> None:
-    """Lambda's share of processors follows the memory, and the reference models had a whole one."""
+def test_what_no_prediction_has_is_said(lab: Any, exact: Calibration) -> None:
+    """Lambda's share of processors follows the memory, and the reference models had a whole one; system packages."""
     one = lab.models(families=4)[0]
     assert "less than one processor" in predicting.caveats(exact, one, memory_mb=512)
     assert "processor (" not in predicting.caveats(exact, one, memory_mb=2048)
+    assert "system packages" not in predicting.caveats(exact, one)
+    assert "2 system packages" in predicting.caveats(exact, lab.changed(one, system_packages=2))
 
 
 def test_what_a_platform_would_not_take_is_excluded(
