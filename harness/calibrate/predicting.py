@@ -173,7 +173,7 @@ def caveats(calibration: Calibration, profile: Profile, *, memory_mb: int | None
     if decided is not None and decided.gap_closed is not None and decided.gap_closed <= 0:
         said.append(
             "For families that it had not seen, decisions by it were no better than always taking the single best "
-            "method of each scenario ('harness calibrate' prints both): rely on a measurement."
+            "method of each scenario, which 'harness recommend' names below its ranking: rely on a measurement."
         )
     return " ".join([*said, fit.too_few(calibration)]).strip()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from harness.cli import console
 from harness.metrics import METRICS
@@ -12,6 +13,7 @@ from harness.report import numbers
 from harness.spec.scenario import Scenario
 from harness.store.query import Evidence
 
+_FIRST = 3  # methods of the simple rule
 _LONGEST = 400  # letters of a reason; tools print more than anybody reads
 
 
@@ -53,6 +55,13 @@ def print_recommendation(found: Recommendation, scenario: Scenario, evidence: Ev
         _say(text, indent="  - ")
     host = evidence.manifest.host
     console.say(f"\nFrom run {found.run_id} on {host['processor']}, {host['cores']} cores, Python {host['python']}.")
+
+
+def print_simple_rule(means: Sequence[tuple[str, float]]) -> None:
+    """Beside a prediction: what is best on the mean of the models that were measured."""
+    if means:
+        told = ", ".join(f"{name} {numbers.score(mean)}" for name, mean in means[:_FIRST])
+        _say(f"The simple rule, best on the mean of the measured models in this scenario: {told}.")
 
 
 def _excluded(found: Recommendation) -> dict[str, list[str]]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.recommend.article import Features
     from harness.recommend.engine import Recommendation
     from harness.report import Format
+    from harness.spec.scenario import Scenario
     from harness.store.query import Evidence
 
 run_option = click.option("--run", "run_id", help="The run to use. [default: the newest with this model]")
@@ -42,10 +43,13 @@ def recommend(model: str, scenario: str, run_id: str | None, results: str | None
     wanted = scenarios.find(scenario)
     found = evidence.of(model, run_id, results, predicted=True)
     recommendation = engine.recommend(found, wanted, METHODS, features=features_of(found))
+    simple = _simple_rule(found, wanted, results) if found.profile is not None else []
     if as_json:
-        console.as_json(engine.as_dict(recommendation))
+        rule = [{"method": name, "mean_value": mean} for name, mean in simple]
+        console.as_json({**engine.as_dict(recommendation), **({"simple_rule": rule} if simple else {})})
     else:
         advice.print_recommendation(recommendation, wanted, found)
+        advice.print_simple_rule(simple)
     return 0 if recommendation.winner else 1
 
 
@@ -142,6 +146,17 @@ def export(run_id: str, kind: str, out: Path | None, results: str | None, as_jso
         console.as_json({"path": str(target.absolute())})
     else:
         console.say(str(target.absolute()))
+
+
+def _simple_rule(found: Evidence, scenario: Scenario, results: str | None) -> list[tuple[str, float]]:
+    """What is best on the mean of the models that were measured: beside a prediction, a reader should know it."""
+    from harness.cli import evidence
+    from harness.methods import METHODS
+    from harness.recommend import validation
+
+    home = Path(results) if results else paths.data("results") / "reference"
+    measured = [one for one in evidence.of_every_model(home) if one.model != found.model]
+    return validation.on_the_mean(measured, scenario, METHODS)
 
 
 def features_of(evidence: Evidence) -> Features:

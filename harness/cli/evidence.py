@@ -55,6 +55,26 @@ def of(model: str, run_id: str | None, results: str | None, *, predicted: bool =
     return query.evidence(reference, shipped, name)
 
 
+def of_every_model(home: Path) -> list[Evidence]:
+    """Of each model that runs in ``home`` measured, the evidence with the most values in it.
+
+    Of one machine, that of the newest run: seconds of another are others. BadInput where there is no run.
+    """
+    from harness.calibrate import gathering
+
+    if not runs.run_ids(home):
+        raise BadInput(f"there is no run in {home}", remedy="'harness run' measures one; --results names others")
+    alike, others = gathering.runs_of_one_machine(home)
+    if others:
+        console.note(f"Left out, because they are of other machines: {', '.join(others)}.")
+    best: dict[str, Evidence] = {}
+    for run_id in alike:
+        for one in query.evidences(home, run_id):
+            if one.model not in best or len(one.values) > len(best[one.model].values):
+                best[one.model] = one
+    return list(best.values())
+
+
 def _predicted(model: Model, homes: Sequence[Path]) -> Evidence | None:
     """What a calibration predicts from the model's stored profile; None where either is not there."""
     from harness.calibrate import predicting

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from harness import paths
 from harness.cli import console
 from harness.errors import BadInput
-
-if TYPE_CHECKING:
-    from harness.store.query import Evidence
 
 
 @click.command("decision-tree")
@@ -31,13 +28,14 @@ def decision_tree(
     The engine decides some thousand random cases of the models that were measured; the tree is fitted to them. How
     well it stands for the engine is told of cases that it has not seen.
     """
+    from harness.cli import evidence
     from harness.methods import METHODS
     from harness.recommend import tree as trees
     from harness.report import tree_pictures
     from harness.spec import scenario as scenarios
 
     wanted = [scenarios.find(name) for name in names or scenarios.names()]
-    found = _measured(results)
+    found = evidence.of_every_model(Path(results) if results else paths.data("results") / "reference")
     console.note(f"Deciding {trees.FITTED + trees.HELD:,} cases of {len(found)} models.")
     grown = trees.grow(found, wanted, METHODS, depth=depth)
     text = tree_pictures.svg(grown) if kind == "svg" else tree_pictures.mermaid(grown)
@@ -52,28 +50,6 @@ def decision_tree(
         return
     console.say(str(out.absolute()) if out is not None else text)
     console.note(tree_pictures.words_of(grown))
-
-
-def _measured(results: str | None) -> list[Evidence]:
-    """Of each model, the evidence with the most values in it: the reference results', or those of ``--results``.
-
-    Of one machine, that of the newest run: thresholds in seconds are of no other.
-    """
-    from harness.calibrate import gathering
-    from harness.store import query, runs
-
-    home = Path(results) if results else paths.data("results") / "reference"
-    if not runs.run_ids(home):
-        raise BadInput(f"there is no run in {home}", remedy="'harness run' measures one; --results names others")
-    alike, others = gathering.runs_of_one_machine(home)
-    if others:
-        console.note(f"Left out, because they are of other machines: {', '.join(others)}.")
-    best: dict[str, Evidence] = {}
-    for run_id in alike:
-        for one in query.evidences(home, run_id):
-            if one.model not in best or len(one.values) > len(best[one.model].values):
-                best[one.model] = one
-    return list(best.values())
 
 
 COMMANDS: tuple[Any, ...] = (decision_tree,)

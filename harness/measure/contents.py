@@ -12,6 +12,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,8 @@ class Counter:
 
     def amount(self, files: Iterable[Path]) -> Amount:
         """What these files have in all, archived in this order."""
+        files = list(files)
+        self._pack(files)
         seen: set[tuple[int, int]] = set()
         total, archive = Amount(), zlib.compressobj(_LEVEL)
         archived = 0
@@ -102,7 +105,7 @@ class Counter:
                 continue
             seen.add(key)
             link = file.is_symlink()
-            packed = 0 if link else self._packed_of(file, key)
+            packed = 0 if link else self._packed[key]
             archived += len(archive.compress(str(file).encode()[-_BLOCK:].ljust(_BLOCK, b"\0")))
             if status.st_size <= _SMALL_BYTES and not link:
                 archived += len(archive.compress(file.read_bytes().ljust(-(-status.st_size // _BLOCK) * _BLOCK, b"\0")))
@@ -122,10 +125,15 @@ class Counter:
                 pruning.prune(copy, rules)
             return self.of(copy)
 
-    def _packed_of(self, file: Path, key: tuple[int, int]) -> int:
-        if key not in self._packed:
-            self._packed[key] = packed_bytes(file)
-        return self._packed[key]
+    def _pack(self, files: Iterable[Path]) -> None:
+        """Compress what was not yet; on all processors, as zlib lets go of the interpreter meanwhile."""
+        wanted: dict[tuple[int, int], Path] = {}
+        for file in files:
+            status = file.lstat()
+            if not file.is_symlink() and (status.st_dev, status.st_ino) not in self._packed:
+                wanted.setdefault((status.st_dev, status.st_ino), file)
+        with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+            self._packed.update(zip(wanted, pool.map(packed_bytes, wanted.values()), strict=True))
 
 
 def packed_bytes(file: Path) -> int:

@@ -178,6 +178,24 @@ def values(evidence: Evidence, scenario: Scenario, methods: Mapping[str, Packagi
     }
 
 
+def on_the_mean(
+    evidences: Sequence[Evidence], scenario: Scenario, methods: Mapping[str, Packaging]
+) -> list[tuple[str, float]]:
+    """The simple rule: each method's mean value in the scenario over measured models, the single best first.
+
+    Where a hard limit rules a method out for a model, it is worth nothing there. Models for which none is left say
+    nothing.
+    """
+    known = [found for one in evidences if (found := values(one, scenario, methods))]
+    means = _means(known)
+    return [(name, means[name]) for name in _ordered(means)]
+
+
+def _means(known: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = {name for found in known for name in found}
+    return {name: math.fsum(found.get(name, 0.0) for found in known) / len(known) for name in names}
+
+
 def _ordered(found: Mapping[str, float]) -> _Ranked:
     return sorted(found, key=lambda name: (-found[name], name))
 
@@ -209,9 +227,7 @@ def _from_profiles(
 def _single_best(case: _Case, cases: Sequence[_Case]) -> _Ranked:
     """The methods by their mean value in the scenario, over the models of the other families."""
     others = [one.truth for one in cases if one.scenario.name == case.scenario.name and one.family != case.family]
-    names = {name for truth in others for name in truth}
-    means = {name: math.fsum(truth.get(name, 0.0) for truth in others) / len(others) for name in names}
-    return _ordered(means)
+    return _ordered(_means(others))
 
 
 def _by_the_article(case: _Case, methods: Mapping[str, Packaging], evidences: Sequence[Evidence]) -> _Ranked:

@@ -74,6 +74,17 @@ def test_who_measures_has_no_regret_here(evidences: list[Any]) -> None:
     assert {one.cases for one in found.values()} == {6}
 
 
+def test_the_simple_rule_is_best_on_the_mean(evidences: list[Any]) -> None:
+    """Of two models with another quickest method each, the third is worse than both on the mean."""
+    found = validation.on_the_mean(evidences, scenarios.find("infrequent-use"), {name: METHODS[name] for name in NAMES})
+    means = dict(found)
+    assert [mean for _, mean in found] == sorted(means.values(), reverse=True)
+    assert set(means) == set(NAMES)
+    assert means["pex"] == pytest.approx(means["venv"])
+    assert found[-1][0] == "container"
+    assert validation.on_the_mean([], scenarios.find("infrequent-use"), METHODS) == []
+
+
 def test_a_choice_that_is_ruled_out_is_worth_nothing() -> None:
     """And one that is as good as the best is the best."""
     truth = {"pex": 0.5, "venv": 0.5, "container": 0.2}
