@@ -86,6 +86,10 @@ def as_dict(record: Any) -> dict[str, Any]:
 
 
 def _filled(record: Any) -> Any:
+    if isinstance(record, Fact):
+        # Where it came from stands in its id; said again in fields of their own it is most of a large report.
+        told = {"id": record.id, "value": record.value}
+        return told if record.shown == record.value else {**told, "shown": record.shown}
     if dataclasses.is_dataclass(record):
         fields = ((field.name, getattr(record, field.name)) for field in dataclasses.fields(record))
         return {name: _filled(value) for name, value in fields if value not in (None, "", ())}

@@ -163,10 +163,14 @@ def evidence(results: Path, run_id: str, model: str) -> Evidence:
 
 
 def evidences(results: Path, run_id: str) -> list[Evidence]:
-    """The evidence on every model that the run measured, in the order of its plan."""
+    """The evidence on every model that the run measured, in the order of its plan.
+
+    What a run has not reached yet it says nothing of; one that has reached nothing says so of all.
+    """
     folder = runs.folder_of(results, run_id)
     manifest = runs.read_manifest(folder)
     every = values(folder)
+    reached = {value.model for value in every} or set(manifest.plan["models"])
     return [
         Evidence(
             run_id=run_id,
@@ -175,6 +179,7 @@ def evidences(results: Path, run_id: str) -> list[Evidence]:
             values=tuple(value for value in every if value.model == model),
         )
         for model in manifest.plan["models"]
+        if model in reached
     ]
 
 
@@ -192,7 +197,7 @@ def latest_run(results: Path, model: str) -> str | None:
             if model in runs.read_manifest(folder).plan["models"]:
                 if _has_start(folder, model):
                     return run_id
-                planned = planned or run_id
+                planned = planned or (run_id if _has_sample(folder, model) else None)
         except CheckFailure as error:
             damaged = damaged or error
         except BadInput:
@@ -203,9 +208,16 @@ def latest_run(results: Path, model: str) -> str | None:
 
 
 def _has_start(folder: Path, model: str) -> bool:
+    return _has(folder, "cell.model = ? AND metric = 'cold_start_s' AND value IS NOT NULL", model)
+
+
+def _has_sample(folder: Path, model: str) -> bool:
+    return _has(folder, "cell.model = ?", model)
+
+
+def _has(folder: Path, condition: str, model: str) -> bool:
     with _reading(folder) as connection:
-        asked = "SELECT 1 FROM samples WHERE cell.model = ? AND metric = 'cold_start_s' AND value IS NOT NULL LIMIT 1"
-        return bool(connection.execute(asked, [model]).fetchall())
+        return bool(connection.execute(f"SELECT 1 FROM samples WHERE {condition} LIMIT 1", [model]).fetchall())
 
 
 def compact(folder: Path) -> dict[str, str]:
