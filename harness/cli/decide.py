@@ -152,10 +152,12 @@ def _simple_rule(found: Evidence, scenario: Scenario, results: str | None) -> li
     """What is best on the mean of the models that were measured: beside a prediction, a reader should know it."""
     from harness.cli import evidence
     from harness.methods import METHODS
-    from harness.recommend import validation
+    from harness.recommend import costs, validation
 
     home = Path(results) if results else paths.data("results") / "reference"
-    measured = [one for one in evidence.of_every_model(home) if one.model != found.model]
+    needed = {"parity", "packed_bytes", "unpacked_bytes", "peak_resident_bytes", *costs.TAKEN}
+    needed |= {objective.metric for objective in scenario.objectives}
+    measured = [one for one in evidence.of_every_model(home, needed) if one.model != found.model]
     return validation.on_the_mean(measured, scenario, METHODS)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -55,10 +55,11 @@ def of(model: str, run_id: str | None, results: str | None, *, predicted: bool =
     return query.evidence(reference, shipped, name)
 
 
-def of_every_model(home: Path) -> list[Evidence]:
+def of_every_model(home: Path, metrics: Collection[str] = ()) -> list[Evidence]:
     """Of each model that runs in ``home`` measured, the evidence with the most values in it.
 
-    Of one machine, that of the newest run: seconds of another are others. BadInput where there is no run.
+    Of one machine, that of the newest run: seconds of another are others. Of ``metrics`` alone where they are named.
+    BadInput where there is no run.
     """
     from harness.calibrate import gathering
 
@@ -69,7 +70,7 @@ def of_every_model(home: Path) -> list[Evidence]:
         console.note(f"Left out, because they are of other machines: {', '.join(others)}.")
     best: dict[str, Evidence] = {}
     for run_id in alike:
-        for one in query.evidences(home, run_id):
+        for one in query.evidences(home, run_id, metrics):
             if one.model not in best or len(one.values) > len(best[one.model].values):
                 best[one.model] = one
     return list(best.values())

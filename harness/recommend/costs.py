@@ -56,6 +56,9 @@ _MONTH_HOURS = 24 * MONTH_DAYS
 _WARM: tuple[tuple[str, State], ...] = (("latency_p50_s", "single-stream"), ("warm_request_s", "page-warm"))
 _FIRST: tuple[str, State] = ("phase_prediction_s", "page-warm")
 
+#: The metrics that costs are made of.
+TAKEN = ("cold_start_s", *(metric for metric, _ in (*_WARM, _FIRST)), "throughput_per_s")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Durations:

@@ -5,7 +5,7 @@ Results of different hosts are never pooled: every question is about one run.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -44,6 +44,7 @@ _VALUES = """
         count(*) FILTER (list_contains(flags, 'kept')) AS kept,
         string_agg(DISTINCT note, '; ' ORDER BY note) FILTER (value IS NULL AND note <> '') AS why_absent
     FROM (SELECT *, len(list_filter(flags, lambda f: f LIKE 'dropped:%')) > 0 AS dropped FROM samples)
+    WHERE list_contains(?, metric)
     GROUP BY ALL"""
 
 
@@ -162,14 +163,15 @@ def evidence(results: Path, run_id: str, model: str) -> Evidence:
     return found[model]
 
 
-def evidences(results: Path, run_id: str) -> list[Evidence]:
+def evidences(results: Path, run_id: str, metrics: Collection[str] = ()) -> list[Evidence]:
     """The evidence on every model that the run measured, in the order of its plan.
 
-    What a run has not reached yet it says nothing of; one that has reached nothing says so of all.
+    What a run has not reached yet it says nothing of; one that has reached nothing says so of all. Of ``metrics`` alone
+    where they are named: intervals of all that a night measured take a second.
     """
     folder = runs.folder_of(results, run_id)
     manifest = runs.read_manifest(folder)
-    every = values(folder)
+    every = values(folder, metrics)
     reached = {value.model for value in every} or set(manifest.plan["models"])
     return [
         Evidence(
@@ -277,10 +279,11 @@ def _copy(folder: Path, rows: str, target: Path, form: str) -> None:
             raise BadInput(f"cannot be written: {reason}", file=target, remedy="name another file") from error
 
 
-def values(folder: Path) -> list[Value]:
-    """Every value of the run, sorted; CheckFailure where its samples are damaged."""
+def values(folder: Path, metrics: Collection[str] = ()) -> list[Value]:
+    """Every value of the run, or those of ``metrics``, sorted; CheckFailure where its samples are damaged."""
+    asked = [*metrics] or [*METRICS]
     with _reading(folder) as connection:
-        rows = connection.execute(_VALUES).fetchall()
+        rows = connection.execute(_VALUES, [asked]).fetchall()
     order = {name: rank for rank, name in enumerate(METRICS)}
     found = [_value(row) for row in rows]
     return sorted(found, key=lambda value: (value.model, value.method, order.get(value.metric, 99), value.state))

@@ -314,3 +314,17 @@ def test_a_modelled_transfer_is_what_its_size_makes(made: Any) -> None:
     shutil.rmtree(made.results)
     _, wrong, _ = checking.verify_run(made.write([size, dataclasses.replace(right, value=0.9)]))
     assert "tiny/venv transfer_s is 0.9" in wrong[0]
+
+
+def test_some_metrics_can_be_asked_for_alone(made: Any) -> None:
+    """The same values, and no others; a model that the run has not reached is not in its evidence."""
+    folder = made.write()
+    every = [value for value in query.values(folder) if value.metric in {"files", "parity"}]
+    assert query.values(folder, {"files", "parity"}) == every
+    (found,) = query.evidences(made.results, made.RUN, {"files"})
+    assert {value.metric for value in found.values} == {"files"}
+    manifest = runs.read_manifest(folder)
+    plan = {**manifest.plan, "models": ["tiny", "later"]}
+    runs.write_manifest(folder, dataclasses.replace(manifest, plan=plan, finished_at=None))
+    assert [one.model for one in query.evidences(made.results, made.RUN)] == ["tiny"]
+    assert query.latest_run(made.results, "later") is None
