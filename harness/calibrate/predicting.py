@@ -20,7 +20,7 @@ from harness.calibrate.records import Calibration
 from harness.measure import profile as profiles
 from harness.measure.profile import Profile
 from harness.methods import METHODS
-from harness.metrics import METRICS, State
+from harness.metrics import METRICS, State, Unit
 from harness.platforms.lambda_runtime import MEMORY_MB_PER_CPU
 from harness.spec.model import Model
 from harness.store.query import Evidence, Value
@@ -35,11 +35,19 @@ _TO_95 = 1.1915
 _ROUNDS = (-1.0, -0.54, 0.0, 0.54, 1.0)
 
 
+#: A model lies outside the reference models where it is this much beyond the last of them, and more than a little.
+_NEAR = 1.25
+_LITTLE: Mapping[Unit, float] = {"bytes": 1e6, "n": 10.0, "s": 0.01}
+
+#: So many of the features in which it does are named.
+_NAMED = 4
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     """A metric of a method, not measured: the value and its 90 % interval, in the metric's unit.
 
-    ``beyond`` names the features in which the model lies outside everything that the calibration has seen.
+    ``beyond`` names the features in which the model lies well outside everything that the calibration has seen.
     """
 
     method: str
@@ -68,7 +76,8 @@ def predict(
             return None
         value += one.value * amount
         least, most = calibration.ranges.get(one.feature, (amount, amount))
-        if one.value and not least <= amount <= most:
+        little = _LITTLE[feature.unit]
+        if one.value and not least / _NEAR - little <= amount <= most * _NEAR + little:
             beyond.append(feature.title)
     if value <= 0:
         return None
@@ -158,7 +167,8 @@ def caveats(calibration: Calibration, profile: Profile, *, memory_mb: int | None
         )
     beyond = sorted({name for one in _predictions(calibration, profile) for name in one.beyond})
     if beyond:
-        said.append(f"It lies outside the reference models in: {', '.join(beyond)}. There, intervals are too narrow.")
+        named = ", ".join(beyond[:_NAMED]) + (f" and {len(beyond) - _NAMED} more" if len(beyond) > _NAMED else "")
+        said.append(f"It lies outside the reference models in: {named}. There, intervals are too narrow.")
     if profile.system_packages:
         said.append(
             f"It names {profile.system_packages} system packages; what images take along for them is in no prediction, "

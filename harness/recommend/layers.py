@@ -129,17 +129,20 @@ def _values(evidence: Evidence, one: Combination) -> Iterator[Value]:
 
 
 def _added(environment: Value, interface: Value, plain: Value) -> dict[int, float]:
-    """By round where there are rounds that the three share, else of the medians."""
+    """By round where there are rounds that the three share, else the environment's, moved by what the medians add.
+
+    Predictions share none; a combination of them is as uncertain as the environment at least.
+    """
     shared = [number for number in environment.by_round if number in interface.by_round and number in plain.by_round]
     if shared:
         return {
             number: environment.by_round[number] + max(interface.by_round[number] - plain.by_round[number], 0.0)
             for number in shared
         }
-    assert environment.interval is not None
     assert interface.interval is not None
     assert plain.interval is not None
-    return {0: environment.interval.median + max(interface.interval.median - plain.interval.median, 0.0)}
+    added = max(interface.interval.median - plain.interval.median, 0.0)
+    return {number: value + added for number, value in environment.by_round.items()}
 
 
 def _value(

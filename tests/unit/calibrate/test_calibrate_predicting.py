@@ -67,6 +67,11 @@ def test_a_model_beyond_the_reference_is_marked(lab: Any, exact: Calibration) ->
     assert found is not None
     assert "everything, archived" in found.beyond
     assert "everything, archived" in predicting.caveats(exact, huge)
+    least = lab.models(families=4)[0]
+    nearly = lab.changed(
+        least, installed=lab.changed(least.installed, data=Amount(bytes=10**12, archived_bytes=10**12))
+    )
+    assert "outside" in predicting.caveats(exact, nearly)
     inside = lab.models(families=4)[0]
     assert "lies outside" not in predicting.caveats(exact, inside)
 

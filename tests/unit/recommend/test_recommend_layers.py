@@ -44,6 +44,16 @@ def test_an_api_in_a_container(evidence: Any, make: Any) -> None:
     assert {item.rule for item in advice.excluded if item.method == "rest-api"} == {"needs"}
 
 
+def test_a_combination_of_predictions_is_uncertain_too(evidence: Any) -> None:
+    """Predictions are of no common round: the environment's spread stays, moved by what the medians add."""
+    parts = [evidence.value(name, *START) for name in ("container", "rest-api", "venv")]
+    apart = [
+        replace(value, by_round={100 * place + number: one for number, one in value.by_round.items()})
+        for place, value in enumerate(parts)
+    ]
+    assert list(layers._added(*apart).values()) == pytest.approx([1.1, 1.3, 1.5])
+
+
 def test_no_combination_where_a_method_will_do(make: Any) -> None:
     """What needs no interface gets none; an interface on its own environment is the method itself."""
     assert layers.combinations(make.scenario(), METHODS) == {}
