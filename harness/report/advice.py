@@ -104,7 +104,7 @@ class Advice:
     ``requirements`` is the whole scenario, ``features`` the model's: they were given, not measured.
     ``flips`` are the weights at which the runner-up would lead, ``steady`` the criteria with no such weight, ``rates``
     the requests a day between which each method leads. ``second`` is what another way of adding up says, and
-    ``measuring`` what would be worth measuring.
+    ``measuring`` what would be worth measuring. ``further`` counts the methods that are ranked below those told.
     """
 
     run: str
@@ -129,12 +129,22 @@ class Advice:
     second: Fact | None
     article: Article
     confidence: Prose
+    further: int = 0
 
 
-def of(recommendation: Recommendation, scenario: Scenario | None = None, features: Features | None = None) -> Advice:
-    """``recommendation`` as a report shows it."""
+def of(
+    recommendation: Recommendation,
+    scenario: Scenario | None = None,
+    features: Features | None = None,
+    *,
+    most: int | None = None,
+) -> Advice:
+    """``recommendation`` as a report shows it; of the ranking the first ``most``, and all of a tie."""
     where = _Where(recommendation)
-    ranked = tuple(_ranked(where, option, option.method in recommendation.tie) for option in recommendation.ranked)
+    options = recommendation.ranked
+    last = max((place for place, one in enumerate(options, start=1) if one.method in recommendation.tie), default=1)
+    told = options if most is None else options[: max(most, last)]
+    ranked = tuple(_ranked(where, option, option.method in recommendation.tie) for option in told)
     families = {choice.method: choice.family for choice in recommendation.article.ranked}
     return Advice(
         run=recommendation.run_id,
@@ -148,6 +158,7 @@ def of(recommendation: Recommendation, scenario: Scenario | None = None, feature
         answer=_answer(where, recommendation, ranked),
         criteria=_criteria(where, recommendation, scenario),
         ranked=ranked,
+        further=len(options) - len(told),
         excluded=tuple(
             Excluded(
                 method=item.method,

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from harness.recommend.engine import Recommendation
     from harness.spec.scenario import Scenario
 
+#: More models than this, and each one's part is folded away behind its name, and told of only the first methods.
+FOLDED, FIRST = 3, 4
+
 #: The version of the data that is embedded in a report.
 SCHEMA_VERSION = 2
 
@@ -109,8 +112,9 @@ def contents(
     from harness.methods import METHODS
 
     models = tuple(_model(evidence) for evidence in evidences)
+    most = FIRST if len(models) > FOLDED else None
     advised = tuple(
-        advice.of(each, (scenarios or {}).get(each.scenario), (features or {}).get(each.model))
+        advice.of(each, (scenarios or {}).get(each.scenario), (features or {}).get(each.model), most=most)
         for each in recommendations
     )
     given = {(evidence.run_id, evidence.model): evidence for evidence in evidences}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import MissingComponent
 from harness.report import charts, facts, overview
+from harness.report.contents import FOLDED
 from harness.report.facts import Fact
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 #: Draws a chart; a checker that only needs the words gives its own.
 Draw = Callable[[charts.Chart, str], str]
-
-#: More models than this, and each one's part is folded away behind its name.
-FOLDED = 3
 
 _SCRIPTS = ("what_if.js", "what_if_page.js")
 

@@ -16,7 +16,8 @@ import pytest
 from harness import paths
 from harness.methods import METHODS
 from harness.recommend import engine
-from harness.report import appendix, html, write
+from harness.report import appendix, write
+from harness.report import contents as report_contents
 from harness.report.contents import ReportContents, contents
 from harness.spec import scenario as scenarios
 from harness.store import query, runs
@@ -51,8 +52,8 @@ def made() -> ReportContents:
 def many() -> ReportContents:
     """A report on so many models of the reference results that their parts are folded away."""
     home = paths.data("results") / "reference"
-    found = query.evidences(home, runs.run_ids(home)[-1])[: html.FOLDED + 1]
-    assert len(found) > html.FOLDED
+    found = query.evidences(home, runs.run_ids(home)[-1])[: report_contents.FOLDED + 1]
+    assert len(found) > report_contents.FOLDED
     wanted = scenarios.find("infrequent-use")
     advised = [engine.recommend(one, wanted, METHODS) for one in found]
     return contents(found, advised, scenarios={wanted.name: wanted}, made_at="now", harness_version="0")

@@ -16,7 +16,7 @@ import pytest
 
 from harness.errors import BadInput, MissingComponent
 from harness.recommend.engine import Recommendation
-from harness.report import charts, facts, html, markdown, pages, write
+from harness.report import advice, charts, facts, html, markdown, pages, write
 from harness.report.contents import ReportContents, contents
 from harness.store.query import Evidence
 
@@ -223,3 +223,22 @@ def test_a_tools_log_is_folded_away(page: str) -> None:
     assert fold is not None
     assert "…" in fold.group(1)
     assert "second line" in fold.group(2)
+
+
+def test_many_models_are_folded_and_compared(evidences: tuple[Evidence, ...], advised: Recommendation) -> None:
+    """Tables of methods by models come first, each model's part is behind its name, of rankings the first are told."""
+    many = [dataclasses.replace(evidences[0], model=f"{evidences[0].model}-{place}") for place in range(4)]
+    many = [
+        dataclasses.replace(one, values=tuple(dataclasses.replace(value, model=one.model) for value in one.values))
+        for one in many
+    ]
+    page = html.render(contents(many, made_at="now", harness_version="0"), lambda *_: "<svg/>")
+    assert page.count('<details class="model">') == 4
+    assert page.count('<table class="matrix">') >= 2
+    assert all(f'<a href="#model-{place}">{one.model}</a>' in page for place, one in enumerate(many, start=1))
+    few = html.render(contents(evidences, made_at="now", harness_version="0"), lambda *_: "<svg/>")
+    assert '<details class="model">' not in few
+    told = advice.of(advised, most=1)
+    assert {option.method for option in told.ranked} >= {*advised.tie[:1], advised.ranked[0].method}
+    assert len(told.ranked) + told.further == len(advised.ranked)
+    assert advice.of(advised).further == 0
