@@ -204,12 +204,12 @@ def check(calibration: Calibration, folder: Path) -> None:
     """CheckFailure where a run or a profile is not there, or not what the calibration was fitted from."""
     for known in calibration.runs:
         try:
-            now = source(folder, known.run_id)
+            file = runs.folder_of(folder, known.run_id) / known.file
         except BadInput as error:
             raise CheckFailure(
                 f"the calibration in {folder} was fitted from run {known.run_id}, which is not there", remedy=_REMEDY
             ) from error
-        if now.file == known.file and now.sha256 != known.sha256:
+        if not file.is_file() or tree.sha256(file) != known.sha256:
             raise CheckFailure(
                 f"the calibration in {folder} was fitted from other samples than run {known.run_id} has now",
                 remedy=_REMEDY,

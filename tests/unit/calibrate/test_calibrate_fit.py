@@ -12,6 +12,7 @@ import pytest
 from harness.calibrate import fit, gathering, laws, records
 from harness.errors import BadInput, CheckFailure
 from harness.measure import profile as profiles
+from harness.store import query
 
 # --- fitting -------------------------------------------------------------------------------------
 
@@ -209,6 +210,16 @@ def test_changed_samples_are_refused(lab: Any, kept: records.Calibration) -> Non
     with pytest.raises(CheckFailure, match="other samples") as refused:
         records.of_results(lab.results)
     assert "harness calibrate" in refused.value.remedy
+
+
+def test_samples_under_another_name_are_refused(lab: Any, kept: records.Calibration) -> None:
+    """The same samples compacted are another file, of which the calibration says nothing: it has to be fitted again."""
+    folder = lab.results / "runs" / lab.RUN
+    query.compact(folder)
+    assert records.of_results(lab.results) == kept
+    (folder / "samples.jsonl").unlink()
+    with pytest.raises(CheckFailure, match="other samples"):
+        records.of_results(lab.results)
 
 
 def test_a_missing_run_is_refused(lab: Any, kept: records.Calibration) -> None:
