@@ -38,7 +38,7 @@ SCHEMA_VERSION = 2
 #: How many starts count in each state. One more, which is asked for every example, comes first and warms up. Cold ones
 #: come before warm ones: in the rounds of a run, too, most warm starts find in memory what a start reads and no more.
 #: Where all that was installed is still there, the kernel maps more around each page, and more is resident.
-STARTS: Mapping[State, int] = {"disk-cold": 7, "page-warm": 7}
+STARTS: Mapping[State, int] = {"disk-cold": 5, "page-warm": 5}
 
 #: From here on a file of the model counts with its size alone when it is asked whether the model is still the same.
 _LARGE_BYTES = 2**20
