@@ -15,7 +15,7 @@ from harness.calibrate.gathering import Study
 from harness.calibrate.records import Calibration, Coefficient, Fit, HeldOut
 from harness.errors import BadInput
 from harness.measure.profile import Profile
-from harness.metrics import METRICS, START_STATES, State
+from harness.metrics import METRICS, State
 
 #: The median error that is aimed at, and the coverage of 90 % intervals, on families that were held out.
 TARGETS = {
@@ -59,7 +59,7 @@ class Fitter:
             schema_version=records.SCHEMA_VERSION,
             harness_version=__version__,
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            host=dict(study.host),
+            hosts=tuple(dict(host) for host in study.hosts),
             sentinel_s=study.sentinel_s,
             runs=study.sources,
             models=references,
@@ -172,18 +172,14 @@ def _fittings(study: Study) -> dict[_Key, Fitting]:
 
 
 def _measured(study: Study, method: str, metric: str, state: State) -> Iterator[tuple[str, float]]:
-    """The models that the metric was measured of, and its median; of starts, as if the machine had always been as fast.
-
-    Builds and installations are taken at other times than the sentinel.
-    """
-    of_starts = METRICS[metric].unit == "s" and state in START_STATES
+    """The models that the metric was measured of, and its median; seconds, as if one machine had always been as fast."""
     for model, values in sorted(study.values.items()):
         for value in values:
             if (value.method, value.metric, value.state, value.limits) != (method, metric, state, "default"):
                 continue
             # A relative error of nothing is not defined; no metric that has a law is 0 but by the clock's coarseness.
             if value.interval is not None and value.interval.median > 0:
-                ratio = study.sentinel_s / study.sentinels[model] if of_starts else 1.0
+                ratio = study.sentinel_s / study.sentinels[model] if METRICS[metric].unit == "s" else 1.0
                 yield model, value.interval.median * ratio
 
 

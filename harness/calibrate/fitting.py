@@ -17,10 +17,10 @@ shipped. Wherever a family is held out, the choice too is made without it.
 The interval is of factors (it is computed on logarithms, of the value and what is negligible) and comes from families
 that were held out, never from the fit's own residuals. The score of a family is its worst error when the law is fitted
 without it. With nine families or more, the interval reaches to the ceil(0.9 (n + 1))-th smallest score, which covers a
-new family with 90 %
-probability whatever the errors' distribution (split conformal prediction, Vovk et al. 2005; families take the place
-of rows). Fewer families can't say that: of three, the largest error is exceeded by a fourth one time in four. Then
-the interval reaches to the largest score times ``WIDENED[n]``, which covers 90 % if errors are normal.
+new family with 90 % probability whatever the errors' distribution (split conformal prediction, Vovk et al. 2005;
+families take the place of rows). Fewer families can't say that: of three, the largest error is exceeded by a fourth
+one time in four. Then the interval reaches to the largest score times ``WIDENED[n]``, which covers 90 % if errors are
+normal.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from harness.calibrate import laws, records
+from harness.calibrate import records
 from harness.errors import BadInput
 from harness.measure import profile as profiles
 from harness.measure.profile import Profile
@@ -22,13 +22,14 @@ from harness.store.records import Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Values by model, each model from the newest run that measured it, with its profile; all of one machine.
+    """Values by model, each from the newest run that measured it, with its profile of the same machine.
 
-    ``sentinel_s`` is the sentinel's median over all, ``sentinels`` that over the rounds of each model: a shared machine
-    is half as fast for an hour, and what was measured then is told apart from the model by that.
+    Seconds are compared as those of one machine as it usually was: ``hosts[0]``, which measured the most models, and
+    where the sentinel's median is ``sentinel_s``. ``sentinels`` has that over the rounds of each model, because a
+    shared machine is half as fast for an hour, and a model is built, installed and started within one.
     """
 
-    host: Mapping[str, Any]
+    hosts: tuple[Mapping[str, Any], ...]
     sentinel_s: float
     sentinels: Mapping[str, float]
     sources: tuple[records.Source, ...]
@@ -49,36 +50,31 @@ class Study:
 
 
 def gather(results: Path, run_ids: Sequence[str]) -> Study:
-    """The study of those runs. BadInput where they are of several machines, or a model has no profile that fits."""
+    """The study of those runs. BadInput where they have no start, or a model has no profile that fits."""
     names = sorted(set(run_ids))
     folders = {name: runs.folder_of(results, name) for name in names}
     manifests = {name: runs.read_manifest(folder) for name, folder in folders.items()}
-    hosts = [manifest.host for manifest in manifests.values()]
-    if records.differing_hosts(hosts):
-        raise BadInput(
-            "are of different machines; results of two are never pooled",
-            key="--run",
-            value=names,
-            remedy="name runs of one machine with --run",
-        )
     values: dict[str, tuple[Value, ...]] = {}
     run_of: dict[str, str] = {}
     sentinels: dict[str, list[float]] = {}
     for name, folder in folders.items():
         every = query.values(folder)
         taken = {value.model: [*value.by_round.values()] for value in every if value.method == SENTINEL}
-        for model in sorted({v.model for v in every if v.interval and (v.metric, v.state) in laws.LAWS}):
+        # A model that was only built so far counts as little here as where the newest run of a model is asked for.
+        for model in sorted({v.model for v in every if v.interval and v.metric == "cold_start_s"}):
             values[model] = tuple(v for v in every if v.model == model and v.method != SENTINEL)
             run_of[model] = name
             sentinels[model] = taken.get(model, [])
+    if not values:
+        raise BadInput("hold no start of any model", key="--run", value=names, remedy="'harness run' measures one")
     known = {model: _profile(results, model, manifests[run_of[model]]) for model in values}
     used = [name for name in names if name in run_of.values()]
-    every_s = [second for found in sentinels.values() for second in found]
-    usual_s = median(every_s) if every_s else median(one.sentinel_s for one in known.values())
+    hosts = machines({model: manifests[name].host for model, name in run_of.items()})
+    paces = {model: median(found) if found else known[model].sentinel_s for model, found in sentinels.items()}
     return Study(
-        host=hosts[0],
-        sentinel_s=usual_s,
-        sentinels={model: median(found) if found else usual_s for model, found in sentinels.items()},
+        hosts=tuple(host for host, _ in hosts),
+        sentinel_s=median([second for model in hosts[0][1] for second in sentinels[model] or [paces[model]]]),
+        sentinels=paces,
         sources=tuple(records.source(results, name) for name in used),
         run_of=run_of,
         profiles=known,
@@ -91,12 +87,16 @@ def gather(results: Path, run_ids: Sequence[str]) -> Study:
     )
 
 
-def runs_of_one_machine(results: Path) -> tuple[list[str], list[str]]:
-    """The runs below ``results`` of the machine of the newest one, and those of others, which are left out."""
-    names = runs.run_ids(results)
-    hosts = {name: runs.read_manifest(runs.folder_of(results, name)).host for name in names}
-    alike = [name for name in names if not records.differing_hosts([hosts[names[-1]], hosts[name]])]
-    return alike, [name for name in names if name not in alike]
+def machines(host_of: Mapping[str, Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], list[str]]]:
+    """The machines that models were measured on, each with its models; the one with the most of them first."""
+    found: list[tuple[Mapping[str, Any], list[str]]] = []
+    for model, host in host_of.items():
+        alike = next((models for known, models in found if not records.differing_hosts([known, host])), None)
+        if alike is None:
+            found.append((host, [model]))
+        else:
+            alike.append(model)
+    return sorted(found, key=lambda one: -len(one[1]))
 
 
 def _profile(results: Path, model: str, manifest: Manifest) -> Profile:

@@ -155,6 +155,9 @@ def _any_of(*features: str) -> tuple[Law, ...]:
 _WORK: tuple[Law, ...] = (
     _law("all_bytes"),
     _law("all_bytes", "all_files"),
+    _law("kept_bytes"),
+    _law("kept_bytes", "kept_files"),
+    _law("shipped_bytes"),
     _law("shipped_bytes", "shipped_files"),
     _law("all_packed_bytes", "own_files"),
     _law("compiled_bytes", "all_bytes", "own_files"),

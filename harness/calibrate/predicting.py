@@ -125,7 +125,7 @@ def evidence_from(
         finished_at=None,
         harness_version=calibration.harness_version,
         plan={"methods": list(wanted), "models": [profile.model], "profile": "modelled", "rounds": 0, "builds": 0},
-        host=calibration.host,
+        host=calibration.hosts[0],
         models={profile.model: {**_noted(profile), "memory_mb": memory_mb}},
         availability={
             method: {"ready": False, "reason": unknown, "remedy": "measure it"}
@@ -154,14 +154,14 @@ def known(model: Model, homes: Sequence[Path], methods: Iterable[str]) -> tuple[
 
 def caveats(calibration: Calibration, profile: Profile, *, memory_mb: int | None = None) -> str:
     """What a reader must know of predictions for this model before using them; ``memory_mb`` is what it is given."""
-    host = calibration.host
+    first, *others = (f"{host.get('processor')}, {host.get('cores')} cores" for host in calibration.hosts)
+    also = f" (some of them on {'; '.join(others)}, their seconds as the sentinels say)" if others else ""
     said = [
         f"Predicted, not measured: {profile.model} was profiled on {profile.created_at[:10]},",
-        f"the rest is modelled after {len(calibration.models)} reference models",
-        f"on {host.get('processor')}, {host.get('cores')} cores.",
+        f"the rest is modelled after {len(calibration.models)} reference models on {first}{also}.",
     ]
     ratio = seconds_ratio(calibration, profile)
-    if records.differing_hosts([calibration.host, profile.host]):
+    if records.differing_hosts([calibration.hosts[0], profile.host]):
         said.append(
             f"The profile is of another machine: its seconds are multiplied by {ratio:.2f}, as the sentinels say."
         )

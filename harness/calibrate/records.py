@@ -25,7 +25,7 @@ from harness.spec import reading
 from harness.store import runs
 
 #: The version of the format that this code reads and writes.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 FILE_NAME = "calibration.json"
 _REMEDY = "'harness calibrate' fits it anew"
@@ -124,7 +124,8 @@ class Calibration:
 
     ``decisions`` are how good decisions by it are, where that was looked at (:mod:`harness.recommend.validation`).
 
-    ``host`` is the machine that all the runs and profiles are of, ``sentinel_s`` the sentinel's median there.
+    ``hosts`` are the machines that the runs and profiles are of; seconds are those of the first, where the sentinel's
+    median is ``sentinel_s``.
     """
 
     __pydantic_config__ = reading.STRICT
@@ -132,7 +133,7 @@ class Calibration:
     schema_version: int
     harness_version: str
     created_at: str
-    host: dict[str, Any]
+    hosts: tuple[dict[str, Any], ...]
     sentinel_s: float
     runs: tuple[Source, ...]
     models: tuple[Reference, ...]

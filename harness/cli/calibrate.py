@@ -69,6 +69,9 @@ def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, s
     folder = _results_folder(run_ids, results)
     chosen = list(run_ids) or _all_runs(folder)
     study = gathering.gather(folder, chosen)
+    if len(study.hosts) > 1:
+        named = "; ".join(f"{host.get('processor')}, {host.get('cores')} cores" for host in study.hosts)
+        console.note(f"Of {len(study.hosts)} machines ({named}); their seconds are compared by the sentinel.")
     console.note(f"Fitting {len(study.profiles)} models, each family held out in turn; this takes up to a minute.")
     fitter = fit.Fitter(study)
     made = fitter.calibration()
@@ -151,15 +154,11 @@ def _results_folder(run_ids: Sequence[str], results: str | None) -> Path:
 
 
 def _all_runs(folder: Path) -> list[str]:
-    from harness.calibrate import gathering
     from harness.store import runs
 
     if not runs.run_ids(folder):
         raise BadInput(f"there is no run in {folder}", remedy="'harness run' measures one; --results names others")
-    alike, others = gathering.runs_of_one_machine(folder)
-    if others:
-        console.note(f"Left out, because they are of other machines: {', '.join(others)}; --run chooses.")
-    return alike
+    return runs.run_ids(folder)
 
 
 def _keep_profiles(found: Any, folder: Path) -> None:

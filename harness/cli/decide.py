@@ -70,7 +70,7 @@ def report(
     results: str | None,
     as_json: bool,
 ) -> None:
-    """Write a report of one run: comparison, charts, recommendations, provenance. One file, no network."""
+    """Write a report of the newest run: comparison, charts, recommendations, provenance. One file, no network."""
     from harness.methods import METHODS
     from harness.recommend import engine
     from harness.report import contents, write
@@ -178,9 +178,9 @@ def _evidences(model: str | None, run_id: str | None, results: str | None) -> li
     folder = paths.results(Path(results) if results else None)
     known = runs.run_ids(folder)
     shipped = paths.data("results") / "reference"
-    if run_id is None and not known and results is None and (known := runs.run_ids(shipped)):
+    if run_id is None and not known and results is None and runs.run_ids(shipped):
         console.note("From the reference results that travel with the harness; 'harness run' measures here.")
-        folder = shipped
+        return evidence.of_every_model(shipped)
     if run_id is None and not known:
         raise BadInput(f"there is no run in {folder}", remedy="'harness run' measures one; or name a MODEL")
     return query.evidences(folder, run_id or known[-1])

@@ -56,24 +56,21 @@ def of(model: str, run_id: str | None, results: str | None, *, predicted: bool =
 
 
 def of_every_model(home: Path, metrics: Collection[str] = ()) -> list[Evidence]:
-    """Of each model that runs in ``home`` measured, the evidence with the most values in it.
+    """Of each model that runs in ``home`` measured, the evidence of the newest one that has a start of it.
 
-    Of one machine, that of the newest run: seconds of another are others. Of ``metrics`` alone where they are named.
+    Models may be of several machines, whose seconds are not the same. Of ``metrics`` alone where they are named.
     BadInput where there is no run.
     """
-    from harness.calibrate import gathering
-
     if not runs.run_ids(home):
         raise BadInput(f"there is no run in {home}", remedy="'harness run' measures one; --results names others")
-    alike, others = gathering.runs_of_one_machine(home)
-    if others:
-        console.note(f"Left out, because they are of other machines: {', '.join(others)}.")
-    best: dict[str, Evidence] = {}
-    for run_id in alike:
-        for one in query.evidences(home, run_id, metrics):
-            if one.model not in best or len(one.values) > len(best[one.model].values):
-                best[one.model] = one
-    return list(best.values())
+    newest: dict[str, Evidence] = {}
+    wanted = {*metrics, "cold_start_s"} if metrics else ()
+    for run_id in runs.run_ids(home):
+        for one in query.evidences(home, run_id, wanted):
+            started = any(value.interval for value in one.values if value.metric == "cold_start_s")
+            if started or one.model not in newest:
+                newest[one.model] = one
+    return list(newest.values())
 
 
 def _predicted(model: Model, homes: Sequence[Path]) -> Evidence | None:

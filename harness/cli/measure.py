@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -315,7 +316,8 @@ def _tell_estimate(plan: Plan, writer: RunWriter, results: Path) -> None:
                 break
     ready = {method for method in plan.methods if METHODS[method].check().ready}
     kept = {(model, method): artifacts.seem_kept(model, method) for model in plan.models for method in plan.methods}
-    now_s = min(sentinel.seconds() for _ in range(3))
+    # The middle one: earlier runs are scaled by the mean of theirs, not by their best moment.
+    now_s = median(sentinel.seconds() for _ in range(3))
     seconds = estimate.seconds(plan, past, ready=ready, kept=kept, sentinel_s=now_s)
     writer.update(timings={"estimated_s": round(seconds, 1)})
     by = f"by {len(past)} earlier run{'s' * (len(past) > 1)}" if past else "without an earlier run to go by"

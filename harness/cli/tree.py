@@ -25,9 +25,11 @@ def decision_tree(
 ) -> None:
     """Draw the decision algorithm: few questions, with measured thresholds, that lead to what the engine decides.
 
-    The engine decides some thousand random cases of the models that were measured; the tree is fitted to them. How
-    well it stands for the engine is told of cases that it has not seen.
+    Before the questions, hard limits strike methods out; at each end stands an order, of which the first that is left
+    is taken. The engine decides some thousand random cases of the models that were measured; the tree is fitted to
+    them. How well it stands for the engine is told of cases that it has not seen.
     """
+    from harness.calibrate import gathering
     from harness.cli import evidence
     from harness.methods import METHODS
     from harness.recommend import tree as trees
@@ -36,7 +38,9 @@ def decision_tree(
 
     wanted = [scenarios.find(name) for name in names or scenarios.names()]
     found = evidence.of_every_model(Path(results) if results else paths.data("results") / "reference")
-    console.note(f"Deciding {trees.FITTED + trees.HELD:,} cases of {len(found)} models.")
+    machines = len(gathering.machines({one.model: one.manifest.host for one in found}))
+    where = f", measured on {machines} machines" if machines > 1 else ""
+    console.note(f"Deciding {trees.FITTED + trees.HELD:,} cases of {len(found)} models{where}.")
     grown = trees.grow(found, wanted, METHODS, depth=depth)
     text = tree_pictures.svg(grown) if kind == "svg" else tree_pictures.mermaid(grown)
     if out is not None:

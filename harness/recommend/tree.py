@@ -1,30 +1,29 @@
-"""The decision algorithm as a tree of questions: what the engine does, drawn from what it decides.
+"""The decision algorithm as a picture: strike out what cannot be used, answer few questions, take the first that is left.
 
-The article promises such a picture and asks questions that nobody measured. Here the forks are found: the engine
-decides thousands of random cases (a reference model, a scenario that was varied in its traffic, target, needs and
-weights), and a tree of few questions is fitted to what it decided.
+The article promises such a picture and asks questions that nobody measured. Here it has the shape of what the engine
+does: hard limits strike methods out (that stands in a table, ``harness methods``), and what is left is ordered by
+value. The engine decides thousands of random cases (a reference model, a scenario that was varied in its traffic,
+target, needs and weights), and a tree of few questions is fitted, at whose leaves methods stand in an order.
 
-A leaf names the method with the highest mean value over its cases; where a method is excluded it is worth nothing. A
-fork is the question whose two leaves lose least: the sum over cases of the best method's value less that of the leaf's
-(regret, as in algorithm selection; the splits are otherwise those of Breiman et al., *Classification and Regression
-Trees* (1984)). How well the tree stands for the engine is told of cases that it has not seen.
+The order of a leaf is by what a method loses to the best that is left, on the mean over the cases in which it is left
+itself. A fork is the question whose two leaves lose least together: the sum over cases of the best value less that of
+the first of the leaf's order that is left (regret, as in algorithm selection; the splits are otherwise those of Breiman
+et al., *Classification and Regression Trees* (1984)). How well the tree stands for the engine is told of cases that it
+has not seen.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import random
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from harness.bootstrap import SEED
 from harness.recommend import engine, limits, words
 from harness.recommend.value import normalised, score
-from harness.spec import capabilities
 from harness.spec.scenario import Facility, Quality
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from harness.store.query import Evidence
 
 #: How many cases a tree is fitted to, and how many it is held against.
-FITTED, HELD = 2000, 500
+FITTED, HELD = 4000, 1000
 
 #: The depth of a tree that still is a picture.
 DEPTH = 5
@@ -47,20 +46,28 @@ _CLOSE = 0.02
 #: Fewest cases behind a leaf: a hundredth of them.
 _SHARE = 0.01
 
+#: A method that is left in few of a leaf's cases counts as if it had been in so many more, as in those above the fork.
+_AS_ABOVE = 10
+
+#: Thresholds of a question that are tried, at even shares of the cases.
+_TRIED = 12
+
 #: The least regret per case that a fork has to save, of values that go from 0 to 1.
 _SAVES = 0.002
 
+#: What the weight of criteria is asked for: metrics, one of them in one cache state alone.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
-    "what travels": ("packed_bytes", "over_base_bytes", "update_bytes", "transfer_s"),
-    "space on the disk": ("unpacked_bytes", "files"),
-    "cold starts": ("cold_start_s",),
+    "what travels": ("packed_bytes", "over_base_bytes", "update_bytes"),
+    "transfers": ("transfer_s",),
+    "space on the disk": ("unpacked_bytes",),
+    "the number of files": ("files",),
+    "starts whose files are in memory": ("cold_start_s@page-warm",),
+    "starts from the disk": ("cold_start_s@disk-cold",),
     "memory": ("peak_resident_bytes", "peak_memory_bytes", "anonymous_bytes", "minimum_memory_bytes"),
     "processor time": ("cpu_to_first_s", "cpu_per_prediction_s"),
     "money": ("cost_month_usd",),
-    "building and installing": (
-        *("build_clean_s", "build_weights_s", "build_code_s", "build_dependency_s"),
-        "install_s",
-    ),
+    "building": ("build_clean_s", "build_weights_s", "build_code_s", "build_dependency_s"),
+    "installing": ("install_s",),
 }
 
 
@@ -83,17 +90,25 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaf:
-    """What to use: ``method``, how often the engine decides the same here, and its mean regret over ``cases``.
+class Fidelity:
+    """How well a tree, or a leaf, stands for the engine, over so many cases.
 
-    ``close`` is the share in which it is worth at most 0.02 less than what the engine decides.
+    ``agreement`` is the share in which it names the engine's winner, ``close`` that in which it loses at most 0.02 of
+    value, ``regret`` the mean value lost.
     """
 
-    method: str
+    cases: int
     agreement: float
     close: float
     regret: float
-    cases: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """What to use: the first in ``order`` that the hard limits leave; and how that did in the cases it is fitted to."""
+
+    order: tuple[str, ...]
+    of: Fidelity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,21 +123,6 @@ class Fork:
 
 
 Node = Leaf | Fork
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fidelity:
-    """How well a tree stands for the engine, over cases that it was not fitted to.
-
-    ``agreement`` is the share in which it names the engine's winner, ``close`` that in which it loses at most 0.02 of
-    value, ``excluded`` that in which it names a method that a hard limit rules out.
-    """
-
-    cases: int
-    agreement: float
-    close: float
-    regret: float
-    excluded: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +151,7 @@ def grow(
     chance = random.Random(f"{seed} tree")
     cases = [_case(chance, evidences, scenarios, methods) for _ in range(fitted + held)]
     seen, unseen = cases[:fitted], cases[fitted:]
-    least = max(1, math.ceil(_SHARE * fitted))
-    root = _grown([case for case in seen if case.values], depth, least)
+    root = fit([case for case in seen if case.values], depth, least=max(1, math.ceil(_SHARE * fitted)))
     return Tree(
         root=root,
         fidelity=fidelity(root, [case for case in unseen if case.values]),
@@ -171,17 +170,13 @@ def decide(node: Node, facts: Mapping[str, float]) -> Leaf:
 
 
 def fidelity(root: Node, cases: Sequence[Case]) -> Fidelity:
-    """How well the tree stands for the engine over ``cases``."""
-    named = [(case, decide(root, case.facts).method) for case in cases]
-    lost = [case.best - case.values.get(method, 0.0) for case, method in named]
-    count = max(len(cases), 1)
-    return Fidelity(
-        cases=len(cases),
-        agreement=sum(case.winner == method for case, method in named) / count,
-        close=sum(loss <= _CLOSE for loss in lost) / count,
-        regret=math.fsum(lost) / count,
-        excluded=sum(method not in case.values for case, method in named) / count,
-    )
+    """How well the tree stands for the engine over ``cases``, in each of which a method is left."""
+    return _told(cases, [first_of(decide(root, case.facts).order, case.values) for case in cases])
+
+
+def first_of(order: Sequence[str], left: Collection[str]) -> str:
+    """The first of an order that is left; empty where none is."""
+    return next((name for name in order if name in left), "")
 
 
 # --- cases ---------------------------------------------------------------------------------------
@@ -223,22 +218,15 @@ def varied(chance: random.Random, scenario: Scenario) -> Scenario:
 
 
 def facts_of(evidence: Evidence, scenario: Scenario) -> dict[str, float]:
-    """What the tree may ask about: yes or no as 1 or 0, shares of the weight, quantities."""
-    target = scenario.target
-    found = {
-        "requests a day": scenario.traffic.requests_per_day,
-        "memory of the target": float(target.memory_mb) if target.memory_mb else math.inf,
-        "link to the target": target.link_mbit,
-    }
-    found |= {f"has {name}": float(name in target.has) for name in get_args(Facility)}
-    found |= {f"needs {name}": float(name in scenario.needs) for name in get_args(Quality)}
+    """What the tree may ask about: shares of the weight, and quantities. What hard limits are about is no question."""
+    found = {"requests a day": scenario.traffic.requests_per_day}
     shares = normalised(scenario.objectives)
     for group, metrics in _GROUPS.items():
         found[f"weight of {group}"] = math.fsum(
-            share for share, one in zip(shares, scenario.objectives, strict=True) if one.metric in metrics
+            share
+            for share, one in zip(shares, scenario.objectives, strict=True)
+            if one.metric in metrics or f"{one.metric}@{one.state}" in metrics
         )
-    noted = evidence.manifest.models.get(evidence.model, {})
-    found["system packages"] = float(bool(noted.get("system_packages")))
     found |= {f"model: {name}": value for name, value in _of_model(evidence)}
     return found
 
@@ -259,66 +247,108 @@ def _of_model(evidence: Evidence) -> Iterator[tuple[str, float]]:
 # --- growing -------------------------------------------------------------------------------------
 
 
-def _grown(cases: Sequence[Case], depth: int, least: int) -> Node:
-    leaf = _leaf(cases)
-    if not depth or len(cases) < 2 * least:
-        return leaf
-    found = _best_fork(cases, least)
-    if found is None or leaf.regret * len(cases) - found[0] < _SAVES * len(cases):
-        return leaf
-    _, fact, threshold = found
-    yes = [case for case in cases if case.facts[fact] > threshold]
-    no = [case for case in cases if not case.facts[fact] > threshold]
-    one, other = _grown(yes, depth - 1, least), _grown(no, depth - 1, least)
-    if isinstance(one, Leaf) and isinstance(other, Leaf) and one.method == other.method:
-        return leaf  # a question whose answers lead to the same
-    return Fork(fact=fact, threshold=threshold, text=question(fact, threshold), yes=one, no=other)
+def fit(cases: Sequence[Case], depth: int, *, least: int) -> Node:
+    """The tree of at most ``depth`` questions to a decision, with ``least`` cases or more behind each leaf."""
+    names = sorted({name for case in cases for name in case.values})
+    return _Grower(cases, names, least).grown(depth)
 
 
-def _leaf(cases: Sequence[Case]) -> Leaf:
-    totals = _totals(cases)
-    method = min(totals, key=lambda name: (-totals[name], name))
+class _Grower:
+    """Splits cases, which it knows by their place; methods by theirs in ``names``."""
+
+    def __init__(self, cases: Sequence[Case], names: Sequence[str], least: int) -> None:
+        self._cases, self._names, self._least = cases, names, least
+        #: What each method loses to the best that is left; None where it is not left itself.
+        self._lost = [[case.best - case.values[n] if n in case.values else None for n in names] for case in cases]
+
+    def grown(self, depth: int) -> Node:
+        every = [lost for row in self._lost for lost in row if lost is not None]
+        mean = math.fsum(every) / max(len(every), 1)
+        return self._grown(range(len(self._cases)), depth, [mean] * len(self._names))
+
+    def _grown(self, places: Sequence[int], depth: int, above: Sequence[float]) -> Node:
+        means = self._means(places, above)
+        order = self._order(means)
+        regret = self._regret(places, order)
+        found = self._best_fork(places, means) if depth and len(places) >= 2 * self._least else None
+        if found is None or regret - found[0] < _SAVES * len(places):
+            return self._leaf(places, [self._names[method] for method in order])
+        _, fact, threshold = found
+        yes, no = self._parted(places, fact, threshold)
+        one, other = (self._grown(some, depth - 1, means) for some in (yes, no))
+        if isinstance(one, Leaf) and isinstance(other, Leaf) and one.order == other.order:
+            return self._leaf(places, one.order)  # a question whose answers lead to the same
+        return Fork(fact=fact, threshold=threshold, text=question(fact, threshold), yes=one, no=other)
+
+    def _leaf(self, places: Sequence[int], order: Sequence[str]) -> Leaf:
+        cases = [self._cases[place] for place in places]
+        return Leaf(order=tuple(order), of=_told(cases, [first_of(order, case.values) for case in cases]))
+
+    def _best_fork(self, places: Sequence[int], means: Sequence[float]) -> tuple[float, str, float] | None:
+        """The regret left, the fact and the threshold of the best question; None where there is none."""
+        found: tuple[float, str, float] | None = None
+        for fact in self._cases[0].facts:
+            for threshold in _thresholds([self._cases[place].facts[fact] for place in places]):
+                parts = self._parted(places, fact, threshold)
+                if min(map(len, parts)) < self._least:
+                    continue
+                regret = sum(self._regret(part, self._order(self._means(part, means))) for part in parts)
+                if found is None or regret < found[0] - 1e-12:
+                    found = (regret, fact, threshold)
+        return found
+
+    def _parted(self, places: Sequence[int], fact: str, threshold: float) -> tuple[list[int], list[int]]:
+        parts: tuple[list[int], list[int]] = ([], [])
+        for place in places:
+            parts[self._cases[place].facts[fact] <= threshold].append(place)
+        return parts
+
+    def _means(self, places: Sequence[int], above: Sequence[float]) -> list[float]:
+        """What each method loses on the mean, with some cases more that are as those above."""
+        sums, counts = [_AS_ABOVE * mean for mean in above], [_AS_ABOVE] * len(above)
+        for place in places:
+            for method, lost in enumerate(self._lost[place]):
+                if lost is not None:
+                    sums[method] += lost
+                    counts[method] += 1
+        return [one / count for one, count in zip(sums, counts, strict=True)]
+
+    def _order(self, means: Sequence[float]) -> list[int]:
+        return sorted(range(len(means)), key=means.__getitem__)
+
+    def _regret(self, places: Sequence[int], order: Sequence[int]) -> float:
+        total = 0.0
+        for place in places:
+            row = self._lost[place]
+            for method in order:
+                if (lost := row[method]) is not None:
+                    total += lost
+                    break
+        return total
+
+
+def _told(cases: Sequence[Case], picks: Sequence[str]) -> Fidelity:
+    """How often what was picked is what the engine decides, or nearly as good; and what is lost."""
+    lost = [case.best - case.values.get(pick, 0.0) for case, pick in zip(cases, picks, strict=True)]
     count = max(len(cases), 1)
-    return Leaf(
-        method=method,
-        agreement=sum(case.winner == method for case in cases) / count,
-        close=sum(case.best - case.values.get(method, 0.0) <= _CLOSE for case in cases) / count,
-        regret=math.fsum(case.best - case.values.get(method, 0.0) for case in cases) / count,
+    return Fidelity(
         cases=len(cases),
+        agreement=sum(case.winner == pick for case, pick in zip(cases, picks, strict=True)) / count,
+        close=sum(one <= _CLOSE for one in lost) / count,
+        regret=math.fsum(lost) / count,
     )
 
 
-def _totals(cases: Sequence[Case]) -> Counter[str]:
-    totals: Counter[str] = Counter()
-    for case in cases:
-        totals.update(case.values)
-    return totals
-
-
-def _best_fork(cases: Sequence[Case], least: int) -> tuple[float, str, float] | None:
-    """The regret left, the fact and the threshold of the best question; None where there is none."""
-    best = math.fsum(case.best for case in cases)
-    every = _totals(cases)
-    found: tuple[float, str, float] | None = None
-    for fact in cases[0].facts:
-        for left, threshold in _splits(cases, fact, every, least):
-            regret = best - left
-            if found is None or regret < found[0] - 1e-12:
-                found = (regret, fact, threshold)
-    return found
-
-
-def _splits(cases: Sequence[Case], fact: str, every: Counter[str], least: int) -> Iterator[tuple[float, float]]:
-    """What the two leaves of each threshold are worth together, and the threshold."""
-    ordered = sorted(cases, key=lambda case: case.facts[fact])
-    below: Counter[str] = Counter()
-    for place, (case, following) in enumerate(itertools.pairwise(ordered), start=1):
-        below.update(case.values)
-        low, high = case.facts[fact], following.facts[fact]
-        if low == high or place < least or len(ordered) - place < least:
-            continue
-        beyond = max((every[name] - below.get(name, 0.0) for name in every), default=0.0)
-        yield max(below.values(), default=0.0) + beyond, _between(low, high)
+def _thresholds(values: Sequence[float]) -> list[float]:
+    """Some that part the values at even shares of them, each between two that differ."""
+    ordered = sorted(values)
+    found = []
+    for part in range(1, _TRIED + 1):
+        high = ordered[part * (len(ordered) - 1) // (_TRIED + 1) + 1]
+        below = [value for value in ordered if value < high]
+        if below:
+            found.append(_between(below[-1], high))
+    return list(dict.fromkeys(found))
 
 
 def _between(low: float, high: float) -> float:
@@ -338,16 +368,8 @@ def _between(low: float, high: float) -> float:
 
 def question(fact: str, threshold: float) -> str:
     """The fork as it is asked."""
-    kind, _, name = fact.partition(" ")
-    if kind == "has":
-        return f"Does the target have {words.facility(name)}?"
-    if kind == "needs":
-        return f"Must it {capabilities.QUALITIES[name].split(';')[0].split(',')[0]}?"  # type: ignore[index]
     asked: dict[str, Callable[[], str]] = {
         "requests a day": lambda: f"More than {words.quantity(threshold, 'n')} requests a day?",
-        "memory of the target": lambda: f"Has the target more than {threshold:,.0f} MB of memory?",
-        "link to the target": lambda: f"Is its link faster than {threshold:g} Mbit/s?",
-        "system packages": lambda: "Does the model need packages of the operating system?",
         "model: size": lambda: f"Is the model larger than {words.quantity(threshold, 'bytes', 2)} unpacked?",
         "model: start": lambda: f"Does it take longer than {words.quantity(threshold, 's', 2)} to start?",
         "model: memory": lambda: f"Does it take more than {words.quantity(threshold, 'bytes', 2)} of memory?",

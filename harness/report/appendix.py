@@ -54,7 +54,8 @@ class Appendix:
 
     def data(self) -> dict[str, Any]:
         """What the document carries for machines: a report's data, the kind, and the footnotes."""
-        return {**facts.as_dict(self.contents), "kind": KIND, "notes": facts.as_dict(self.notes)}
+        named = facts.names(self)
+        return {**facts.as_dict(self.contents, named), "kind": KIND, "notes": facts.as_dict(self.notes, named)}
 
 
 def of(contents: ReportContents) -> Appendix:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FOLDED, FIRST = 3, 4
 
 #: The version of the data that is embedded in a report.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
@@ -79,21 +79,28 @@ def sentence(prose: Prose) -> str:
     return "".join(part.shown if isinstance(part, Fact) else part for part in prose)
 
 
-def as_dict(record: Any) -> dict[str, Any]:
-    """A record of a report as what JSON can hold; fields that are empty are left out."""
-    plain: dict[str, Any] = json.loads(json.dumps(_filled(record), allow_nan=False))
-    return plain
+def names(record: object) -> dict[str, str]:
+    """A short name for the id of each fact in a record, counted in the order of reading.
+
+    A page says it beside each number and its data says it again; ids, which tell where a number is from, would be
+    half of a large report. The data tells that by where the fact stands in it.
+    """
+    return {known: f"f{place}" for place, known in enumerate(dict.fromkeys(fact.id for fact in walk(record)), start=1)}
 
 
-def _filled(record: Any) -> Any:
+def as_dict(record: Any, named: Mapping[str, str]) -> Any:
+    """A record of a report as what JSON can hold, each fact by its short name; fields that are empty are left out."""
+    return json.loads(json.dumps(_filled(record, named), allow_nan=False))
+
+
+def _filled(record: Any, named: Mapping[str, str]) -> Any:
     if isinstance(record, Fact):
-        # Where it came from stands in its id; said again in fields of their own it is most of a large report.
-        told = {"id": record.id, "value": record.value}
+        told = {"id": named[record.id], "value": record.value}
         return told if record.shown == record.value else {**told, "shown": record.shown}
     if dataclasses.is_dataclass(record):
         fields = ((field.name, getattr(record, field.name)) for field in dataclasses.fields(record))
-        return {name: _filled(value) for name, value in fields if value not in (None, "", ())}
-    return [_filled(each) for each in record] if isinstance(record, (tuple, list)) else record
+        return {name: _filled(value, named) for name, value in fields if value not in (None, "", ())}
+    return [_filled(each, named) for each in record] if isinstance(record, (tuple, list)) else record
 
 
 def embedded(table: dict[str, Any]) -> str:

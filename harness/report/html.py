@@ -1,7 +1,7 @@
 """The report as one HTML file: nothing is loaded, it opens from disk.
 
 Jinja2 (of the ``report`` extra, loaded only when used) fills one template with autoescape on. Each
-shown fact stands in an element with its id in ``data-id``, and all of them are embedded as JSON, so
+shown fact stands in an element with its short name in ``data-id``, and all of them are embedded as JSON, so
 that ``harness verify`` can compute each again. The page's policy forbids every request, and every script but the one
 that ranks again while sliders are moved, which it knows by its digest.
 """
@@ -55,11 +55,13 @@ def render(contents: ReportContents, draw: Draw = charts.render) -> str:
         ]
         for place, model in enumerate(contents.models, start=1)
     ]
-    data = Markup(facts.embedded(facts.as_dict(contents)))  # noqa: S704  (no '<', '>' or '&' is left in it)
+    named = facts.names(contents)
+    data = Markup(facts.embedded(facts.as_dict(contents, named)))  # noqa: S704  (no '<', '>' or '&' is left in it)
     script, digest = _script() if contents.what_if else ("", "")
     page: str = template.render(
         made=contents,
         c=contents,
+        named=named,
         pictures=pictures,
         data=data,
         marks=MARKS,
@@ -86,7 +88,7 @@ def render_appendix(appendix: Appendix) -> str:
     from markupsafe import Markup
 
     data = Markup(facts.embedded(appendix.data()))  # noqa: S704  (as above)
-    page: str = template.render(made=appendix, data=data)
+    page: str = template.render(made=appendix, named=facts.names(appendix), data=data)
     return page
 
 

@@ -20,6 +20,12 @@ _BOX, _GAP = 190, 64
 _ROW = 16  # between two boxes
 _FONT = 12
 
+#: Methods of a leaf's order that are told; the data has all.
+_FIRST = 4
+
+#: What comes before every question. Which limits there are stands in a table, not in a tree of all their combinations.
+_FILTER = "Strike out what the target cannot run, and what does not give what is needed (harness methods)"
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Box:
@@ -37,20 +43,21 @@ def words_of(tree: Tree) -> str:
     found = tree.fidelity
     return (
         f"Fitted to {tree.fitted:,} decisions of the engine over {len(tree.models)} models and variations of "
-        f"{len(tree.scenarios)} scenarios. Of {found.cases:,} others it names the same method in "
-        f"{numbers.share(found.agreement)}, one worth at most 0.02 less in {numbers.share(found.close)}, and one that "
-        f"a hard limit excludes in {numbers.share(found.excluded)}; the mean value lost is {found.regret:.3f} of 1."
+        f"{len(tree.scenarios)} scenarios. Of {found.cases:,} others it leads to the same method in "
+        f"{numbers.share(found.agreement)}, and to one worth at most 0.02 less in {numbers.share(found.close)}; the mean "
+        f"value lost is {found.regret:.3f} of 1. From the order at a leaf, take the first that was not struck out."
     )
 
 
 def mermaid(tree: Tree) -> str:
     """A flowchart in Mermaid's language."""
     lines = ["flowchart LR"]
-    for box in _boxes(tree.root):
+    for box in _boxes(tree):
         text = "<br>".join(map(_escaped, box.lines))
         lines.append(f'    {box.id}(["{text}"])' if box.leaf else f'    {box.id}{{{{"{text}"}}}}')
         if box.parent is not None:
-            lines.append(f"    {box.parent} -->|{box.answer}| {box.id}")
+            answer = f"|{box.answer}|" if box.answer else ""
+            lines.append(f"    {box.parent} -->{answer} {box.id}")
     return "\n".join(lines) + "\n"
 
 
@@ -66,9 +73,9 @@ def svg(tree: Tree) -> str:
 
 def spec(tree: Tree) -> dict[str, Any]:
     """The specification of the picture, in Vega's language."""
-    boxes = list(_boxes(tree.root))
+    boxes = list(_boxes(tree))
     tallest = max(len(box.lines) for box in boxes) * _LINE + 2 * _PADDING
-    depth = _depth(tree.root)
+    depth = 1 + _depth(tree.root)
     leaves = sum(box.leaf for box in boxes)
     values = [
         {
@@ -163,14 +170,24 @@ def spec(tree: Tree) -> dict[str, Any]:
     }
 
 
-def _boxes(node: Node, name: str = "q", parent: str | None = None, answer: str = "") -> Iterator[_Box]:
+def _boxes(tree: Tree) -> Iterator[_Box]:
+    yield _Box(id="limits", parent=None, lines=_wrapped(_FILTER), answer="", leaf=False)
+    yield from _below(tree.root, "q", "limits", "")
+
+
+def _below(node: Node, name: str, parent: str, answer: str) -> Iterator[_Box]:
     if isinstance(node, Leaf):
-        lines = (node.method, f"good in {numbers.share(node.close)} of cases")
+        told = [f"{place}. {method}" for place, method in enumerate(node.order[:_FIRST], start=1)]
+        lines = (*told, f"as good as best in {numbers.share(node.of.close)}")
         yield _Box(id=name, parent=parent, lines=lines, answer=answer, leaf=True)
         return
-    yield _Box(id=name, parent=parent, lines=tuple(textwrap.wrap(node.text, _WRAP)), answer=answer, leaf=False)
-    yield from _boxes(node.yes, f"{name}y", name, "yes")
-    yield from _boxes(node.no, f"{name}n", name, "no")
+    yield _Box(id=name, parent=parent, lines=_wrapped(node.text), answer=answer, leaf=False)
+    yield from _below(node.yes, f"{name}y", name, "yes")
+    yield from _below(node.no, f"{name}n", name, "no")
+
+
+def _wrapped(text: str) -> tuple[str, ...]:
+    return tuple(textwrap.wrap(text, _WRAP))
 
 
 def _depth(node: Node) -> int:

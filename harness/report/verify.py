@@ -7,6 +7,7 @@ else on the page (words, tables, charts), by making the page again.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -84,7 +85,8 @@ def verify(
     calibration = _calibration(data, path, calibrations)
     contents = _again(data, path, evidences_by_run, advise or _engine, calibration)
     again = appendix.of(contents) if data.get("kind") == appendix.KIND else contents
-    expected = again.data() if isinstance(again, Appendix) else facts.as_dict(again)
+    named = facts.names(again)
+    expected = again.data() if isinstance(again, Appendix) else facts.as_dict(again, named)
     found = list(_data_differs(data, expected))
     notes: list[str] = []
     if isinstance(again, Appendix) and pdf.is_pdf(path):
@@ -93,8 +95,9 @@ def verify(
         page = _read(path)
         differs = _html_differs if pages.is_html(page) else _markdown_differs
         found += differs(page, again, notes)
-    known = {fact.id for fact in facts.walk(again)}
-    return Verification(checked=len(known), mismatches=tuple(dict.fromkeys(found)), notes=tuple(notes))
+    ids = {name: known for known, name in named.items()}
+    told = (dataclasses.replace(one, id=ids.get(one.id, one.id)) for one in found)
+    return Verification(checked=len(ids), mismatches=tuple(dict.fromkeys(told)), notes=tuple(notes))
 
 
 def runs_of(path: Path) -> list[str]:
@@ -224,7 +227,7 @@ def _engine(evidence: Evidence, scenario: Scenario, features: Features | None) -
 
 
 def _data_differs(found: Any, expected: Any, where: str = "data", owner: str = "") -> Iterator[Mismatch]:
-    """Each leaf of the embedded data that is not as computed; a fact's leaves carry its id."""
+    """Each leaf of the embedded data that is not as computed; a fact's leaves carry its short name."""
     if isinstance(found, dict) and isinstance(expected, dict):
         owner = str(expected.get("id", owner))
         for key in dict.fromkeys([*expected, *found]):
@@ -277,10 +280,10 @@ def _pdf_differs(path: Path, again: Appendix, notes: list[str]) -> Iterator[Mism
 
 
 def _shown(again: ReportContents | Appendix) -> dict[str, list[str]]:
-    """What may be shown for each fact: nearly always one text."""
-    shown: dict[str, list[str]] = {}
+    """What may be shown for each fact, by its short name: nearly always one text."""
+    named, shown = facts.names(again), dict[str, list[str]]()
     for fact in facts.walk(again):
-        texts = shown.setdefault(fact.id, [])
+        texts = shown.setdefault(named[fact.id], [])
         text = " ".join(fact.shown.split())
         if text not in texts:
             texts.append(text)

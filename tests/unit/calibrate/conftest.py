@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +125,14 @@ class Lab:
         return [made_profile(f"m{f}-{n}", f"family-{f}") for f in range(families) for n in range(each)]
 
     def samples(
-        self, found: Sequence[Profile], methods: Sequence[str], noise: Callable[[], float], run_id: str = RUN
+        self,
+        found: Sequence[Profile],
+        methods: Sequence[str],
+        noise: Callable[[], float],
+        run_id: str = RUN,
+        slower: float = 1.0,
     ) -> list[Sample]:
-        """Three rounds of the same value for each cell; a sentinel in each."""
+        """Three rounds of the same value for each cell; a sentinel in each. All seconds are so many times longer."""
 
         def rounds(cell: Cell, metric: str, value: float, state: Any = "") -> Iterator[Sample]:
             for number in range(3):
@@ -145,11 +150,12 @@ class Lab:
 
         made = []
         for one in found:
-            made += rounds(Cell(model=one.model, method=SENTINEL), "sentinel_s", 0.1)
+            made += rounds(Cell(model=one.model, method=SENTINEL), "sentinel_s", 0.1 * slower)
             for cell in (Cell(model=one.model, method=method) for method in methods):
                 made += rounds(cell, "parity", 1.0)
                 for metric, state in PLANTED:
-                    made += rounds(cell, metric, planted(one, metric, state) * noise(), state)
+                    pace = slower if METRICS[metric].unit == "s" else 1.0
+                    made += rounds(cell, metric, planted(one, metric, state) * noise() * pace, state)
         return made
 
     def run(
@@ -160,9 +166,11 @@ class Lab:
         noise: Callable[[], float] = lambda: 1.0,
         run_id: str = RUN,
         profiled: bool = True,
+        slower: float = 1.0,
+        only: Collection[str] = METRICS,
         **changes: Any,
     ) -> str:
-        """Store a run over those models, and their profiles beside it; its name."""
+        """Store a run over those models, and their profiles beside it; its name. Of metrics, ``only`` these."""
         noted = {
             one.model: {"payload": one.payload, "family": one.family, "locks": {one.lock[:12]: {}}} for one in found
         }
@@ -178,11 +186,23 @@ class Lab:
             "models": noted,
         }
         with runs.create(self.results, Manifest(**{**known, **changes})) as writer:
-            writer.record(self.samples(found, methods, noise, run_id))
+            every = self.samples(found, methods, noise, run_id, slower)
+            writer.record([sample for sample in every if sample.metric in only])
         if profiled:
             for one in found:
                 profiles.write(one, self.results / "profiles")
         return run_id
+
+    @staticmethod
+    def on(profile: Profile, host: dict[str, Any], *, slower: float) -> Profile:
+        """The profile as another machine would have taken it, on which every second is so many times longer."""
+
+        def stretched(start: LocalStart) -> LocalStart:
+            seconds = {key: value for key, value in dataclasses.asdict(start).items() if key.endswith("_s")}
+            return dataclasses.replace(start, **{key: value * slower for key, value in seconds.items()})
+
+        starts = tuple(map(stretched, profile.starts))
+        return dataclasses.replace(profile, host=host, sentinel_s=profile.sentinel_s * slower, starts=starts)
 
     @staticmethod
     def changed(profile: Profile, **changes: Any) -> Profile:

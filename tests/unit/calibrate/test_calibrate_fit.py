@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.calibrate import fit, gathering, laws, records
+from harness.calibrate import fit, gathering, laws, predicting, records
 from harness.errors import BadInput, CheckFailure
 from harness.measure import profile as profiles
 from harness.store import query
@@ -77,12 +77,12 @@ def test_one_family_is_refused(lab: Any) -> None:
     assert "at least two families" in refused.value.remedy
 
 
-def test_starts_of_a_slow_hour_count_for_less(lab: Any) -> None:
-    """Where the sentinel took twice as long, a start is taken for half; builds and sizes are what they are."""
+def test_seconds_of_a_slow_hour_count_for_less(lab: Any) -> None:
+    """Where the sentinel took twice as long, a start or a build is taken for half; sizes are what they are."""
     lab.run(lab.models(families=2))
     usual = gathering.gather(lab.results, [lab.RUN])
     slow = dataclasses.replace(usual, sentinels=dict.fromkeys(usual.sentinels, 0.2))
-    for metric, state, ratio in (("cold_start_s", "page-warm", 0.5), ("build_clean_s", "", 1), ("files", "", 1)):
+    for metric, state, ratio in (("cold_start_s", "page-warm", 0.5), ("build_clean_s", "", 0.5), ("files", "", 1)):
         one, other = (dict(fit._measured(study, "venv", metric, state)) for study in (usual, slow))
         assert other == pytest.approx({model: value * ratio for model, value in one.items()})
     assert set(usual.sentinels.values()) == {0.1}
@@ -137,15 +137,46 @@ def test_the_newest_run_of_a_model_counts(lab: Any) -> None:
     assert sizes[found[1].model] == pytest.approx(lab.planted(found[1], "files", ""))
 
 
-def test_machines_are_not_pooled(lab: Any) -> None:
-    """Runs of two machines are refused together; by default those of the newest run's machine are taken."""
+def test_seconds_of_machines_are_compared_by_their_sentinels(lab: Any) -> None:
+    """What a machine measured that takes twice as long for the sentinel counts as half."""
+    found = lab.models(families=4)
+    slow = {**lab.HOST, "processor": "Slow 1"}
+    there = [lab.on(one, slow, slower=2.0) for one in found[:1]]
+    lab.run(found)
+    usual = gathering.gather(lab.results, [lab.RUN])
+    later = lab.run(there, run_id="20250102-030405-made", host=slow, slower=2.0)
+    both = gathering.gather(lab.results, [lab.RUN, later])
+    assert both.run_of[found[0].model] == later
+    assert [host["processor"] for host in both.hosts] == [lab.HOST["processor"], "Slow 1"]
+    assert both.sentinel_s == usual.sentinel_s
+    assert both.sentinels[found[0].model] == pytest.approx(2 * usual.sentinel_s)
+    one, other = fit.fit(usual), fit.fit(both)
+    assert len(other.hosts) == 2
+    for fitted in one.fits:
+        again = other.fit(fitted.method, fitted.metric, fitted.state)
+        assert again is not None
+        assert [held.actual for held in again.held_out] == pytest.approx([held.actual for held in fitted.held_out])
+    told = predicting.caveats(other, found[1])
+    assert f"models on {lab.HOST['processor']}, {lab.HOST['cores']} cores (some of them on Slow 1" in told
+
+
+def test_a_profile_of_another_machine_than_the_run_is_refused(lab: Any) -> None:
+    """What a start takes on one says nothing of what it takes packaged on another."""
     found = lab.models(families=2)
     lab.run(found)
     later = lab.run(found, run_id="20250102-030405-made", host={**lab.HOST, "cores": 64})
-    with pytest.raises(BadInput, match="different machines"):
-        gathering.gather(lab.results, [lab.RUN, later])
-    assert gathering.runs_of_one_machine(lab.results) == ([later], [lab.RUN])
     with pytest.raises(BadInput, match="profiled on another machine"):
+        gathering.gather(lab.results, [later])
+
+
+def test_a_run_that_has_only_built_a_model_does_not_count(lab: Any) -> None:
+    """The older one that has its starts does; where no run has any, that is said."""
+    found = lab.models(families=2)
+    lab.run(found)
+    later = lab.run(found, run_id="20250102-030405-made", only={"build_clean_s"})
+    study = gathering.gather(lab.results, [lab.RUN, later])
+    assert set(study.run_of.values()) == {lab.RUN}
+    with pytest.raises(BadInput, match="no start of any model"):
         gathering.gather(lab.results, [later])
 
 
@@ -237,7 +268,7 @@ def test_a_changed_profile_is_refused(lab: Any, kept: records.Calibration) -> No
         records.of_results(lab.results)
 
 
-@pytest.mark.parametrize(("version", "remedy"), [(3, "upgrade"), (1, "anew"), (None, "anew"), ("2", "anew")])
+@pytest.mark.parametrize(("version", "remedy"), [(4, "upgrade"), (1, "anew"), (None, "anew"), ("3", "anew")])
 def test_other_versions_are_refused(lab: Any, kept: records.Calibration, version: object, remedy: str) -> None:
     """A newer format needs a newer harness, anything else a new fit."""
     file = lab.results / records.FILE_NAME

@@ -78,7 +78,7 @@ def test_the_decision_tree_is_drawn(harness: Harness, tmp_path: Path) -> None:
     asked = ("decision-tree", "--scenario", "infrequent-use", "--depth", "2")
     found = harness(*asked)
     assert found.out.startswith("flowchart LR\n")
-    assert "it names the same method in" in found.err
+    assert "it leads to the same method in" in found.err
     out = tmp_path / "tree.svg"
     table = harness(*asked, "--format", "svg", "--out", str(out), "--json").json
     assert out.read_text(encoding="utf-8") == table["svg"]

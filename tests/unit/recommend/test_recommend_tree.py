@@ -12,7 +12,7 @@ import pytest
 
 from harness.methods import METHODS
 from harness.recommend import tree
-from harness.recommend.tree import Case, Fork, Leaf
+from harness.recommend.tree import Case, Fidelity, Fork, Leaf
 from harness.report import tree_pictures
 from harness.spec import scenario as scenarios
 
@@ -24,43 +24,51 @@ def cases(count: int = 400, seed: int = 1) -> list[Case]:
     for _ in range(count):
         rate = 10 ** chance.uniform(0, 6)
         values = {"function": 0.9 if rate < 1000 else 0.2, "machine": 0.5}
-        made.append(Case(facts={"requests a day": rate, "has aws": float(chance.random() < 0.5)}, values=values))
+        made.append(Case(facts={"requests a day": rate, "weight of money": chance.random()}, values=values))
     return made
 
 
 def test_it_finds_the_fork() -> None:
     """At the rate where the better one changes, with a threshold of few digits, and nothing else is asked."""
-    root = tree._grown(cases(), 5, 4)
+    root = tree.fit(cases(), 5, least=4)
     assert isinstance(root, Fork)
     assert root.fact == "requests a day"
-    assert root.threshold == pytest.approx(1000, rel=0.2)
-    assert (root.yes, root.no) == (
-        dataclasses.replace(root.yes, method="machine", agreement=1.0, close=1.0, regret=0.0),
-        dataclasses.replace(root.no, method="function", agreement=1.0, close=1.0, regret=0.0),
-    )
+    assert 300 < root.threshold < 3000  # one of twelve that are tried
     found = tree.fidelity(root, cases(seed=2))
     assert found.agreement > 0.95
     assert found.regret < 0.02
-    assert found.excluded == 0
+    assert tree.decide(root, {"requests a day": 1e5, "weight of money": 0.5}).order == ("machine", "function")
+    assert tree.decide(root, {"requests a day": 10.0, "weight of money": 0.5}).order == ("function", "machine")
 
 
 def test_where_nothing_is_to_be_won_nothing_is_asked() -> None:
     """One method is best everywhere."""
     same = [dataclasses.replace(case, values={"machine": 0.5, "function": 0.1}) for case in cases()]
-    assert tree._grown(same, 5, 4) == Leaf(method="machine", agreement=1.0, close=1.0, regret=0.0, cases=len(same))
+    whole = Fidelity(cases=len(same), agreement=1.0, close=1.0, regret=0.0)
+    assert tree.fit(same, 5, least=4) == Leaf(order=("machine", "function"), of=whole)
 
 
-def test_what_is_excluded_is_worth_nothing() -> None:
-    """A leaf does not name what is mostly ruled out, however good it is else; and the share is told."""
+def test_the_first_that_is_left_is_taken() -> None:
+    """What is mostly ruled out stands first where it is the better one when it is left; then the next counts."""
     some = [
-        Case(facts={"a": 1.0}, values={"rare": 1.0, "always": 0.6} if place < 2 else {"always": 0.6})
-        for place in range(10)
+        Case(facts={"a": 1.0}, values={"rare": 1.0, "always": 0.6} if place < 20 else {"always": 0.6})
+        for place in range(100)
     ]
-    root = tree._grown(some, 3, 1)
+    root = tree.fit(some, 3, least=1)
     assert isinstance(root, Leaf)
-    assert root.method == "always"
-    wrong = tree.fidelity(Leaf(method="rare", agreement=0, close=0, regret=0, cases=0), some)
-    assert (wrong.excluded, wrong.agreement) == (0.8, 0.2)
+    assert root.order == ("rare", "always")
+    assert (tree.first_of(root.order, {"always"}), tree.first_of(root.order, ())) == ("always", "")
+    assert (root.of.agreement, root.of.regret) == (1.0, 0.0)
+
+
+def test_what_was_hardly_ever_left_is_no_favourite() -> None:
+    """Once the best by luck is no reason to stand before what is nearly always good."""
+    usual = {"good": 0.80, "poor": 0.30}
+    some = [Case(facts={"a": 1.0}, values=usual) for _ in range(60)]
+    some += [Case(facts={"a": 1.0}, values={"lucky": 0.81, "good": 0.80, "poor": 0.30})]
+    root = tree.fit(some, 3, least=1)
+    assert isinstance(root, Leaf)
+    assert root.order[0] == "good"
 
 
 def test_the_engine_s_own_cases(make: Any) -> None:
@@ -78,10 +86,11 @@ def test_the_engine_s_own_cases(make: Any) -> None:
 
 
 def test_pictures() -> None:
-    """Mermaid names every node once; the specification of the SVG is JSON and has as many boxes."""
+    """Mermaid names every node once, the limits first; the specification of the SVG is JSON."""
+    root = tree.fit(cases(), 5, least=4)
     grown = tree.Tree(
-        root=tree._grown(cases(), 5, 4),
-        fidelity=tree.fidelity(tree._grown(cases(), 5, 4), cases(seed=3)),
+        root=root,
+        fidelity=tree.fidelity(root, cases(seed=3)),
         models=("m",),
         scenarios=("s",),
         fitted=400,
@@ -89,7 +98,9 @@ def test_pictures() -> None:
     )
     text = tree_pictures.mermaid(grown)
     assert text.startswith("flowchart LR\n")
-    assert len(re.findall(r"^    q\w*[\[({]", text, re.MULTILINE)) == 3
+    assert len(re.findall(r"^    (?:q\w*|limits)[\[({]", text, re.MULTILINE)) == 4
+    assert "limits --> q\n" in text
+    assert "1. machine<br>2. function" in text
     assert text.count("-->|yes|") == text.count("-->|no|") == 1
     assert json.loads(json.dumps(tree_pictures.spec(grown)))["data"][0]["values"][0]["parent"] is None
     assert "400 decisions" in tree_pictures.words_of(grown)

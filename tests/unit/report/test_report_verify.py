@@ -152,8 +152,8 @@ def test_without_the_extra_numbers_are_still_checked(page: str, check: Check, mo
         ("<!doctype html><p>hello", "carries no data"),
         ("<!-- contents {broken -->", "is not JSON"),
         ('<!-- contents {"schema_version":99} -->', "upgrade the harness"),
-        ('<!-- contents {"schema_version":2,"models":[{}]} -->', "not a report's"),
-        ('<!-- contents {"schema_version":2,"models":[{"run":"r","model":"m"}]} -->', "--results"),
+        ('<!-- contents {"schema_version":3,"models":[{}]} -->', "not a report's"),
+        ('<!-- contents {"schema_version":3,"models":[{"run":"r","model":"m"}]} -->', "--results"),
     ],
 )
 def test_what_is_no_report_is_bad_input(content: str, words: str, check: Check) -> None:
