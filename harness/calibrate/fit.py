@@ -172,7 +172,7 @@ def _fittings(study: Study) -> dict[_Key, Fitting]:
 
 
 def _measured(study: Study, method: str, metric: str, state: State) -> Iterator[tuple[str, float]]:
-    """The models that the metric was measured of, and its median; seconds, as if one machine had always been as fast."""
+    """The models that it was measured of, and its median; seconds as if one machine had always been as fast."""
     for model, values in sorted(study.values.items()):
         for value in values:
             if (value.method, value.metric, value.state, value.limits) != (method, metric, state, "default"):

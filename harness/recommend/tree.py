@@ -1,4 +1,4 @@
-"""The decision algorithm as a picture: strike out what cannot be used, answer few questions, take the first that is left.
+"""The decision algorithm as a picture: strike out, answer few questions, take the first that is left.
 
 The article promises such a picture and asks questions that nobody measured. Here it has the shape of what the engine
 does: hard limits strike methods out (that stands in a table, ``harness methods``), and what is left is ordered by

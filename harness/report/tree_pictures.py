@@ -44,8 +44,8 @@ def words_of(tree: Tree) -> str:
     return (
         f"Fitted to {tree.fitted:,} decisions of the engine over {len(tree.models)} models and variations of "
         f"{len(tree.scenarios)} scenarios. Of {found.cases:,} others it leads to the same method in "
-        f"{numbers.share(found.agreement)}, and to one worth at most 0.02 less in {numbers.share(found.close)}; the mean "
-        f"value lost is {found.regret:.3f} of 1. From the order at a leaf, take the first that was not struck out."
+        f"{numbers.share(found.agreement)}, and to one worth at most 0.02 less in {numbers.share(found.close)}; the "
+        f"mean value lost is {found.regret:.3f} of 1. From the order at a leaf, take the first that was not struck out."
     )
 
 

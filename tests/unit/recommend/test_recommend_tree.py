@@ -8,8 +8,6 @@ import random
 import re
 from typing import Any
 
-import pytest
-
 from harness.methods import METHODS
 from harness.recommend import tree
 from harness.recommend.tree import Case, Fidelity, Fork, Leaf
