@@ -371,8 +371,8 @@ def question(fact: str, threshold: float) -> str:
     asked: dict[str, Callable[[], str]] = {
         "requests a day": lambda: f"More than {words.quantity(threshold, 'n')} requests a day?",
         "model: size": lambda: f"Is the model larger than {words.quantity(threshold, 'bytes', 2)} unpacked?",
-        "model: start": lambda: f"Does it take longer than {words.quantity(threshold, 's', 2)} to start?",
-        "model: memory": lambda: f"Does it take more than {words.quantity(threshold, 'bytes', 2)} of memory?",
+        "model: start": lambda: f"Does the model take longer than {words.quantity(threshold, 's', 2)} to start?",
+        "model: memory": lambda: f"Does the model take more than {words.quantity(threshold, 'bytes', 2)} of memory?",
     }
     if fact in asked:
         return asked[fact]()
