@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harness.store.query import Evidence
 
 #: How many cases a tree is fitted to, and how many it is held against.
-FITTED, HELD = 4000, 1000
+FITTED, HELD = 2000, 500
 
 #: The depth of a tree that still is a picture.
 DEPTH = 5

@@ -88,8 +88,12 @@ def names(record: object) -> dict[str, str]:
     return {known: f"f{place}" for place, known in enumerate(dict.fromkeys(fact.id for fact in walk(record)), start=1)}
 
 
-def as_dict(record: Any, named: Mapping[str, str]) -> Any:
-    """A record of a report as what JSON can hold, each fact by its short name; fields that are empty are left out."""
+def as_dict(record: Any, named: Mapping[str, str] | None = None) -> Any:
+    """A record of a report as what JSON can hold; fields that are empty are left out.
+
+    Each fact is called by its short name, of its own record's if no others are given.
+    """
+    named = names(record) if named is None else named
     return json.loads(json.dumps(_filled(record, named), allow_nan=False))
 
 

@@ -29,7 +29,7 @@ def render(contents: ReportContents, show: Show | None = None) -> str:
     """The whole document; ``show`` (escaped text by default) gives the text of each fact."""
     page = _Page(show or (lambda fact: escape(fact.shown)))
     body = "\n".join(page.document(contents))
-    return f"{body}\n\n{OPENING}{facts.embedded(facts.as_dict(contents, facts.names(contents)))}{CLOSING}\n"
+    return f"{body}\n\n{OPENING}{facts.embedded(facts.as_dict(contents))}{CLOSING}\n"
 
 
 def escape(text: str) -> str:

@@ -137,7 +137,7 @@ def test_sentinel_and_download_are_conditions_not_methods(report: ReportContents
 
 def test_embedded_json_comes_back_the_same(report: ReportContents) -> None:
     """Nothing is lost, and nothing in it could end a script block or a comment."""
-    table = facts.as_dict(report, facts.names(report))
+    table = facts.as_dict(report)
     text = facts.embedded(table)
     assert json.loads(text) == table
     assert not set("<>&\n") & set(text)
