@@ -36,6 +36,8 @@ def decision_tree(
     from harness.report import tree_pictures
     from harness.spec import scenario as scenarios
 
+    if out is not None and not out.parent.is_dir():  # before anybody waits for it
+        raise BadInput("cannot be written: there is no such folder", file=out, remedy="give another --out")
     wanted = [scenarios.find(name) for name in names or scenarios.names()]
     found = evidence.of_every_model(Path(results) if results else paths.data("results") / "reference")
     machines = len(gathering.machines({one.model: one.manifest.host for one in found}))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.recommend import tree
 from harness.store import history
 from harness.store.history import Change, Night
 from harness.store.records import Manifest
@@ -73,8 +74,10 @@ def test_a_change_is_told_with_what_else_was_new(harness: Harness, monkeypatch: 
     assert table["seen_once"] == 1
 
 
-def test_the_decision_tree_is_drawn(harness: Harness, tmp_path: Path) -> None:
+def test_the_decision_tree_is_drawn(harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the reference results: as Mermaid on the terminal, as SVG in a file, whole for machines."""
+    for name, cases in (("fitted", 200), ("held", 150)):
+        monkeypatch.setitem(tree.grow.__kwdefaults__, name, cases)
     asked = ("decision-tree", "--scenario", "infrequent-use", "--depth", "2")
     found = harness(*asked)
     assert found.out.startswith("flowchart LR\n")
