@@ -113,7 +113,7 @@ class Leaf:
 
 @dataclass(frozen=True, kw_only=True)
 class Fork:
-    """A question; ``yes`` where the fact is above ``threshold`` (above a half for a yes or no)."""
+    """A question; ``yes`` where the fact is above ``threshold``."""
 
     fact: str
     threshold: float
