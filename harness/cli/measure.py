@@ -304,24 +304,30 @@ def _tell_estimate(plan: Plan, writer: RunWriter, results: Path) -> None:
     """Say how long it will take, and put that into the manifest, so that it can be held against what it took."""
     from harness.measure import artifacts, estimate, sentinel
     from harness.methods import METHODS
+    from harness.spec import model as specs
     from harness.store import runs
 
     past = []
     for place in dict.fromkeys((results, paths.data("results") / "reference")):
         for run_id in reversed(runs.run_ids(place)):
             with contextlib.suppress(HarnessError):
-                steps = runs.read_manifest(runs.folder_of(place, run_id)).steps
-                past += [estimate.Past(run_id=run_id, steps=steps)] if steps else []
+                told = runs.read_manifest(runs.folder_of(place, run_id))
+                of_models = {name: str(facts.get("framework", "")) for name, facts in told.models.items()}
+                past += [estimate.Past(run_id=run_id, steps=told.steps, frameworks=of_models)] if told.steps else []
             if len(past) >= _PAST_RUNS:
                 break
     ready = {method for method in plan.methods if METHODS[method].check().ready}
     kept = {(model, method): artifacts.seem_kept(model, method) for model in plan.models for method in plan.methods}
     # The middle one: earlier runs are scaled by the mean of theirs, not by their best moment.
     now_s = median(sentinel.seconds() for _ in range(3))
-    seconds = estimate.seconds(plan, past, ready=ready, kept=kept, sentinel_s=now_s)
+    frameworks = {name: specs.find(plan.folders[name]).file.framework for name in plan.models}
+    seconds = estimate.seconds(plan, past, ready=ready, kept=kept, frameworks=frameworks, sentinel_s=now_s)
     writer.update(timings={"estimated_s": round(seconds, 1)})
     by = f"by {len(past)} earlier run{'s' * (len(past) > 1)}" if past else "without an earlier run to go by"
     console.note(f"  Estimated to take {console.duration(seconds)}, {by}.")
+    new = estimate.guessed(plan, past) if past else ()
+    if new:
+        console.note(f"  Never measured before, so guessed by other models: {', '.join(new)}.")
 
 
 def _tell_outcome(run_id: str, folder: Path, outcome: Outcome, results: Path, *, as_json: bool) -> None:

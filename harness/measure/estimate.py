@@ -1,14 +1,15 @@
 """How long a plan will take, by what its steps took before: in earlier runs here, or in those that travel along.
 
 A step that was never taken is guessed: what the method takes with other models, times what the model takes with
-other methods against the usual. Seconds of another time or machine are scaled by the sentinel.
+other methods against the usual; for a model that was never measured, what models of its framework take. Seconds of
+another time or machine are scaled by the sentinel.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from harness.measure import parts
@@ -38,10 +39,11 @@ _KEPT_S = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """What the steps of an earlier run took: the table ``steps`` of its manifest, and its methods."""
+    """What the steps of an earlier run took: the table ``steps`` of its manifest, and the frameworks of its models."""
 
     run_id: str
     steps: Mapping[str, Mapping[str, float]]
+    frameworks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def sentinel_s(self) -> float | None:
@@ -57,15 +59,23 @@ def seconds(
     *,
     ready: Collection[str],
     kept: Mapping[tuple[str, str], tuple[int, Collection[str]]],
+    frameworks: Mapping[str, str],
     sentinel_s: float,
 ) -> float:
     """Seconds that the plan will take. ``past`` has the newest run first.
 
     ``ready`` are the methods that can be used here, ``kept`` by model and method how many clean builds are known of
-    the artifact in the cache, and which parts; ``sentinel_s`` is what the sentinel takes now.
+    the artifact in the cache, and which parts; ``frameworks`` are those of the plan's models; ``sentinel_s`` is what
+    the sentinel takes now.
     """
-    costs = _Costs(past, sentinel_s)
+    costs = _Costs(past, frameworks, sentinel_s)
     return sum(_of_model(plan, model, costs, ready, kept) for model in plan.models)
+
+
+def guessed(plan: Plan, past: Sequence[Past]) -> tuple[str, ...]:
+    """The models of which no earlier run knows a step: how long they take is guessed from what others take."""
+    known = {name.partition("/")[0] for run in past for name in run.steps if not name.endswith(f"/{SENTINEL}")}
+    return tuple(model for model in plan.models if model not in known)
 
 
 def _of_model(
@@ -104,7 +114,7 @@ def _of_model(
 class _Costs:
     """Seconds of one step by kind, model and method."""
 
-    def __init__(self, past: Sequence[Past], sentinel_s: float) -> None:
+    def __init__(self, past: Sequence[Past], frameworks: Mapping[str, str], sentinel_s: float) -> None:
         self._known: dict[tuple[str, str, str], float] = {}
         self._rounds: dict[str, float] = {}
         for run in past:
@@ -125,6 +135,13 @@ class _Costs:
             if self._by_method[kind, method] > 0
         ]
         self._by_model = _medians(ratios)
+        known = {model: framework for run in reversed(past) for model, framework in run.frameworks.items()}
+        self._frameworks = {**known, **frameworks}
+        self._by_framework = _medians(
+            (kind, self._frameworks[model], ratio)
+            for (kind, model), ratio in self._by_model.items()
+            if model in self._frameworks
+        )
         self._past = past
 
     def of(self, kind: str, model: str, method: str) -> float:
@@ -135,9 +152,17 @@ class _Costs:
         usual = self._by_method.get((kind, method), self._by_kind.get((kind, "")))
         if usual is None:
             usual = _UNKNOWN_S[kind]
+        return usual * self._ratio(kind, model)
+
+    def _ratio(self, kind: str, model: str) -> float:
+        """How much longer than usual such steps take with the model."""
+        framework = self._frameworks.get(model, "")
         # Another kind of step says something of the model, where this one does not.
-        ratio = self._by_model.get((kind, model), self._by_model.get(("page-warm", model), 1.0))
-        return usual * ratio
+        for one in (kind, "page-warm"):
+            for known, name in ((self._by_model, model), (self._by_framework, framework)):
+                if (one, name) in known:
+                    return known[one, name]
+        return 1.0
 
     def further(self, plan: Plan, model: str) -> float:
         """The share of the rounds beyond the fewest that cells of the model took before."""

@@ -26,10 +26,13 @@ def steps(start_s: float, n: int = 10, **more: float) -> dict[str, float]:
     return {**ones, **starts, **more}
 
 
-def past(sentinel_s: float = 0.1, **cells: dict[str, float]) -> Past:
+def past(
+    sentinel_s: float = 0.1, frameworks: Mapping[str, str] | None = None, **cells: dict[str, float]
+) -> Past:
     """A run of such cells (``m__a`` is ``m/a``) on a machine of that speed."""
     named = {name.replace("__", "/"): spent for name, spent in cells.items()}
-    return Past(run_id="r", steps={**named, "m/_sentinel": {"sentinel_s": 5 * sentinel_s, "sentinel_n": 5}})
+    sentinels = {"m/_sentinel": {"sentinel_s": 5 * sentinel_s, "sentinel_n": 5}}
+    return Past(run_id="r", steps={**named, **sentinels}, frameworks=frameworks or {})
 
 
 def seconds(
@@ -37,10 +40,12 @@ def seconds(
     *runs: Past,
     ready: str = "ab",
     kept: Mapping[tuple[str, str], tuple[int, list[str]]] | None = None,
+    frameworks: Mapping[str, str] | None = None,
     now: float = 0.1,
 ) -> float:
     """The estimate."""
-    return estimate.seconds(one, runs, ready=set(ready), kept=kept or {}, sentinel_s=now)
+    known = {"kept": kept or {}, "frameworks": frameworks or {}}
+    return estimate.seconds(one, runs, ready=set(ready), sentinel_s=now, **known)
 
 
 def test_what_was_taken_before_is_taken_again() -> None:
@@ -66,6 +71,16 @@ def test_another_model_is_as_much_slower_with_every_method() -> None:
     exact = 3 + 8 * 3.0
     guessed = 3 + 8 * 4.0 * (3.0 / 2.0)  # the usual of ``a`` is the median of 1 and 3
     assert seconds(plan("n"), known) == pytest.approx(exact + guessed)
+
+
+def test_a_model_never_measured_is_like_those_of_its_framework() -> None:
+    """``n`` starts three times slower than ``m``, and ``new`` is of the framework of ``n``; ``other`` of none known."""
+    known = past(m__a=steps(1.0), n__a=steps(3.0), frameworks={"m": "light", "n": "heavy"})
+    alone = plan("new", methods=("a",))
+    assert seconds(alone, known, frameworks={"new": "heavy"}) == pytest.approx(3 + 8 * 3.0)
+    assert seconds(alone, known, frameworks={"new": "light"}) == pytest.approx(3 + 8 * 1.0)
+    assert seconds(alone, known, frameworks={"new": "other"}) == pytest.approx(3 + 8 * 2.0)
+    assert estimate.guessed(plan("m", "new"), [known]) == ("new",)
 
 
 def test_what_is_not_ready_or_kept_takes_no_time() -> None:
