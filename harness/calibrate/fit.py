@@ -14,6 +14,7 @@ from harness.calibrate.fitting import Fitting, Point
 from harness.calibrate.gathering import Study
 from harness.calibrate.records import Calibration, Coefficient, Fit, HeldOut
 from harness.errors import BadInput
+from harness.measure import sentinel
 from harness.measure.profile import Profile
 from harness.metrics import METRICS, State
 
@@ -179,7 +180,8 @@ def _measured(study: Study, method: str, metric: str, state: State) -> Iterator[
                 continue
             # A relative error of nothing is not defined; no metric that has a law is 0 but by the clock's coarseness.
             if value.interval is not None and value.interval.median > 0:
-                ratio = study.sentinel_s / study.sentinels[model] if METRICS[metric].unit == "s" else 1.0
+                in_seconds = METRICS[metric].unit == "s"
+                ratio = sentinel.pace(study.sentinels[model], study.sentinel_s) if in_seconds else 1.0
                 yield model, value.interval.median * ratio
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from harness.measure import sentinel
 from harness.measure.contents import Amount
 from harness.measure.profile import Profile
 from harness.metrics import START_STATES, State, Unit
@@ -159,6 +160,7 @@ _WORK: tuple[Law, ...] = (
     _law("kept_bytes", "kept_files"),
     _law("shipped_bytes"),
     _law("shipped_bytes", "shipped_files"),
+    _law("frozen_bytes", "frozen_files"),
     _law("all_packed_bytes", "own_files"),
     _law("compiled_bytes", "all_bytes", "own_files"),
     _law("loaded_bytes", "all_bytes", "own_files"),
@@ -173,8 +175,8 @@ def _starts(quantity: str, state: State) -> tuple[Law, ...]:
     """As a local start, with what is unpacked, compiled or read anew at each one."""
     local = Term(feature=f"{quantity}@{state}", needs=2, prior=1.0)
     by_byte, by_file = Term(feature="shipped_bytes", needs=6), Term(feature="shipped_files", needs=6)
-    frozen = Term(feature="frozen_bytes", needs=6)
-    further = ((by_byte,), (by_file,), (frozen,), (by_byte, by_file))
+    frozen, frozen_files = Term(feature="frozen_bytes", needs=6), Term(feature="frozen_files", needs=6)
+    further = ((by_byte,), (by_file,), (frozen,), (by_byte, by_file), (frozen, frozen_files))
     return ((_BASE, local), *((_BASE, local, *terms) for terms in further), _ALONE)
 
 
@@ -220,7 +222,7 @@ def amount(profile: Profile, feature: str, sentinel_s: float) -> float | None:
     """So much of a feature the profile has; see :func:`row`."""
     value = FEATURES[feature].of(profile)
     scaled = value is not None and FEATURES[feature].unit == "s"
-    return value * sentinel_s / profile.sentinel_s if scaled and value is not None else value
+    return value * sentinel.pace(profile.sentinel_s, sentinel_s) if scaled and value is not None else value
 
 
 #: What is too little to matter, in the metric's unit: below it nobody decides otherwise, so errors are held against the

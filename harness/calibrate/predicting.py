@@ -18,6 +18,7 @@ from harness.bootstrap import Interval
 from harness.calibrate import fit, fitting, laws, records
 from harness.calibrate.records import Calibration
 from harness.measure import profile as profiles
+from harness.measure import sentinel
 from harness.measure.profile import Profile
 from harness.methods import METHODS
 from harness.metrics import METRICS, State, Unit
@@ -98,7 +99,7 @@ def predict(
 
 def seconds_ratio(calibration: Calibration, profile: Profile) -> float:
     """What makes the profile's seconds those of the calibration's machine as it usually was, by the sentinels."""
-    return calibration.sentinel_s / profile.sentinel_s
+    return sentinel.pace(profile.sentinel_s, calibration.sentinel_s)
 
 
 def run_id_of(calibration: Calibration) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from harness.measure import parts
+from harness.measure import parts, sentinel
 from harness.measure.plan import Lane, Plan
 from harness.measure.sample import SENTINEL
 
@@ -118,7 +118,7 @@ class _Costs:
         self._known: dict[tuple[str, str, str], float] = {}
         self._rounds: dict[str, float] = {}
         for run in past:
-            scale = sentinel_s / run.sentinel_s if run.sentinel_s else 1.0
+            scale = sentinel.pace(run.sentinel_s, sentinel_s) if run.sentinel_s else 1.0
             for name, spent in run.steps.items():
                 model, method, *limits = name.split("/")
                 if limits or method == SENTINEL:

@@ -13,6 +13,7 @@ import pytest
 
 from harness.calibrate import laws
 from harness.measure import profile as profiles
+from harness.measure import sentinel
 from harness.measure.contents import Amount, Contents
 from harness.measure.profile import LocalStart, Profile
 from harness.measure.sample import SENTINEL, Cell, Sample
@@ -132,7 +133,7 @@ class Lab:
         run_id: str = RUN,
         slower: float = 1.0,
     ) -> list[Sample]:
-        """Three rounds of the same value for each cell; a sentinel in each. All seconds are so many times longer."""
+        """Three rounds of the same value for each cell; a sentinel in each, which takes so many times longer."""
 
         def rounds(cell: Cell, metric: str, value: float, state: Any = "") -> Iterator[Sample]:
             for number in range(3):
@@ -154,7 +155,7 @@ class Lab:
             for cell in (Cell(model=one.model, method=method) for method in methods):
                 made += rounds(cell, "parity", 1.0)
                 for metric, state in PLANTED:
-                    pace = slower if METRICS[metric].unit == "s" else 1.0
+                    pace = sentinel.pace(1.0, slower) if METRICS[metric].unit == "s" else 1.0
                     made += rounds(cell, metric, planted(one, metric, state) * noise() * pace, state)
         return made
 
@@ -195,11 +196,12 @@ class Lab:
 
     @staticmethod
     def on(profile: Profile, host: dict[str, Any], *, slower: float) -> Profile:
-        """The profile as another machine would have taken it, on which every second is so many times longer."""
+        """The profile as another machine would have taken it, on which the sentinel takes so many times longer."""
 
         def stretched(start: LocalStart) -> LocalStart:
             seconds = {key: value for key, value in dataclasses.asdict(start).items() if key.endswith("_s")}
-            return dataclasses.replace(start, **{key: value * slower for key, value in seconds.items()})
+            longer = {key: value * sentinel.pace(1.0, slower) for key, value in seconds.items()}
+            return dataclasses.replace(start, **{**longer, "sentinel_s": start.sentinel_s * slower})
 
         starts = tuple(map(stretched, profile.starts))
         return dataclasses.replace(profile, host=host, sentinel_s=profile.sentinel_s * slower, starts=starts)

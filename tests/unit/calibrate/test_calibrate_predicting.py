@@ -12,6 +12,7 @@ import pytest
 from harness.calibrate import fit, gathering, laws, predicting, records
 from harness.calibrate.records import Calibration
 from harness.measure import profile as profiles
+from harness.measure import sentinel
 from harness.measure.contents import Amount
 from harness.methods.contract import Limit
 from harness.metrics import METRICS
@@ -101,13 +102,15 @@ def test_what_a_platform_would_not_take_is_excluded(
 
 
 def test_seconds_of_another_machine_are_scaled_by_the_sentinels(lab: Any, exact: Calibration) -> None:
-    """A machine that takes twice as long for the sentinel takes twice as long to start; bytes stay."""
+    """A machine that takes twice as long for the sentinel takes longer to start; bytes stay."""
     here = lab.profile("unseen")
+    longer = sentinel.pace(0.1, 0.2)
+    assert 1 < longer < 2
     slow = lab.changed(
         here,
         host={**lab.HOST, "processor": "Slow 1"},
         sentinel_s=0.2,
-        starts=tuple(lab.changed(one, start_s=2 * one.start_s, sentinel_s=0.2) for one in here.starts),
+        starts=tuple(lab.changed(one, start_s=longer * one.start_s, sentinel_s=0.2) for one in here.starts),
     )
     for metric, state in (("cold_start_s", "page-warm"), ("peak_resident_bytes", "page-warm"), ("files", "")):
         one = predicting.predict(exact, here, "venv", metric, state)
@@ -115,10 +118,10 @@ def test_seconds_of_another_machine_are_scaled_by_the_sentinels(lab: Any, exact:
         assert one is not None
         assert other is not None
         assert other.value == pytest.approx(one.value)
-    assert predicting.seconds_ratio(exact, slow) == pytest.approx(0.5)
+    assert predicting.seconds_ratio(exact, slow) == pytest.approx(1 / longer)
     assert "another machine" in predicting.caveats(exact, slow)
     # A slow hour of the same machine is no other.
-    assert predicting.seconds_ratio(exact, lab.changed(here, sentinel_s=0.2)) == pytest.approx(0.5)
+    assert predicting.seconds_ratio(exact, lab.changed(here, sentinel_s=0.2)) == pytest.approx(1 / longer)
     assert "another machine" not in predicting.caveats(exact, lab.changed(here, sentinel_s=0.2))
 
 
