@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from harness import paths
+from harness.cli import evidence
 from harness.methods import METHODS
 from harness.recommend import engine
 from harness.report import appendix, write
 from harness.report import contents as report_contents
 from harness.report.contents import ReportContents, contents
 from harness.spec import scenario as scenarios
-from harness.store import query, runs
+from harness.store import query
 
 #: Deque's rules, from the npm registry.
 AXE = "axe-core@4.10.3"
@@ -42,17 +43,19 @@ def axe(npm: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 def made() -> ReportContents:
     """A report on reference results: one model, two scenarios."""
     home = paths.data("results") / "reference"
-    evidence = query.evidence(home, runs.run_ids(home)[-1], "digits-forest")
+    run_id = query.latest_run(home, "digits-forest")
+    assert run_id is not None
+    found = query.evidence(home, run_id, "digits-forest")
     wanted = {name: scenarios.find(name) for name in ("infrequent-use", "high-traffic-api")}
-    advised = [engine.recommend(evidence, one, METHODS) for one in wanted.values()]
-    return contents([evidence], advised, scenarios=wanted, made_at="now", harness_version="0")
+    advised = [engine.recommend(found, one, METHODS) for one in wanted.values()]
+    return contents([found], advised, scenarios=wanted, made_at="now", harness_version="0")
 
 
 @pytest.fixture(scope="module")
 def many() -> ReportContents:
     """A report on so many models of the reference results that their parts are folded away."""
     home = paths.data("results") / "reference"
-    found = query.evidences(home, runs.run_ids(home)[-1])[: report_contents.FOLDED + 1]
+    found = evidence.of_every_model(home)[: report_contents.FOLDED + 1]
     assert len(found) > report_contents.FOLDED
     wanted = scenarios.find("infrequent-use")
     advised = [engine.recommend(one, wanted, METHODS) for one in found]
