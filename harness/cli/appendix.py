@@ -16,8 +16,8 @@ from harness.cli.decide import features_of, run_option
 @click.command()
 @click.argument("model")
 @click.option("--scenario", required=True, help="A name that 'harness scenarios' lists, or a scenario.toml of yours.")
-@click.option("--format", "kind", type=click.Choice(("md", "html", "pdf")), default="md", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it. [default: results/]")
+@console.format_option("md", "html", "pdf", default="md")
+@console.out_option("Where to write it. [default: results/]")
 @run_option
 @console.results_option
 @console.json_option

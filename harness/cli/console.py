@@ -9,6 +9,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,6 +28,24 @@ def results_option(command: Any) -> Any:
         type=click.Path(path_type=None, file_okay=False),
         help="The folder that runs are in. [default: HARNESS_RESULTS, else results/]",
     )(command)
+
+
+def format_option(*kinds: str, default: str) -> Callable[[Any], Any]:
+    """``--format``; where it is left out, the suffix of ``--out`` says it: ``tree.svg`` is meant to be an SVG."""
+
+    def chosen(context: click.Context, _option: click.Parameter, kind: str | None) -> str:
+        out = context.params.get("out")
+        suffix = out.suffix.removeprefix(".").lower() if out is not None else ""
+        return kind or (suffix if suffix in kinds else default)
+
+    told = f"[default: the suffix of --out, else {default}]"
+    return click.option("--format", "kind", type=click.Choice(kinds), callback=chosen, help=told)
+
+
+def out_option(told: str) -> Callable[[Any], Any]:
+    """``--out FILE``; eager, so that :func:`format_option` knows it."""
+    kind = click.Path(path_type=Path, dir_okay=False)
+    return click.option("--out", type=kind, is_eager=True, help=told)
 
 
 def say(text: str = "") -> None:

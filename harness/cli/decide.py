@@ -55,8 +55,8 @@ def recommend(model: str, scenario: str, run_id: str | None, results: str | None
 
 @click.command()
 @click.argument("model", required=False)
-@click.option("--format", "kind", type=click.Choice(("html", "md")), default="html", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Where to write it. [default: results/]")
+@console.format_option("html", "md", default="html")
+@console.out_option("Where to write it. [default: results/]")
 @click.option("--scenario", "scenario_names", multiple=True, help="Recommend for this one. [default: all]")
 @run_option
 @console.results_option

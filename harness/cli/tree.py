@@ -14,8 +14,8 @@ from harness.errors import BadInput
 
 
 @click.command("decision-tree")
-@click.option("--format", "kind", type=click.Choice(("svg", "mermaid")), default="mermaid", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write it there. [default: print it]")
+@console.format_option("svg", "mermaid", default="mermaid")
+@console.out_option("Write it there. [default: print it]")
 @click.option("--depth", type=click.IntRange(1, 8), default=5, show_default=True, help="Most questions to a decision.")
 @click.option("--scenario", "names", multiple=True, help="Vary this one only; may be given several times.")
 @console.results_option

@@ -83,10 +83,11 @@ def test_the_decision_tree_is_drawn(harness: Harness, tmp_path: Path, monkeypatc
     assert found.out.startswith("flowchart LR\n")
     assert "it leads to the same method in" in found.err
     out = tmp_path / "tree.svg"
-    table = harness(*asked, "--format", "svg", "--out", str(out), "--json").json
+    table = harness(*asked, "--out", str(out), "--json").json  # the suffix says which format is meant
     assert out.read_text(encoding="utf-8") == table["svg"]
     assert table["svg"].startswith("<svg")
     assert table["tree"]["fidelity"]["cases"] > 100
+    assert "mermaid" in harness(*asked, "--format", "mermaid", "--out", str(out), "--json").json
 
 
 def test_a_tree_needs_runs_and_a_place(harness: Harness, tmp_path: Path) -> None:
