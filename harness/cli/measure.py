@@ -312,7 +312,9 @@ def _tell_estimate(plan: Plan, writer: RunWriter, results: Path) -> None:
         for run_id in reversed(runs.run_ids(place)):
             with contextlib.suppress(HarnessError):
                 told = runs.read_manifest(runs.folder_of(place, run_id))
-                of_models = {name: str(facts.get("framework", "")) for name, facts in told.models.items()}
+                of_models = {
+                    name: str(facts["framework"]) for name, facts in told.models.items() if "framework" in facts
+                }
                 past += [estimate.Past(run_id=run_id, steps=told.steps, frameworks=of_models)] if told.steps else []
             if len(past) >= _PAST_RUNS:
                 break

@@ -116,7 +116,6 @@ class _Costs:
 
     def __init__(self, past: Sequence[Past], frameworks: Mapping[str, str], sentinel_s: float) -> None:
         self._known: dict[tuple[str, str, str], float] = {}
-        self._rounds: dict[str, float] = {}
         for run in past:
             scale = sentinel.pace(run.sentinel_s, sentinel_s) if run.sentinel_s else 1.0
             for name, spent in run.steps.items():
