@@ -14,6 +14,31 @@ from harness.errors import BadInput
 
 PACKAGE = Path(__file__).resolve().parent
 
+#: The folders of the cache, and what each has.
+HOLDS = {
+    "artifacts": "what was built, with what was found of it; images are the engine's",
+    "aws": "what was deployed to an account and is to be removed again",
+    "base": "base images that were made on this machine",
+    "conda": "packages, channel and locks of conda",
+    "engine": "the private Docker engine: images and layers",
+    "environments": "models' dependencies installed, to train and to profile them",
+    "lambda": "Lambda's runtime emulator",
+    "locks": "locked requirements",
+    "manifests": "sizes of images in a registry",
+    "payloads": "models with their weights, as they are packaged",
+    "profiles": "profiles of models",
+    "pulls": "how long images took to be pulled",
+    "scie": "launchers and interpreters of pex-scie",
+    "synthetic": "generated models",
+    "targets": "root file systems that portability is tried on",
+    "tmp": "what is being worked on",
+    "tools": "tools, each in an environment of its own",
+    "uv": "uv's own cache",
+    "weights": "weights that models have trained",
+    "wheelhouse": "wheels",
+    "xdg": "what tools keep for themselves",
+}
+
 
 def cache() -> Path:
     """The cache folder, made if it is not there.

@@ -18,6 +18,7 @@ from harness import __version__
 from harness.cli import (
     appendix,
     aws,
+    cache,
     calibrate,
     changes,
     claims,
@@ -82,6 +83,7 @@ for _command in (
     *claims.COMMANDS,
     *changes.COMMANDS,
     *aws.COMMANDS,
+    *cache.COMMANDS,
 ):
     cli.add_command(_command)
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import click
 from harness.errors import HarnessError
 
 _FEW_SECONDS, _MANY_MINUTES = 90, 100
+_SILENT_S = 120.0  # a log that says nothing for longer looks like a run that hangs
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines instead of a table.")
 
@@ -158,17 +160,18 @@ def failure(error: HarnessError, *, as_json: bool) -> int:
 
 @contextlib.contextmanager
 def progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error; where that is no terminal, a line now and then."""
+    """A progress bar on standard error; where that is no terminal, a line at each tenth and every two minutes."""
     if sys.stderr.isatty():
         with _bar() as tell:
             yield tell
         return
-    last = {"tenth": -1, "text": ""}
+    tenth_before, said_at = -1, 0.0
 
     def tell_plainly(doing: str, done: int, total: int) -> None:
-        tenth = 10 * done // max(total, 1)
-        if tenth != last["tenth"]:
-            last["tenth"] = tenth
+        nonlocal tenth_before, said_at
+        tenth, now = 10 * done // max(total, 1), time.monotonic()
+        if tenth != tenth_before or now - said_at >= _SILENT_S:
+            tenth_before, said_at = tenth, now
             note(f"[{done}/{total}] {doing}")
 
     yield tell_plainly

@@ -86,7 +86,7 @@ def seem_kept(model: str, method: str) -> tuple[int, frozenset[str]]:
     """
     for record in paths.cache().glob(f"artifacts/{model}-{method}-{'[0-9a-f]' * 24}/{_BUILDS}"):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            if json.loads(record.read_text()).get("sources") == _own_sources():
+            if json.loads(record.read_text()).get("sources") == own_sources():
                 return len(_known_builds(record.parent)), frozenset(one.stem for one in record.parent.glob("*.json"))
     return 0, frozenset()
 
@@ -171,13 +171,47 @@ def beyond_limits(method: Method, sizes: Sizes) -> list[str]:
 
 def cached(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -> Artifact | None:
     """The artifact of these inputs; None where it was not built, or is gone."""
-    record = _folder(method, locked, variant) / "artifact.json"
     try:
-        table = json.loads(record.read_text())
-        artifact = Artifact(**{**table, "path": Path(table["path"]) if table["path"] else None})
+        artifact = _read(_folder(method, locked, variant) / "artifact.json")
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return artifact if method.present(artifact) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outdated:
+    """An artifact that other sources of the harness made; ``size`` is what its folder holds, in bytes, no image."""
+
+    artifact: Artifact
+    folder: Path
+    size: int
+
+
+def outdated() -> list[Outdated]:
+    """The artifacts in the cache that nothing will ask for as long as the harness's sources are as they are."""
+    found = []
+    for record in sorted(paths.cache().glob(f"artifacts/*/{_BUILDS}")):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+            if json.loads(record.read_text()).get("sources") != own_sources():
+                folder = record.parent
+                artifact = _read(folder / "artifact.json")
+                found.append(Outdated(artifact=artifact, folder=folder, size=tree.size(folder)[0]))
+    return found
+
+
+def discard(one: Outdated, methods: Mapping[str, Method]) -> None:
+    """Remove it, with its image; MissingComponent where no engine answers that could have the image."""
+    with tools.alone(one.folder.with_suffix(".lock")):
+        method = methods.get(one.artifact.method)
+        if method is not None and one.artifact.image is not None:
+            method.remove(one.artifact)
+        shutil.rmtree(one.folder, ignore_errors=True)
+
+
+def _read(record: Path) -> Artifact:
+    """The artifact that a record is of; OSError, ValueError, TypeError or KeyError where it is none."""
+    table = json.loads(record.read_text())
+    return Artifact(**{**table, "path": Path(table["path"]) if table["path"] else None})
 
 
 @contextmanager
@@ -213,7 +247,7 @@ def _known_builds(folder: Path) -> list[CleanBuild]:
 
 def _remember(folder: Path, builds: Sequence[CleanBuild]) -> None:
     tables = [dataclasses.asdict(build) for build in builds[-_REMEMBERED:]]
-    _write(folder / _BUILDS, {"sources": _own_sources(), "builds": tables})
+    _write(folder / _BUILDS, {"sources": own_sources(), "builds": tables})
 
 
 def _write(file: Path, table: Mapping[str, Any]) -> None:
@@ -247,14 +281,15 @@ def _folder(method: Method, locked: LockedModel, variant: Variant) -> Path:
         str(python.path),
         python.version,
         variant.label,
-        _own_sources(),
+        own_sources(),
     ]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
     return paths.cache() / "artifacts" / f"{locked.model.name}-{method.ID}-{key}"
 
 
 @lru_cache(maxsize=1)
-def _own_sources() -> str:
+def own_sources() -> str:
+    """The digest of those of the harness's sources that go into artifacts or make them."""
     total = hashlib.sha256()
     for name in _SOURCES:
         for file in tree.files(paths.PACKAGE / name):

@@ -11,6 +11,7 @@ import http.client
 import io
 import json
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from harness.spec.model import Json
 
 _POLL_S = 0.0005
 _GLANCE_S = 0.25  # how often a long wait looks at the process and at the disk
+_MORE_MEMORY = "raise resources.memory_mb in model.toml"
 
 #: The name of the socket in the folder that artifact and harness share.
 SOCKET_NAME = "s"
@@ -254,6 +256,7 @@ class Served:
                 remedy="make it quicker, or raise resources.start_timeout_s or predict_timeout_s in model.toml",
             ) from None
         except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
+            self._look_after()
             time.sleep(0.05)  # give a process that is on its way out the time to be gone
             self._look_after()
             raise ModelFailure(f"the connection broke: {error}{self._said()}") from error
@@ -265,12 +268,16 @@ class Served:
 
     def _look_after(self) -> None:
         """Raise where the instance is gone, or is filling the disk."""
+        # Asked first, since the kernel's account of a group goes with its last process; and once more for the end.
+        out_of_memory = self._running.oom_killed()
         code = self._running.exit_code()
-        if self._running.oom_killed():
-            raise ModelFailure(
-                f"ran out of memory: it may use {self._limits.memory_bytes / 2**20:.0f} MiB",
-                remedy="raise resources.memory_mb in model.toml",
-            )
+        allowed = f"it may use {self._limits.memory_bytes / 2**20:.0f} MiB"
+        if out_of_memory or (code is not None and self._running.oom_killed()):
+            raise ModelFailure(f"ran out of memory: {allowed}", remedy=_MORE_MEMORY)
+        if code == -signal.SIGKILL:
+            # The harness asks nobody whom it has ended, and the kernel is not always seen doing it.
+            said = f"was killed by signal 9 before it answered, as happens where memory runs out ({allowed})"
+            raise ModelFailure(f"{said}{self._said()}", remedy=f"if that is the cause, {_MORE_MEMORY}")
         if code is not None:
             how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
             raise ModelFailure(f"{how} before it answered{self._said()}")

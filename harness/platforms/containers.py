@@ -10,6 +10,7 @@ import calendar
 import contextlib
 import re
 import secrets
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ _TMPFS_BYTES = 256 * 2**20
 _LOG_BYTES = "1m"
 _TAIL_LINES = 200
 _BY_SIGNAL, _LAST_SIGNAL = 128, 64
+_EVENTS_APART_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +68,15 @@ class ContainerHandle:
         """Whether the kernel ended something of it for lack of memory."""
         if self.group is not None and self.group.oom_killed():
             return True
-        return bool(self._state().get("OOMKilled"))
+        # With the last process the group is gone, and the engine hears of a kill for memory by another event than of
+        # the end, which may come a little later.
+        deadline = time.monotonic() + _EVENTS_APART_S
+        while not (state := self._state()).get("OOMKilled"):
+            killed = not state.get("Running") and signed_exit_code(int(state.get("ExitCode", 0))) == -signal.SIGKILL
+            if not killed or time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+        return True
 
     def wait(self, timeout_s: float) -> int | None:
         """Wait until it ends; its exit code, or None if it has not ended by then."""

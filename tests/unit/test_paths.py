@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,13 @@ def test_the_cache_of_a_user_is_in_the_home(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert paths.cache() == tmp_path / ".cache" / "ml-packaging-harness"
+
+
+def test_what_the_cache_holds_is_told() -> None:
+    """Every folder that the sources make in it is explained by 'harness cache', and no other."""
+    sources = "".join(file.read_text(encoding="utf-8") for file in paths.PACKAGE.rglob("*.py"))
+    made = set(re.findall(r"""cache\(\)(?:\.resolve\(\))? / "(\w+)\"""", sources))
+    assert made | {"artifacts"} == set(paths.HOLDS)
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])

@@ -132,8 +132,9 @@ class FakeMethod:
         """Whether the file is there."""
         return artifact.path is not None and artifact.path.is_file()
 
-    def remove(self, artifact: Artifact) -> None:
+    def remove(self, artifact: Artifact) -> None:  # noqa: ARG002
         """Nothing."""
+        self._called("remove")
 
 
 class Bench:

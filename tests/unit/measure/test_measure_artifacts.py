@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness import interpreter, paths
-from harness.errors import BuildFailure
+from harness.errors import BuildFailure, MissingComponent
 from harness.measure import artifacts
 from harness.methods.variants import Variant
 from harness.spec import weights
@@ -138,6 +138,55 @@ def test_an_estimate_looks_for_what_these_sources_made(one: Any, locked: LockedM
     for text in (json.dumps({**table, "sources": "older"}), json.dumps([]), "{"):
         record.write_text(text)
         assert artifacts.seem_kept("tiny", "one") == nothing
+
+
+def outdate(folder: Path) -> None:
+    """Have an older harness made the artifact."""
+    record = folder / "build.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "sources": "older"}))
+
+
+def test_what_other_sources_made_is_outdated(bench: Any, one: Any, locked: LockedModel) -> None:
+    """It is removed, and only it; what is torn or being built belongs to nobody yet."""
+    artifacts.up_to_date(one, locked)
+    artifacts.up_to_date(bench.methods["two"], locked)
+    assert artifacts.outdated() == []
+    first, second = sorted(kept())
+    for folder in (first, second):
+        outdate(folder)
+    (second / "artifact.json").unlink()
+    (found,) = artifacts.outdated()
+    assert (found.folder, found.artifact.method) == (first, "one")
+    assert found.size == sum(file.stat().st_size for file in first.iterdir())
+    artifacts.discard(found, bench.methods)
+    assert kept() == [second]
+    assert "remove" not in one.calls, "a file goes with its folder"
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_image_goes_with_its_artifact(bench: Any, one: Any, locked: LockedModel, answers: bool) -> None:
+    """Where no engine answers, both stay, so that they can be removed later; a method that is gone has no images."""
+    artifacts.up_to_date(one, locked)
+    (folder,) = kept()
+    outdate(folder)
+    record = folder / "artifact.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "image": "tiny:1"}))
+    (found,) = artifacts.outdated()
+    if answers:
+        artifacts.discard(found, bench.methods)
+        assert "remove" in one.calls
+    else:
+        one.at("remove", missing)
+        with pytest.raises(MissingComponent):
+            artifacts.discard(found, bench.methods)
+        assert kept() == [folder]
+        artifacts.discard(found, {})
+    assert kept() == []
+
+
+def missing(_: int) -> None:
+    """No engine answers."""
+    raise MissingComponent("no engine answers", remedy="'harness engine start'")
 
 
 def test_clean_builds_are_kept_in_mind(one: Any, locked: LockedModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -334,6 +334,27 @@ def test_who_ran_out_of_memory_is_told_how_much_there_was(talk: Talk) -> None:
     assert "memory_mb" in raised.value.remedy
 
 
+def test_who_is_killed_unseen_may_have_run_out_of_memory(talk: Talk) -> None:
+    """A kill that nobody accounts for is called one, with its likely cause, and what to do if that is it."""
+    talk.running.code = -9
+    with pytest.raises(ModelFailure, match=r"killed by signal 9 .* where memory runs out \(it may use 64 MiB") as raised:
+        talk.served(line(b"")).predict([1])
+    assert raised.value.remedy.startswith("if that is the cause, raise resources.memory_mb")
+
+
+def test_the_account_of_memory_is_read_while_it_is_there(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel's account goes with the last process: a kill that was seen before the end was seen counts."""
+
+    def ends_here() -> int:
+        talk.running.oom = False
+        return -9
+
+    talk.running.oom = True
+    monkeypatch.setattr(talk.running, "exit_code", ends_here)
+    with pytest.raises(ModelFailure, match="ran out of memory"):
+        talk.served(line(b"")).predict([1])
+
+
 @pytest.mark.parametrize(("free", "kind", "said"), [(2**20, DiskFull, "is full"), (2**30, ModelFailure, "64 MiB")])
 def test_who_fills_the_disk_is_stopped(
     talk: Talk, free: int, kind: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch

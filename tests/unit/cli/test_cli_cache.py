@@ -1,0 +1,81 @@
+"""What the cache holds, and clearing it out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import paths
+from harness.errors import MissingComponent
+from harness.measure import artifacts
+from harness.methods import METHODS
+
+Harness = Callable[..., Any]
+
+
+def keep(method: str, *, image: str | None = None) -> Path:
+    """An artifact that an older harness left."""
+    folder = paths.cache() / "artifacts" / f"tiny-{method}-{'0' * 24}"
+    folder.mkdir(parents=True)
+    folder.with_suffix(".lock").touch()
+    (folder / "build.json").write_text(json.dumps({"sources": "older", "builds": []}))
+    record = {"method": method, "model": "tiny", "digest": "d", "path": str(folder / "built"), "image": image}
+    (folder / "artifact.json").write_text(json.dumps(record))
+    (folder / "built").write_bytes(bytes(5_000_000))
+    return folder
+
+
+def test_what_it_holds_is_told(harness: Harness) -> None:
+    """Each folder with its size and what it is for; a lock is no entry."""
+    keep("venv")
+    (paths.cache() / "left").mkdir()
+    found = harness("cache")
+    assert found.code == 0
+    assert "what was built" in found.out
+    assert "not known to this version" in found.out
+    assert "1 artifacts (5.00 MB" in found.out
+    assert "--prune" in found.out
+    table = harness("cache", "--json").json
+    (kept,) = [one for one in table["holds"] if one["name"] == "artifacts"]
+    assert kept["entries"] == 1
+    assert table["outdated"]["artifacts"] == 1
+    assert table["bytes"] >= kept["bytes"] >= 5_000_000
+
+
+def test_an_empty_cache_is_no_error(harness: Harness) -> None:
+    """Before the first run there is nothing to tell, and nothing to remove."""
+    assert harness("cache").code == 0
+    assert "Removed 0" in harness("cache", "--prune").out
+
+
+def test_what_nothing_asks_for_is_removed(harness: Harness) -> None:
+    """And what these sources made stays."""
+    old, new = keep("venv"), keep("pex")
+    record = new / "build.json"
+    record.write_text(json.dumps({"sources": artifacts.own_sources(), "builds": []}))
+    assert "Removed 1 artifacts" in harness("cache", "--prune").out
+    assert (old.exists(), new.exists()) == (False, True)
+
+
+def test_images_stay_where_no_engine_answers(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 3, the others are removed, and a later call removes them."""
+    asked: list[str] = []
+
+    def missing(_: object) -> None:
+        raise MissingComponent("no engine answers", remedy="'harness engine start'")
+
+    image, file = keep("container", image="tiny:1"), keep("venv")
+    with monkeypatch.context() as patch:
+        patch.setattr(METHODS["container"], "remove", missing)
+        found = harness("cache", "--prune")
+    assert found.code == 3
+    assert "'harness engine start'" in found.err
+    assert (image.exists(), file.exists()) == (True, False)
+    monkeypatch.setattr(METHODS["container"], "remove", lambda artifact: asked.append(artifact.image))
+    table = harness("cache", "--prune", "--json").json
+    assert (table["removed"], table["outdated"]["artifacts"]) == (1, 0)
+    assert (asked, image.exists()) == (["tiny:1"], False)
