@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+
 import click
 
 from harness.cli import console

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.recommend.claims import Verdict
-    from harness.recommend.judging import Number
+    from harness.recommend.claims.judging import Number
     from harness.store.query import Evidence
 
 
@@ -36,8 +36,9 @@ def claims(claim: str | None, model: str | None, results: str | None, as_json: b
     """
     from harness.methods import METHODS
     from harness.recommend import claims as known
+    from harness.recommend.claims.table import CLAIMS
 
-    chosen = [known.find(claim)] if claim else list(known.CLAIMS)
+    chosen = [known.find(claim)] if claim else list(CLAIMS)
     found = known.verdicts(_evidences(model, results), METHODS, chosen)
     if as_json:
         tables = [known.as_dict(one) for one in found]
@@ -77,7 +78,7 @@ def _evidences(model: str | None, results: str | None) -> list[Evidence]:
 
 
 def _list(found: Sequence[Verdict]) -> None:
-    from harness.recommend.judging import Word
+    from harness.recommend.claims.judging import Word
 
     rows = [(one.claim.name, one.claim.quote, _word(one), ", ".join(one.fidelities)) for one in found]
     console.table("", ("claim", "the article says", "verdict", "by what is"), rows)
@@ -125,7 +126,7 @@ def _paragraph(title: str, text: str) -> None:
 
 def _print_numbers(numbers: Sequence[Number]) -> None:
     from harness.recommend import words
-    from harness.recommend.judging import shown
+    from harness.recommend.claims.judging import shown
 
     rows = [
         (

@@ -13,8 +13,8 @@ from typing import Any, get_args
 import pytest
 
 from harness.methods import METHODS
-from harness.recommend.claims import CLAIMS
-from harness.recommend.judging import Word
+from harness.recommend.claims.judging import Word
+from harness.recommend.claims.table import CLAIMS
 from harness.store import runs
 
 Harness = Callable[..., Any]

@@ -337,7 +337,9 @@ def test_who_ran_out_of_memory_is_told_how_much_there_was(talk: Talk) -> None:
 def test_who_is_killed_unseen_may_have_run_out_of_memory(talk: Talk) -> None:
     """A kill that nobody accounts for is called one, with its likely cause, and what to do if that is it."""
     talk.running.code = -9
-    with pytest.raises(ModelFailure, match=r"killed by signal 9 .* where memory runs out \(it may use 64 MiB") as raised:
+    with pytest.raises(
+        ModelFailure, match=r"killed by signal 9 .* where memory runs out \(it may use 64 MiB"
+    ) as raised:
         talk.served(line(b"")).predict([1])
     assert raised.value.remedy.startswith("if that is the cause, raise resources.memory_mb")
 

@@ -18,9 +18,10 @@ from harness.errors import BadInput
 from harness.measure import memory_limit
 from harness.methods import METHODS
 from harness.metrics import METRICS, TARGETS
-from harness.recommend import claims, experiments, judging, serverless
-from harness.recommend.claims import CLAIMS, Claim, Verdict
-from harness.recommend.judging import Word
+from harness.recommend import claims
+from harness.recommend.claims import Verdict, containers, environments, judging, serverless
+from harness.recommend.claims.judging import Word
+from harness.recommend.claims.table import CLAIMS, Claim
 from harness.spec import model as models
 from harness.spec import scenario as scenarios
 from harness.store import query, runs
@@ -112,11 +113,11 @@ def test_constants_are_those_of_others() -> None:
     assert memory_limit.RESOLUTION_BYTES == judging.MEMORY_RESOLUTION_BYTES
     assert scenarios.find("infrequent-use").traffic.requests_per_day == serverless.INFREQUENT_PER_DAY
     pins = {
-        name: next(one for one in models.find(name).file.requirements if one.startswith(experiments.PINNED))
-        for name in (experiments.PINS_OLD, *experiments.PINS_NEW)
+        name: next(one for one in models.find(name).file.requirements if one.startswith(environments.PINNED))
+        for name in (environments.PINS_OLD, *environments.PINS_NEW)
     }
-    assert len({pins[name] for name in experiments.PINS_NEW}) == 1
-    assert pins[experiments.PINS_OLD] != pins[experiments.PINS_NEW[0]]
+    assert len({pins[name] for name in environments.PINS_NEW}) == 1
+    assert pins[environments.PINS_OLD] != pins[environments.PINS_NEW[0]]
 
 
 def test_all_can_be_written_as_json() -> None:
@@ -306,11 +307,11 @@ def test_dependencies_are_a_trend_over_models(taken: Any, slope: float, word: st
 
 def test_a_trend_by_hand() -> None:
     """Of six in order, one of the 720 orders is as strong each way; ties say nothing."""
-    tau, chance = experiments.trend([(number, 2.0 * number) for number in range(6)])
+    tau, chance = containers.trend([(number, 2.0 * number) for number in range(6)])
     assert tau == pytest.approx(1.0)
     assert chance == pytest.approx(2 / 720, abs=0.003)
-    assert experiments.trend([(1, 5), (1, 6), (1, 7)]) == (0.0, 1.0)
-    tau, _ = experiments.trend([(1, 3), (1, 1), (2, 2)])
+    assert containers.trend([(1, 5), (1, 6), (1, 7)]) == (0.0, 1.0)
+    tau, _ = containers.trend([(1, 3), (1, 1), (2, 2)])
     assert tau == pytest.approx(0.0)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from harness.recommend import costs, prices, words
-from harness.recommend.judging import (
+from harness.recommend.claims.judging import (
     Finding,
     Number,
     Point,

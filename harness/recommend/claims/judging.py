@@ -207,6 +207,14 @@ def answers(evidence: Evidence, method: str) -> bool | None:
     return not evidence.failure(method)
 
 
+def comparable(run: Run, evidence: Evidence) -> list[str]:
+    """The methods on a machine of one's own that answer rightly.
+
+    Starts are compared only between these: what starts on a stand-in for a vendor's platform is not that platform.
+    """
+    return [name for name in run.self_hosted() if answers(evidence, name)]
+
+
 def answered(evidence: Evidence, method: str, doing: str = "") -> Point | None:
     """That the method answers rightly speaks for a claim, that it does not, against it; ``doing`` says what by that.
 

@@ -1,34 +1,19 @@
-"""The article's claims as tests of evidence: each with its words, what it means as a test, and a verdict.
-
-A claim that can be measured is judged from runs, each run by itself: the newest that holds what the test needs gives
-the verdict, and the others are named with theirs. A claim about what platforms offer is judged from what their vendors
-document (:mod:`harness.spec.capabilities`). A claim about people's ease or success is not testable here; it says
-what would test it. A new claim is one more entry in :data:`CLAIMS`, and one judge in ``experiments.py`` or
-``serverless.py``.
-"""
+"""The article's claims, each checkable sentence in its order: its words, what they mean as a test, and its judge."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
-from harness.errors import BadInput
-from harness.metrics import METRICS, Fidelity
-from harness.recommend import experiments, serverless, words
-from harness.recommend.judging import Finding, Judge, Number, Run, Stated, Word, brief, stated
+from harness.metrics import METRICS
+from harness.recommend.claims import containers, environments, general, pex, platforms, serverless, wrappers
+from harness.recommend.claims.judging import Judge
 
 if TYPE_CHECKING:
-    from harness.recommend.limits import Packaging
     from harness.spec.scenario import Quality
-    from harness.store.query import Evidence
 
 #: The metrics, each with its state, that a claim is tested by.
 Looked = tuple[tuple[str, str], ...]
-
-_MOST_REASONS = 3
 
 _BOTH_STARTS: Looked = (("cold_start_s", "page-warm"), ("cold_start_s", "disk-cold"))
 _RIGHT: Looked = (("parity", ""),)
@@ -63,134 +48,6 @@ class Claim:
         return bool(self.looks_at)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Other:
-    """What another run says of the same claim."""
-
-    run_id: str
-    word: Word
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """A claim, the word, and what is behind it.
-
-    ``run_id`` is the run that decides, empty where none does. ``text`` tells the numbers, ``turns`` on what it
-    depends. ``others`` are older runs that could decide as well, newest first: of other machines, or earlier.
-    """
-
-    claim: Claim
-    word: Word
-    text: str
-    turns: str = ""
-    run_id: str = ""
-    models: tuple[str, ...] = ()
-    numbers: tuple[Number, ...] = ()
-    stated: tuple[Stated, ...] = ()
-    others: tuple[Other, ...] = ()
-
-    @property
-    def fidelities(self) -> tuple[Fidelity, ...]:
-        """How what is behind it was obtained: runs first, then documents."""
-        found = {one.fidelity for one in self.numbers} | ({"documented"} if self.stated else set())
-        return tuple(one for one in get_args(Fidelity) if one in found)
-
-
-def find(name: str) -> Claim:
-    """The claim of that name; BadInput where there is none."""
-    known = {claim.name: claim for claim in CLAIMS}
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        meant = f"did you mean '{near[0]}'? " if near else ""
-        raise BadInput("is not a claim", key="CLAIM", value=name, remedy=f"{meant}'harness claims' lists them")
-    return known[name]
-
-
-def verdicts(
-    evidences: Sequence[Evidence], methods: Mapping[str, Packaging], chosen: Sequence[Claim] | None = None
-) -> tuple[Verdict, ...]:
-    """A verdict on each claim (or on the ``chosen``) from the evidence of any number of runs, never pooled."""
-    return tuple(verdict(claim, runs_of(evidences, methods), methods) for claim in chosen or CLAIMS)
-
-
-def runs_of(evidences: Sequence[Evidence], methods: Mapping[str, Packaging]) -> tuple[Run, ...]:
-    """The evidence by run, newest first; the names of runs begin with their date."""
-    by_run: dict[str, list[Evidence]] = {}
-    for evidence in evidences:
-        by_run.setdefault(evidence.run_id, []).append(evidence)
-    return tuple(
-        Run(run_id=run_id, evidences=tuple(by_run[run_id]), methods=methods) for run_id in sorted(by_run, reverse=True)
-    )
-
-
-def verdict(claim: Claim, runs: Sequence[Run], methods: Mapping[str, Packaging]) -> Verdict:
-    """The verdict on one claim; ``runs`` are the newest first."""
-    if claim.judge is None:
-        return Verdict(claim=claim, word="not testable here", text=claim.instead)
-    if not claim.measured:
-        found = claim.judge(Run(run_id="", evidences=(), methods=methods))
-        if found is None:
-            return Verdict(claim=claim, word="not testable here", text="there is no method here that it is about")
-        return _verdict(claim, found, methods)
-    decided = [(run, found) for run in runs if (found := claim.judge(run)) is not None]
-    if not decided:
-        known = _documented(claim, methods)
-        return Verdict(claim=claim, word="not measured yet", text=_lacking(claim, runs), stated=known)
-    (run, found), *older = decided
-    others = tuple(Other(run_id=each.run_id, word=its.word) for each, its in older)
-    return _verdict(claim, found, methods, run, others)
-
-
-def _verdict(
-    claim: Claim,
-    found: Finding,
-    methods: Mapping[str, Packaging],
-    run: Run | None = None,
-    others: tuple[Other, ...] = (),
-) -> Verdict:
-    return Verdict(
-        claim=claim,
-        word=found.word,
-        text=found.text,
-        turns=found.turns,
-        run_id=run.run_id if run else "",
-        models=tuple(evidence.model for evidence in run.evidences) if run else (),
-        numbers=found.numbers,
-        stated=found.stated or _documented(claim, methods),
-        others=others,
-    )
-
-
-def _documented(claim: Claim, methods: Mapping[str, Packaging]) -> tuple[Stated, ...]:
-    """What is documented of the claim's methods: known before anything is measured, and no measurement."""
-    names = [name for name in methods if name in claim.methods or not claim.methods]
-    return stated(Run(run_id="", evidences=(), methods=methods), names, *claim.qualities)
-
-
-def _lacking(claim: Claim, runs: Sequence[Run]) -> str:
-    """What no run holds; and where a run tried and could not, why."""
-    measured = claim.needs or words.listing(dict.fromkeys(METRICS[metric].title for metric, _ in claim.looks_at))
-    reasons = dict.fromkeys(
-        f"{value.method}: {brief(value.why_absent)} (run {run.run_id})"
-        for run in runs
-        for evidence in run.evidences
-        for value in evidence.values
-        if (value.metric, value.state) in claim.looks_at
-        and value.interval is None
-        and value.why_absent
-        and (not claim.methods or value.method in claim.methods)
-    )
-    absent = f"; absent: {'; '.join(list(reasons)[:_MOST_REASONS])}" if reasons else ""
-    return f"No run has what it is tested by: {measured}{absent}."
-
-
-def as_dict(found: Verdict) -> dict[str, Any]:
-    """For ``--json``: the verdict with its claim, without what can't be written."""
-    table = dataclasses.asdict(found)
-    del table["claim"]["judge"]
-    return table
-
-
 _GENERAL = "methods in general"
 _CONTAINERS, _ENVIRONMENTS, _SERVERLESS = "containers", "virtual environments", "serverless"
 _PEX, _CLOUD, _API = "PEX", "cloud-based platforms", "wrapper or API"
@@ -203,7 +60,7 @@ CLAIMS: tuple[Claim, ...] = (
         quote="There are several alternative methods of packaging ML models",
         means="Whoever takes one of the six families does not take another: no environment serves two of them.",
         experiment="The layers that each method is made of: environment, interface, platform.",
-        judge=experiments.alternatives,
+        judge=general.alternatives,
     ),
     Claim(
         name="use-case-decides",
@@ -216,7 +73,7 @@ CLAIMS: tuple[Claim, ...] = (
         looks_at=(("packed_bytes", ""), ("unpacked_bytes", ""), *_BOTH_STARTS, ("peak_resident_bytes", "page-warm")),
         needs="methods of three families or more on a machine of one's own, in one run",
         command="harness run digits-forest --method container --method venv --method pex",
-        judge=experiments.trade_offs,
+        judge=general.trade_offs,
     ),
     Claim(
         name="container-whole-environment",
@@ -231,7 +88,7 @@ CLAIMS: tuple[Claim, ...] = (
         methods=("container",),
         command="harness run digits-forest --method container --profile standard",
         qualities=("carries-python", "carries-system-libraries"),
-        judge=experiments.whole_environment,
+        judge=containers.whole_environment,
     ),
     Claim(
         name="container-many-dependencies",
@@ -245,7 +102,7 @@ CLAIMS: tuple[Claim, ...] = (
         methods=("container", "venv"),
         command="harness run --method container --method venv",
         needs="container and venv of six models or more, in one run",
-        judge=experiments.many_dependencies,
+        judge=containers.many_dependencies,
     ),
     Claim(
         name="container-system-libraries",
@@ -256,13 +113,13 @@ CLAIMS: tuple[Claim, ...] = (
         experiment="Models with system packages carried to the least system of a release, which lacks them; that a "
         "method fails counts only where it answers there for a model without system packages. A container brings its "
         "own system along: its right answers hold on every release.",
-        looks_at=(*_RIGHT, *(("portable", target) for target in experiments.LEAST)),
+        looks_at=(*_RIGHT, *(("portable", target) for target in containers.LEAST)),
         needs="models with and models without system packages carried to targets, in one run",
         command="harness run edges-opencv digits-forest --method container --method conda --method pyinstaller "
         "--profile standard",
         methods=("container", "venv", "conda", "pex", "pyinstaller"),
         qualities=("carries-system-libraries",),
-        judge=experiments.system_libraries,
+        judge=containers.system_libraries,
     ),
     Claim(
         name="venv-isolated",
@@ -274,7 +131,7 @@ CLAIMS: tuple[Claim, ...] = (
         methods=("venv", "conda"),
         command="harness run wine-pinned digits-forest --method venv --method conda",
         needs="wine-pinned and digits-forest (or another with scikit-learn 1.9.1), in one run",
-        judge=experiments.isolated,
+        judge=environments.isolated,
     ),
     Claim(
         name="venv-specific-versions",
@@ -287,7 +144,7 @@ CLAIMS: tuple[Claim, ...] = (
         methods=("venv", "conda"),
         command="harness run wine-pinned --method venv --method conda",
         qualities=("locked-dependencies",),
-        judge=experiments.specific_versions,
+        judge=environments.specific_versions,
     ),
     Claim(
         name="venv-rule-of-versions",
@@ -298,7 +155,7 @@ CLAIMS: tuple[Claim, ...] = (
         looks_at=_RIGHT,
         command="harness run wine-pinned",
         qualities=("locked-dependencies",),
-        judge=experiments.versions_rule,
+        judge=environments.versions_rule,
     ),
     Claim(
         name="venv-reproduces",
@@ -308,7 +165,7 @@ CLAIMS: tuple[Claim, ...] = (
         experiment="venv and conda built twice from nothing in different folders; other families are shown beside.",
         looks_at=(("reproducible", ""),),
         command="harness run digits-forest --profile standard",
-        judge=experiments.reproduces,
+        judge=environments.reproduces,
     ),
     Claim(
         name="serverless-no-servers",
@@ -352,10 +209,10 @@ CLAIMS: tuple[Claim, ...] = (
         experiment="All examples asked of a PEX in a sandbox without a network; models with system packages speak "
         "against it where the file does not bring them.",
         looks_at=_RIGHT,
-        methods=experiments.PEX,
+        methods=pex.METHODS,
         command="harness run digits-forest --method pex --method pex-scie",
         qualities=("single-file", "carries-system-libraries"),
-        judge=experiments.single_file,
+        judge=pex.single_file,
     ),
     Claim(
         name="pex-no-python",
@@ -364,10 +221,10 @@ CLAIMS: tuple[Claim, ...] = (
         means="A PEX answers rightly on a machine where no Python is installed.",
         experiment="pex and pex-scie carried to a target without Python, which is isolated for real.",
         looks_at=(("portable", "no-python"),),
-        methods=experiments.PEX,
+        methods=pex.METHODS,
         command="harness run digits-forest --method pex --method pex-scie --profile standard",
         qualities=("carries-python",),
-        judge=experiments.no_python,
+        judge=pex.no_python,
     ),
     Claim(
         name="pex-lightweight",
@@ -378,9 +235,9 @@ CLAIMS: tuple[Claim, ...] = (
         experiment="Packed size, unpacked size once started, and what travels where the base is there already, to "
         "container, venv, conda and rest-api; sizes are exact.",
         looks_at=(("packed_bytes", ""), ("unpacked_bytes", ""), ("over_base_bytes", "")),
-        methods=experiments.PEX,
+        methods=pex.METHODS,
         command="harness run digits-forest --method pex --method container --method venv --method conda",
-        judge=experiments.lightweight,
+        judge=pex.lightweight,
     ),
     Claim(
         name="pex-low-memory",
@@ -390,9 +247,9 @@ CLAIMS: tuple[Claim, ...] = (
         experiment="The smallest memory limit under which a start succeeds, to container, venv, conda and rest-api; "
         "nearer than the search's resolution is not decided.",
         looks_at=(("minimum_memory_bytes", ""),),
-        methods=experiments.PEX,
+        methods=pex.METHODS,
         command="harness run digits-forest --method pex --method container --method venv --profile standard",
-        judge=experiments.low_memory,
+        judge=pex.low_memory,
     ),
     Claim(
         name="pex-low-cpu",
@@ -402,9 +259,9 @@ CLAIMS: tuple[Claim, ...] = (
         experiment="CPU seconds to the first answer, at the first start and at later ones, by paired ratios to "
         "container, venv, conda and rest-api.",
         looks_at=(("cpu_to_first_s", "disk-cold"), ("cpu_to_first_s", "page-warm")),
-        methods=experiments.PEX,
+        methods=pex.METHODS,
         command="harness run digits-forest --method pex --method container --method venv",
-        judge=experiments.low_cpu,
+        judge=pex.low_cpu,
     ),
     Claim(
         name="cloud-platforms-named",
@@ -412,7 +269,7 @@ CLAIMS: tuple[Claim, ...] = (
         quote="AWS SageMaker, Google Cloud ML Engine, and Azure Machine Learning Studio",
         means="The platforms that are named are there to be used.",
         experiment="What their vendors document of their end.",
-        judge=experiments.platforms_named,
+        judge=platforms.platforms_named,
     ),
     Claim(
         name="cloud-easy",
@@ -429,7 +286,7 @@ CLAIMS: tuple[Claim, ...] = (
         quote="deploying, managing, and monitoring ML models",
         means="The platform keeps earlier versions and records requests, errors and times, with nothing installed.",
         experiment="What the vendors document, for each cloud platform as it is packaged for here.",
-        judge=experiments.managed,
+        judge=platforms.managed,
     ),
     Claim(
         name="cloud-automatic-scaling",
@@ -437,7 +294,7 @@ CLAIMS: tuple[Claim, ...] = (
         quote="They also provide automatic scaling",
         means="The platform adds instances when more is asked and takes them away when less.",
         experiment="What the vendors document; to measure it takes an account and load from several machines.",
-        judge=experiments.autoscaling,
+        judge=platforms.autoscaling,
     ),
     Claim(
         name="cloud-automatic-patching",
@@ -446,7 +303,7 @@ CLAIMS: tuple[Claim, ...] = (
         means="System and Python of a deployed model are patched with nothing built anew.",
         experiment="What the vendors document, for images of one's own, as they are packaged here; a vendor's own "
         "prebuilt images are not among the methods.",
-        judge=experiments.patching,
+        judge=platforms.patching,
     ),
     Claim(
         name="cloud-other-benefits",
@@ -467,7 +324,7 @@ CLAIMS: tuple[Claim, ...] = (
         methods=("rest-api",),
         command="harness run digits-forest --method rest-api",
         qualities=("http-api", "form-page"),
-        judge=experiments.web_interface,
+        judge=wrappers.web_interface,
     ),
     Claim(
         name="api-existing-systems",
@@ -479,7 +336,7 @@ CLAIMS: tuple[Claim, ...] = (
         looks_at=_RIGHT,
         qualities=("http-api",),
         command="harness run digits-forest --method rest-api --method venv --profile standard",
-        judge=experiments.existing_systems,
+        judge=wrappers.existing_systems,
     ),
     Claim(
         name="api-non-technical-users",
@@ -509,7 +366,7 @@ CLAIMS: tuple[Claim, ...] = (
         looks_at=(("packed_bytes", ""), ("unpacked_bytes", ""), *_BOTH_STARTS, ("peak_resident_bytes", "page-warm")),
         command="harness run spam-bayes digits-forest --method container --method venv --method pex",
         needs="methods of three families or more, and two models or more, in one run",
-        judge=experiments.depends_on_model,
+        judge=general.depends_on_model,
     ),
     Claim(
         name="audience-decides",
@@ -528,6 +385,6 @@ CLAIMS: tuple[Claim, ...] = (
         experiment="Every method carried to every target: on some target one answers and another does not.",
         looks_at=tuple(("portable", state) for state in METRICS["portable"].states),
         command="harness run digits-forest --profile standard",
-        judge=experiments.depends_on_resources,
+        judge=general.depends_on_resources,
     ),
 )
