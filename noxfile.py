@@ -61,7 +61,7 @@ def tests(session: nox.Session) -> None:
     two = ("--numprocesses=2", "--dist=loadgroup", "--no-loadscope-reorder")
     session.run("pytest", "tests/unit", *two, "--cov", "--cov-report=term:skip-covered", *session.posargs, env=env)
     # Side by side, each with a cache and an engine of its own: these tests mostly wait for tools.
-    session.run("pytest", "tests/real", *two, *session.posargs, env=env)
+    session.run("pytest", "tests/real", *two, "--durations=20", *session.posargs, env=env)
     session.notify("lint")
 
 
