@@ -30,6 +30,7 @@ from harness.spec.model import Json
 
 _POLL_S = 0.0005
 _GLANCE_S = 0.25  # how often a long wait looks at the process and at the disk
+_LEAVING_S = 1.0  # who has closed a connection may be on the way out
 _MORE_MEMORY = "raise resources.memory_mb in model.toml"
 
 #: The name of the socket in the folder that artifact and harness share.
@@ -256,15 +257,21 @@ class Served:
                 remedy="make it quicker, or raise resources.start_timeout_s or predict_timeout_s in model.toml",
             ) from None
         except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
-            self._look_after()
-            time.sleep(0.05)  # give a process that is on its way out the time to be gone
-            self._look_after()
+            self._see_it_go(_LEAVING_S if isinstance(error, OSError | http.client.HTTPException) else _POLL_S)
             raise ModelFailure(f"the connection broke: {error}{self._said()}") from error
         if not isinstance(answer, dict):
             raise ModelFailure(f"the model answered rubbish: {str(answer)[:200]}")
         if "error" in answer:
             raise ModelFailure(worded(answer["error"]), remedy=_remedy(answer["error"]))
         return answer
+
+    def _see_it_go(self, patience_s: float) -> None:
+        """Raise the reason where the instance has ended; an engine hears of that some time after its sockets closed."""
+        deadline = time.monotonic() + patience_s
+        self._look_after()
+        while time.monotonic() < deadline:
+            time.sleep(0.02)
+            self._look_after()
 
     def _look_after(self) -> None:
         """Raise where the instance is gone, or is filling the disk."""

@@ -326,6 +326,21 @@ def test_who_has_gone_is_asked_for_the_reason(
             served.predict([1])
 
 
+def test_who_is_on_the_way_out_is_waited_for(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine says that a container has ended some time after its connection broke: the reason is the exit code."""
+    codes = iter([None, None, None])
+    monkeypatch.setattr(talk.running, "exit_code", lambda: next(codes, 3))
+    with pytest.raises(ModelFailure, match="exited with code 3 before it answered"):
+        talk.served(line(b"")).predict([1])
+
+
+def test_who_hangs_up_and_stays_has_broken_the_connection(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a while it is taken for what it is: a server that does not answer."""
+    monkeypatch.setattr(serving, "_LEAVING_S", 0.05)
+    with pytest.raises(ModelFailure, match="the connection broke: closed by the instance"):
+        talk.served(line(b"")).predict([1])
+
+
 def test_who_ran_out_of_memory_is_told_how_much_there_was(talk: Talk) -> None:
     """With the key to raise."""
     talk.running.code, talk.running.oom = -9, True
