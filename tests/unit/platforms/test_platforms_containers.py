@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -128,3 +129,29 @@ def test_without_a_registry_its_package_is_named(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(MissingComponent) as raised:
         registry.check()
     assert raised.value.remedy == "apt-get install docker-registry"
+
+
+KILLED = {"Running": False, "ExitCode": 137, "OOMKilled": False}
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        pytest.param([{**KILLED, "OOMKilled": True}], True, id="said with the end"),
+        pytest.param([KILLED, KILLED, {**KILLED, "OOMKilled": True}], True, id="said a little later"),
+        pytest.param([KILLED], False, id="never said"),
+        pytest.param([{"Running": True, "ExitCode": 0, "OOMKilled": False}], False, id="runs"),
+        pytest.param([{"Running": False, "ExitCode": 3, "OOMKilled": False}], False, id="ended by itself"),
+    ],
+)
+def test_a_kill_for_memory_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, states: list[dict[str, Any]], expected: bool
+) -> None:
+    """The engine hears of it by another event than of the end; only who was killed is waited for, and not for ever."""
+    monkeypatch.setattr(containers, "_EVENTS_APART_S", 0.1)
+    left = [*states]
+    monkeypatch.setattr(ContainerHandle, "_state", lambda _: left.pop(0) if len(left) > 1 else left[0])
+    engine: Any = None
+    stamps = {"spawned_s": 0.0, "created_s": 0.0, "sandbox_s": 0.0}
+    handle = ContainerHandle(engine=engine, id="i", name="n", pid=0, group=None, **stamps)
+    assert handle.oom_killed() is expected
