@@ -150,8 +150,8 @@ def test_a_kill_for_memory_is_waited_for(
     """The engine hears of it by another event than of the end; only who was killed is waited for, and not for ever."""
     monkeypatch.setattr(containers, "_EVENTS_APART_S", 0.1)
     left = [*states]
-    monkeypatch.setattr(ContainerHandle, "_state", lambda _: left.pop(0) if len(left) > 1 else left[0])
+    monkeypatch.setattr(containers.ContainerHandle, "_state", lambda _: left.pop(0) if len(left) > 1 else left[0])
     engine: Any = None
     stamps = {"spawned_s": 0.0, "created_s": 0.0, "sandbox_s": 0.0}
-    handle = ContainerHandle(engine=engine, id="i", name="n", pid=0, group=None, **stamps)
+    handle = containers.ContainerHandle(engine=engine, id="i", name="n", pid=0, group=None, **stamps)
     assert handle.oom_killed() is expected
