@@ -68,6 +68,16 @@ class Fitter:
             fits=tuple(fits),
         )
 
+    def simple(self, method: str, metric: str, state: State, *, without: str) -> float | None:
+        """What the simple rule says without that family, the same for every model; None where nothing was measured."""
+        one = self._fittings.get((method, metric, state))
+        left_out = frozenset([without])
+        point = next((point for point in one.points if point.family not in left_out), None) if one else None
+        if one is None or point is None:
+            return None
+        last = len(one.laws) - 1
+        return fitting.value_of(one.fitted(last, left_out), point.rows[last])
+
 
 def fit(study: Study) -> Calibration:
     """The calibration of a study; see :class:`Fitter`."""
@@ -108,24 +118,26 @@ def validate(calibration: Calibration) -> list[Quality]:
     for metric, state in laws.LAWS:
         fits = [fitted for fitted in calibration.fits if (fitted.metric, fitted.state) == (metric, state)]
         held = [one for fitted in fits for one in fitted.held_out]
-        if not held:
-            continue
-        errors = [abs(one.predicted / one.actual - 1.0) for one in held]
-        inside = [one.low <= one.actual <= one.high for one in held if one.low is not None and one.high is not None]
-        found.append(
-            Quality(
-                metric=metric,
-                state=state,
-                n=len(held),
-                families=len({one.family for one in held}),
-                median_error=median(errors),
-                simple_error=median(abs(one.simple / one.actual - 1.0) for one in held),
-                largest_error=max(errors),
-                coverage=sum(inside) / len(inside) if inside else None,
-                covered_of=len(inside),
-            )
-        )
+        if held:
+            found.append(quality(metric, state, held))
     return found
+
+
+def quality(metric: str, state: State, held: Sequence[HeldOut]) -> Quality:
+    """How well the metric was predicted in these cells, at least one."""
+    errors = [abs(one.predicted / one.actual - 1.0) for one in held]
+    inside = [one.low <= one.actual <= one.high for one in held if one.low is not None and one.high is not None]
+    return Quality(
+        metric=metric,
+        state=state,
+        n=len(held),
+        families=len({one.family for one in held}),
+        median_error=median(errors),
+        simple_error=median(abs(one.simple / one.actual - 1.0) for one in held),
+        largest_error=max(errors),
+        coverage=sum(inside) / len(inside) if inside else None,
+        covered_of=len(inside),
+    )
 
 
 def too_few(calibration: Calibration) -> str:
@@ -150,19 +162,17 @@ def _fittings(study: Study) -> dict[_Key, Fitting]:
     methods = list(dict.fromkeys(value.method for values in study.values.values() for value in values))
     for method in methods:
         for (metric, state), every in laws.LAWS.items():
-            measured = dict(_measured(study, method, metric, state))
+            known = dict(measured(study, method, metric, state, sentinel_s=study.sentinel_s))
             # A profile may lack what a law needs: the plainest law says which models count, the others have to follow.
-            rows = {
-                model: [laws.row(study.profiles[model], law, study.sentinel_s) for law in every] for model in measured
-            }
-            counting = [model for model in measured if rows[model][0] is not None]
+            rows = {model: [laws.row(study.profiles[model], law, study.sentinel_s) for law in every] for model in known}
+            counting = [model for model in known if rows[model][0] is not None]
             usable = [place for place in range(len(every)) if all(rows[m][place] is not None for m in counting)]
             points = [
                 Point(
                     model=model,
                     family=study.profiles[model].family,
                     rows=tuple(row for place in usable if (row := rows[model][place]) is not None),
-                    actual=measured[model],
+                    actual=known[model],
                 )
                 for model in counting
             ]
@@ -172,8 +182,8 @@ def _fittings(study: Study) -> dict[_Key, Fitting]:
     return found
 
 
-def _measured(study: Study, method: str, metric: str, state: State) -> Iterator[tuple[str, float]]:
-    """The models that it was measured of, and its median; seconds as if one machine had always been as fast."""
+def measured(study: Study, method: str, metric: str, state: State, *, sentinel_s: float) -> Iterator[tuple[str, float]]:
+    """The models that it was measured of, and its median; seconds as where the sentinel always takes ``sentinel_s``."""
     for model, values in sorted(study.values.items()):
         for value in values:
             if (value.method, value.metric, value.state, value.limits) != (method, metric, state, "default"):
@@ -181,7 +191,7 @@ def _measured(study: Study, method: str, metric: str, state: State) -> Iterator[
             # A relative error of nothing is not defined; no metric that has a law is 0 but by the clock's coarseness.
             if value.interval is not None and value.interval.median > 0:
                 in_seconds = METRICS[metric].unit == "s"
-                ratio = sentinel.pace(study.sentinels[model], study.sentinel_s) if in_seconds else 1.0
+                ratio = sentinel.pace(study.sentinels[model], sentinel_s) if in_seconds else 1.0
                 yield model, value.interval.median * ratio
 
 

@@ -57,12 +57,22 @@ def profile(model: str, out: Path | None, as_json: bool) -> None:
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write. [default: by the runs]"
 )
 @click.option("--splits", type=click.IntRange(min=0), default=40, show_default=True, help="To judge decisions by.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Keep nothing; say how well it predicts the runs in this folder, of another machine.",
+)
 @console.json_option
-def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, splits: int, as_json: bool) -> None:
+def calibrate(
+    run_ids: tuple[str, ...], results: str | None, out: Path | None, splits: int, against: Path | None, as_json: bool
+) -> None:
     """Fit what prediction needs from runs and profiles, and say how well it predicts what it has not seen.
 
     Without options: from the reference results that travel with the harness, else from your own results. Every model
     of the runs needs a profile ('harness profile MODEL'), which is then kept beside the runs.
+
+    Whether the reference results hold for your machine: measure some sample models there, profile them, and give
+    --against the folder of these runs.
     """
     from harness.calibrate import fit, gathering, records
 
@@ -74,6 +84,9 @@ def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, s
         console.note(f"Of {len(study.hosts)} machines ({named}); their seconds are compared by the sentinel.")
     console.note(f"Fitting {len(study.profiles)} models, each family held out in turn; this takes up to a minute.")
     fitter = fit.Fitter(study)
+    if against is not None:
+        _hold_against(fitter, against, as_json=as_json)
+        return
     made = fitter.calibration()
     file = out or folder / records.FILE_NAME
     if out is None:
@@ -99,6 +112,22 @@ def calibrate(run_ids: tuple[str, ...], results: str | None, out: Path | None, s
 
 
 # --- calibrate -----------------------------------------------------------------------------------
+
+
+def _hold_against(fitter: Fitter, folder: Path, *, as_json: bool) -> None:
+    """Print how well another machine is predicted."""
+    from harness.calibrate import elsewhere, gathering
+
+    other = gathering.gather(folder, _all_runs(folder))
+    qualities = elsewhere.held_against(fitter, other)
+    if as_json:
+        quality = [{**dataclasses.asdict(one), "met": one.met} for one in qualities]
+        console.as_json({"models": sorted(other.profiles), "hosts": other.hosts, "quality": quality})
+        return
+    named = "; ".join(f"{host.get('processor')}, {host.get('cores')} cores" for host in other.hosts)
+    title = f"Another machine ({named}) and whole families held out: predicted against measured"
+    _print_quality(qualities, title)
+    console.say(f"Of {', '.join(sorted(other.profiles))}, in {folder}.")
 
 
 def _decisions(fitter: Fitter, folder: Path, splits: int) -> list[Decided]:
@@ -190,7 +219,9 @@ def _print_fits(made: Calibration) -> None:
     console.say("Terms that came out as nothing are left out; none may be below zero.\n")
 
 
-def _print_quality(qualities: Sequence[Quality]) -> None:
+def _print_quality(
+    qualities: Sequence[Quality], title: str = "Whole families held out: predicted against measured, over all methods"
+) -> None:
     rows = [
         (
             _title(one.metric, one.state),
@@ -212,7 +243,6 @@ def _print_quality(qualities: Sequence[Quality]) -> None:
         "inside the 90 % interval",
         "target",
     )
-    title = "Whole families held out: predicted against measured, over all methods"
     console.table(title, columns, rows, right=range(1, 6))
     console.say("The simple rule: the same value for every model. A method whose laws do no better is given that.\n")
 

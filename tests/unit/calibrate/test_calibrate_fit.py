@@ -86,7 +86,9 @@ def test_seconds_of_a_slow_hour_count_for_less(lab: Any) -> None:
     less = sentinel.pace(0.2, 0.1)
     assert 0.5 < less < 1
     for metric, state, ratio in (("cold_start_s", "page-warm", less), ("build_clean_s", "", less), ("files", "", 1)):
-        one, other = (dict(fit._measured(study, "venv", metric, state)) for study in (usual, slow))
+        one, other = (
+            dict(fit.measured(study, "venv", metric, state, sentinel_s=study.sentinel_s)) for study in (usual, slow)
+        )
         assert other == pytest.approx({model: value * ratio for model, value in one.items()})
     assert set(usual.sentinels.values()) == {0.1}
 

@@ -1,0 +1,65 @@
+"""What was learnt on one machine, held against another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from harness.calibrate import elsewhere, fit, gathering, records
+from harness.cli import cli
+from harness.errors import BadInput
+
+
+@pytest.fixture
+def other(lab: Any, tmp_path: Path) -> Any:
+    """A machine on which the sentinel takes twice as long, with three of the models of the first."""
+    lab.run(lab.models(families=4))
+    found = type(lab)(tmp_path / "other")
+    host = {**lab.HOST, "processor": "Slow 1"}
+    found.run([lab.on(one, host, slower=2.0) for one in lab.models(families=4)[:3]], host=host, slower=2.0)
+    return found
+
+
+def test_what_follows_the_same_laws_is_predicted_there_too(lab: Any, other: Any) -> None:
+    """Sizes as they are, seconds by the sentinels; each model without its family."""
+    fitter = fit.Fitter(gathering.gather(lab.results, [lab.RUN]))
+    found = elsewhere.held_against(fitter, gathering.gather(other.results, [other.RUN]))
+    assert {(one.metric, one.state) for one in found} == set(lab.PLANTED)
+    assert {(one.n, one.families) for one in found} == {(6, 2)}, "three models of two families, two methods"
+    assert all(one.median_error < 0.01 for one in found), found
+    assert all(one.simple_error > one.median_error for one in found)
+
+
+def test_a_machine_that_follows_other_laws_is_found_out(lab: Any, other: Any) -> None:
+    """Half of everything is an error of one half, and lies outside the intervals."""
+    other.run(lab.models(families=4)[:3], noise=lambda: 0.5, run_id="20250102-030405-made")
+    fitter = fit.Fitter(gathering.gather(lab.results, [lab.RUN]))
+    found = elsewhere.held_against(fitter, gathering.gather(other.results, ["20250102-030405-made"]))
+    assert all(one.median_error == pytest.approx(1.0, rel=0.05) for one in found)
+    assert all(one.coverage == 0 for one in found)
+
+
+def test_it_is_printed_and_nothing_is_kept(lab: Any, other: Any) -> None:
+    """For people and for machines."""
+    args = ["calibrate", "--results", str(lab.results), "--against", str(other.results)]
+    shown = CliRunner().invoke(cli, args, catch_exceptions=False)
+    assert shown.exit_code == 0
+    assert "Another machine (Slow 1" in shown.stdout
+    told = json.loads(CliRunner().invoke(cli, [*args, "--json"], catch_exceptions=False).stdout)
+    assert len(told["models"]) == 3
+    assert {one["metric"] for one in told["quality"]} == {metric for metric, _ in lab.PLANTED}
+    assert records.of_results(lab.results) is None
+
+
+def test_one_family_says_nothing_of_itself(lab: Any, tmp_path: Path) -> None:
+    """A calibration of the other machine's only family has nothing left to predict by."""
+    lab.run(lab.models(families=2))
+    found = type(lab)(tmp_path / "other")
+    found.run(lab.models(families=1))
+    fitter = fit.Fitter(gathering.gather(lab.results, [lab.RUN]))
+    with pytest.raises(BadInput, match="1 family"):
+        elsewhere.held_against(fitter, gathering.gather(found.results, [found.RUN]))
