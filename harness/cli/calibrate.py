@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from harness.cli import console
 from harness.errors import BadInput
 
 if TYPE_CHECKING:
+    from harness.calibrate.elsewhere import Elsewhere
     from harness.calibrate.fit import Fitter, Quality
     from harness.calibrate.records import Calibration, Coefficient, Decided, Fit
     from harness.measure.profile import Profile
@@ -85,13 +86,13 @@ def calibrate(
     console.note(f"Fitting {len(study.profiles)} models, each family held out in turn; this takes up to a minute.")
     fitter = fit.Fitter(study)
     if against is not None:
-        _hold_against(fitter, against, as_json=as_json)
+        _hold_against(fitter, against, splits, as_json=as_json)
         return
     made = fitter.calibration()
     file = out or folder / records.FILE_NAME
     if out is None:
         _keep_profiles(study.profiles.values(), folder / "profiles")
-    made = dataclasses.replace(made, decisions=tuple(_decisions(fitter, folder, splits)))
+    made = dataclasses.replace(made, decisions=tuple(_decisions(fitter, study.run_of, folder, splits)))
     records.write(made, file)
     qualities = fit.validate(made)
     if as_json:
@@ -114,23 +115,27 @@ def calibrate(
 # --- calibrate -----------------------------------------------------------------------------------
 
 
-def _hold_against(fitter: Fitter, folder: Path, *, as_json: bool) -> None:
-    """Print how well another machine is predicted."""
-    from harness.calibrate import elsewhere, gathering
+def _hold_against(fitter: Fitter, folder: Path, splits: int, *, as_json: bool) -> None:
+    """Print how well another machine is predicted, and how good decisions from profiles are there."""
+    from harness.calibrate import gathering
+    from harness.calibrate.elsewhere import Elsewhere
 
-    other = gathering.gather(folder, _all_runs(folder))
-    qualities = elsewhere.held_against(fitter, other)
+    other = Elsewhere(fitter=fitter, study=gathering.gather(folder, _all_runs(folder)))
+    qualities = other.validate()
+    decided = _decisions(other, other.study.run_of, folder, splits)
+    models, hosts = sorted(other.study.profiles), other.study.hosts
     if as_json:
         quality = [{**dataclasses.asdict(one), "met": one.met} for one in qualities]
-        console.as_json({"models": sorted(other.profiles), "hosts": other.hosts, "quality": quality})
+        decisions = [dataclasses.asdict(one) for one in decided]
+        console.as_json({"models": models, "hosts": hosts, "quality": quality, "decisions": decisions})
         return
-    named = "; ".join(f"{host.get('processor')}, {host.get('cores')} cores" for host in other.hosts)
-    title = f"Another machine ({named}) and whole families held out: predicted against measured"
-    _print_quality(qualities, title)
-    console.say(f"Of {', '.join(sorted(other.profiles))}, in {folder}.")
+    named = "; ".join(f"{host.get('processor')}, {host.get('cores')} cores" for host in hosts)
+    _print_quality(qualities, f"Another machine ({named}) and whole families held out: predicted against measured")
+    _print_decisions(decided)
+    console.say(f"Of {', '.join(models)}, in {folder}.")
 
 
-def _decisions(fitter: Fitter, folder: Path, splits: int) -> list[Decided]:
+def _decisions(fitter: Fitter | Elsewhere, run_of: Mapping[str, str], folder: Path, splits: int) -> list[Decided]:
     """How good decisions would be, over every scenario; nothing where no split is asked for."""
     from harness.methods import METHODS
     from harness.recommend import validation
@@ -139,7 +144,6 @@ def _decisions(fitter: Fitter, folder: Path, splits: int) -> list[Decided]:
 
     if not splits:
         return []
-    run_of = fitter.study.run_of
     every = (one for run_id in sorted(set(run_of.values())) for one in query.evidences(folder, run_id))
     evidences = [one for one in every if run_of.get(one.model) == one.run_id]
     wanted = [scenarios.find(name) for name in scenarios.names()]

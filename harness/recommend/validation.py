@@ -34,6 +34,7 @@ from harness.recommend.value import score
 from harness.store.query import Evidence, Value
 
 if TYPE_CHECKING:
+    from harness.calibrate.elsewhere import Elsewhere
     from harness.calibrate.fit import Fitter
     from harness.recommend.limits import Packaging
     from harness.spec.scenario import Scenario
@@ -68,7 +69,7 @@ class _Case:
 
 
 def decisions(
-    fitter: Fitter,
+    fitter: Fitter | Elsewhere,
     evidences: Sequence[Evidence],
     scenarios: Sequence[Scenario],
     methods: Mapping[str, Packaging],
@@ -204,7 +205,7 @@ def _ordered(found: Mapping[str, float]) -> _Ranked:
 
 
 def _from_profiles(
-    fitter: Fitter, scenarios: Sequence[Scenario], methods: Mapping[str, Packaging]
+    fitter: Fitter | Elsewhere, scenarios: Sequence[Scenario], methods: Mapping[str, Packaging]
 ) -> dict[tuple[str, str], _Ranked]:
     """What would be chosen for each model by a calibration that its family is left out of; none where that has none."""
     found = {}

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from harness.calibrate import elsewhere, fit, gathering, records
+from harness.calibrate import fit, gathering, records
+from harness.calibrate.elsewhere import Elsewhere
+from harness.calibrate.fit import Quality
 from harness.cli import cli
 from harness.errors import BadInput
 
@@ -24,10 +26,15 @@ def other(lab: Any, tmp_path: Path) -> Any:
     return found
 
 
+def validated(lab: Any, other: Any, run_id: str) -> list[Quality]:
+    """How well the laws of the one machine predict that run of the other."""
+    fitter = fit.Fitter(gathering.gather(lab.results, [lab.RUN]))
+    return Elsewhere(fitter=fitter, study=gathering.gather(other.results, [run_id])).validate()
+
+
 def test_what_follows_the_same_laws_is_predicted_there_too(lab: Any, other: Any) -> None:
     """Sizes as they are, seconds by the sentinels; each model without its family."""
-    fitter = fit.Fitter(gathering.gather(lab.results, [lab.RUN]))
-    found = elsewhere.held_against(fitter, gathering.gather(other.results, [other.RUN]))
+    found = validated(lab, other, other.RUN)
     assert {(one.metric, one.state) for one in found} == set(lab.PLANTED)
     assert {(one.n, one.families) for one in found} == {(6, 2)}, "three models of two families, two methods"
     assert all(one.median_error < 0.01 for one in found), found
@@ -37,8 +44,7 @@ def test_what_follows_the_same_laws_is_predicted_there_too(lab: Any, other: Any)
 def test_a_machine_that_follows_other_laws_is_found_out(lab: Any, other: Any) -> None:
     """Half of everything is an error of one half, and lies outside the intervals."""
     other.run(lab.models(families=4)[:3], noise=lambda: 0.5, run_id="20250102-030405-made")
-    fitter = fit.Fitter(gathering.gather(lab.results, [lab.RUN]))
-    found = elsewhere.held_against(fitter, gathering.gather(other.results, ["20250102-030405-made"]))
+    found = validated(lab, other, "20250102-030405-made")
     assert all(one.median_error == pytest.approx(1.0, rel=0.05) for one in found)
     assert all(one.coverage == 0 for one in found)
 
@@ -52,6 +58,7 @@ def test_it_is_printed_and_nothing_is_kept(lab: Any, other: Any) -> None:
     told = json.loads(CliRunner().invoke(cli, [*args, "--json"], catch_exceptions=False).stdout)
     assert len(told["models"]) == 3
     assert {one["metric"] for one in told["quality"]} == {metric for metric, _ in lab.PLANTED}
+    assert "profile" in {one["chooser"] for one in told["decisions"]}
     assert records.of_results(lab.results) is None
 
 
@@ -60,6 +67,5 @@ def test_one_family_says_nothing_of_itself(lab: Any, tmp_path: Path) -> None:
     lab.run(lab.models(families=2))
     found = type(lab)(tmp_path / "other")
     found.run(lab.models(families=1))
-    fitter = fit.Fitter(gathering.gather(lab.results, [lab.RUN]))
     with pytest.raises(BadInput, match="1 family"):
-        elsewhere.held_against(fitter, gathering.gather(found.results, [found.RUN]))
+        validated(lab, found, found.RUN)
