@@ -46,15 +46,16 @@ def digest(folder: Path) -> str:
     return total.hexdigest()
 
 
-def size(folder: Path) -> tuple[int, int]:
-    """Apparent bytes and number of files below ``folder`` (or of the file itself); hard links count once."""
+def size(*places: Path) -> tuple[int, int]:
+    """Apparent bytes and number of files below these folders (or of the files themselves); hard links count once."""
     seen: set[tuple[int, int]] = set()
     total = 0
-    for file in files(folder) if folder.is_dir() else [folder]:
-        status = file.lstat()
-        if (status.st_dev, status.st_ino) not in seen:
-            seen.add((status.st_dev, status.st_ino))
-            total += status.st_size
+    for place in places:
+        for file in files(place) if place.is_dir() else [place]:
+            status = file.lstat()
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                total += status.st_size
     return total, len(seen)
 
 

@@ -20,7 +20,7 @@ def cache(prune: bool, as_json: bool) -> int:
     versions lie there for good. Another checkout that shares the cache would have to build its own again. All of the
     cache can be made again: where no harness and no engine of it is running, the folder may as well be deleted.
     """
-    from harness import paths
+    from harness import paths, tree
     from harness.measure import artifacts
     from harness.methods import METHODS
 
@@ -37,7 +37,7 @@ def cache(prune: bool, as_json: bool) -> int:
         outdated = left
     folder, holds = paths.cache(), _holds()
     total, free = sum(size for _, size, _ in holds), shutil.disk_usage(folder).free
-    useless = sum(one.size for one in outdated)
+    useless, _ = tree.size(*(one.folder for one in outdated))
     if as_json:
         console.as_json(
             {
@@ -58,7 +58,7 @@ def cache(prune: bool, as_json: bool) -> int:
         for name, size, entries in holds
     ]
     console.table("", ("folder", "size", "entries", "what"), rows, right=(1, 2))
-    console.say(f"{folder}: {_size(total)}; the disk has {_size(free)} free.")
+    console.say(f"{folder}: {_size(total)} in all; the disk has {_size(free)} free.")
     if prune:
         console.say(f"Removed {removed} artifacts of other versions of the harness, with their images.")
     elif outdated:
@@ -85,9 +85,7 @@ def _holds() -> list[tuple[str, int, int]]:
 
 
 def _size(size: int) -> str:
-    from harness.report import numbers
-
-    return numbers.shown(size, "bytes")
+    return f"{size / 1e9:,.2f} GB"
 
 
 COMMANDS = (cache,)

@@ -180,11 +180,10 @@ def cached(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -
 
 @dataclass(frozen=True, kw_only=True)
 class Outdated:
-    """An artifact that other sources of the harness made; ``size`` is what its folder holds, in bytes, no image."""
+    """An artifact that other sources of the harness made, and its folder in the cache."""
 
     artifact: Artifact
     folder: Path
-    size: int
 
 
 def outdated() -> list[Outdated]:
@@ -193,9 +192,8 @@ def outdated() -> list[Outdated]:
     for record in sorted(paths.cache().glob(f"artifacts/*/{_BUILDS}")):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             if json.loads(record.read_text()).get("sources") != own_sources():
-                folder = record.parent
-                artifact = _read(folder / "artifact.json")
-                found.append(Outdated(artifact=artifact, folder=folder, size=tree.size(folder)[0]))
+                artifact = _read(record.with_name("artifact.json"))
+                found.append(Outdated(artifact=artifact, folder=record.parent))
     return found
 
 

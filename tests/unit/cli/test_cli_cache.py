@@ -37,7 +37,7 @@ def test_what_it_holds_is_told(harness: Harness) -> None:
     assert found.code == 0
     assert "what was built" in found.out
     assert "not known to this version" in found.out
-    assert "1 artifacts (5.00 MB" in found.out
+    assert "1 artifacts (0.01 GB" in found.out
     assert "--prune" in found.out
     table = harness("cache", "--json").json
     (kept,) = [one for one in table["holds"] if one["name"] == "artifacts"]
