@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from harness import paths, tree
 from harness.calibrate import fit, gathering, records
 from harness.calibrate.elsewhere import Elsewhere
 from harness.calibrate.fit import Quality
 from harness.cli import cli
 from harness.errors import BadInput
+from harness.store import query, runs
 
 
 @pytest.fixture
@@ -69,3 +71,21 @@ def test_one_family_says_nothing_of_itself(lab: Any, tmp_path: Path) -> None:
     found.run(lab.models(families=1))
     with pytest.raises(BadInput, match="1 family"):
         validated(lab, found, found.RUN)
+
+
+#: In the repository; the wheel has no use for it.
+HELD_OUT = Path(__file__).parents[3] / "results" / "held-out"
+
+
+def test_nothing_is_fitted_from_the_night_that_is_held_out() -> None:
+    """Its samples are those that were compacted, its profiles are of its machine, and no calibration is of either."""
+    names = runs.run_ids(HELD_OUT)
+    assert names
+    study = gathering.gather(HELD_OUT, names)
+    assert len(study.hosts) == 1
+    shipped = records.of_results(paths.data("results") / "reference")
+    assert shipped is not None
+    assert not {one.run_id for one in shipped.runs} & set(names)
+    assert not {one.profile for one in shipped.models} & {one.digest for one in study.profiles.values()}
+    for folder in (runs.folder_of(HELD_OUT, name) for name in names):
+        assert runs.read_manifest(folder).digests[query.PARQUET] == tree.sha256(folder / query.PARQUET)
