@@ -5,7 +5,6 @@ It is the strictest of the tests here, because the machine and the family of mod
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,29 +32,25 @@ class Elsewhere:
         A model is predicted from its profile on its own machine, and held against what was measured there. Seconds
         are compared as those of the fitter's machine, by the sentinels.
         """
-        held: dict[tuple[str, State], list[HeldOut]] = defaultdict(list)
-        for model in self.study.profiles:
-            for key, one in self._of(model):
-                held[key].append(one)
-        return [fit.quality(*key, held[key]) for key in laws.LAWS if key in held]
+        return [fit.quality(*key, held) for key in laws.LAWS if (held := list(self._held_out(*key)))]
 
-    def _of(self, model: str) -> Iterator[tuple[tuple[str, State], HeldOut]]:
-        profile = self.study.profiles[model]
-        calibration = self.calibration(without=profile.family)
-        methods = dict.fromkeys(value.method for value in self.study.values[model])
-        for metric, state in laws.LAWS:
-            for method in methods:
-                known = dict(fit.measured(self.study, method, metric, state, sentinel_s=calibration.sentinel_s))
-                found = predicting.predict(calibration, profile, method, metric, state)
+    def _held_out(self, metric: str, state: State) -> Iterator[HeldOut]:
+        methods = dict.fromkeys(value.method for values in self.study.values.values() for value in values)
+        families = {profile.family for profile in self.study.profiles.values()}
+        by = {family: self.calibration(without=family) for family in families}
+        for method in methods:
+            known = fit.measured(self.study, method, metric, state, sentinel_s=self.fitter.study.sentinel_s)
+            for model, actual in known:
+                profile = self.study.profiles[model]
+                found = predicting.predict(by[profile.family], profile, method, metric, state)
                 simple = self.fitter.simple(method, metric, state, without=profile.family)
-                if model in known and found is not None and simple is not None:
-                    held_out = HeldOut(
+                if found is not None and simple is not None:
+                    yield HeldOut(
                         model=model,
                         family=profile.family,
-                        actual=known[model],
+                        actual=actual,
                         predicted=found.value,
                         simple=simple,
                         low=found.low,
                         high=found.high,
                     )
-                    yield (metric, state), held_out

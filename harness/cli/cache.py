@@ -17,8 +17,9 @@ def cache(prune: bool, as_json: bool) -> int:
     """What the cache holds and how much; with --prune, remove what nothing here will ask for again.
 
     An artifact is taken from the cache only by the very sources of the harness that made it, so those of other
-    versions lie there for good. Another checkout that shares the cache would have to build its own again. All of the
-    cache can be made again: where no harness and no engine of it is running, the folder may as well be deleted.
+    versions lie there for good. Another checkout that shares the cache would have to build its own again, so
+    prune while none of them is running. All of the cache can be made again: where no harness and no engine of it is
+    running, the folder may as well be deleted.
     """
     from harness import paths, tree
     from harness.measure import artifacts

@@ -77,6 +77,8 @@ def calibrate(
     """
     from harness.calibrate import fit, gathering, records
 
+    if against is not None and out is not None:
+        raise BadInput("goes with nothing that is kept", key="--against", value=against, remedy="leave out --out")
     folder = _results_folder(run_ids, results)
     chosen = list(run_ids) or _all_runs(folder)
     study = gathering.gather(folder, chosen)

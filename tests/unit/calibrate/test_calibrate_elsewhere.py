@@ -64,6 +64,16 @@ def test_it_is_printed_and_nothing_is_kept(lab: Any, other: Any) -> None:
     assert records.of_results(lab.results) is None
 
 
+def test_a_place_for_what_is_not_kept_is_refused(lab: Any, other: Any, tmp_path: Path) -> None:
+    """--against keeps nothing, so --out goes unheard; so is a folder without runs, and one that is not there."""
+    args = ["calibrate", "--results", str(lab.results), "--against"]
+    with pytest.raises(BadInput, match="nothing that is kept"):
+        CliRunner().invoke(cli, [*args, str(other.results), "--out", "c.json"], catch_exceptions=False)
+    with pytest.raises(BadInput, match="no run in"):
+        CliRunner().invoke(cli, [*args, str(tmp_path)], catch_exceptions=False)
+    assert CliRunner().invoke(cli, [*args, str(tmp_path / "nothing")]).exit_code == 2
+
+
 def test_one_family_says_nothing_of_itself(lab: Any, tmp_path: Path) -> None:
     """A calibration of the other machine's only family has nothing left to predict by."""
     lab.run(lab.models(families=2))
