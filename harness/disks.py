@@ -48,12 +48,16 @@ def available() -> str:
     return ""
 
 
+def size_of(disk_bytes: int) -> int:
+    """How large a disk is that files of so many bytes fit on: its own tables come on top."""
+    return max(disk_bytes, _LEAST_BYTES) * 33 // 32 + _LEAST_BYTES
+
+
 def command(image: Path, size_bytes: int) -> list[str]:
     """Make the file ``image`` and say what is to be run to make a file system of ``size_bytes`` in it."""
-    whole = max(size_bytes, _LEAST_BYTES)
+    whole = size_of(size_bytes)
     with image.open("xb") as file:
-        # Its own tables come on top: what is allowed is what files may hold.
-        file.truncate(whole + whole // 32 + _LEAST_BYTES)
+        file.truncate(whole)
     inodes = max(whole // _BYTES_A_FILE, 1024)
     options = ["-q", "-F", "-m", "0", "-N", str(inodes), "-O", "^has_journal,^resize_inode"]
     return [maker() or "mkfs.ext4", *options, "-E", "lazy_itable_init=1,nodiscard", str(image)]
@@ -63,7 +67,7 @@ def mount(image: Path, place: Path) -> None:
     """Mount the file system in ``image`` at ``place``. It goes, with its loop device, when it is unmounted."""
     device, held = _attached(image)
     try:
-        mounts.attach(device, place, kind="ext4", options="noatime")
+        mounts.attach(device, place, kind="ext4")
     finally:
         os.close(held)
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from harness import cgroup, disks, files, interpreter, mounts, paths, process, sandbox
-from harness.errors import HarnessError
+from harness import cgroup, disks, files, interpreter, paths, process, sandbox
+from harness.errors import HarnessError, MissingComponent
+from harness.files import Links
 from harness.process import Completed
 from harness.sandbox import Abilities, Bounds, Policy, Surroundings
 
@@ -45,9 +46,7 @@ class Opened:
         kind: str = "tools",
     ) -> Completed:
         """Run a program to its end, as :func:`harness.process.run` does."""
-        return process.run(
-            argv, env=env, timeout_s=timeout_s, cwd=cwd, stdin=stdin, policy=self.policy, kind=kind
-        )
+        return process.run(argv, env=env, timeout_s=timeout_s, cwd=cwd, stdin=stdin, policy=self.policy, kind=kind)
 
 
 def run(
@@ -75,35 +74,39 @@ def opened(
     writes: Sequence[Path] = (),
     around: Surroundings | None = None,
     kept: Sequence[Path] = (),
+    links: Links = "keep",
 ) -> Iterator[Opened]:
     """A user, a control group and namespaces of one instance's own, for the time of the block.
 
     It finds the system's programs, the interpreter's files, what it is shown, and the folders that it may write to. The
     latter are its user's meanwhile, and ours again afterwards: CheckFailure where it left anything but files, folders and
-    links in them. What is ``kept`` stays the instance's, who comes again as the same user: what a start has extracted.
+    links in them (``links``: see :func:`harness.files.take_back`), or more than it may. What is ``kept`` stays the
+    instance's, who comes again as the same user: what a start has extracted.
     In other surroundings the interpreter is theirs.
     """
     group = cgroup.create(f"harness-{paths.key()}-{os.urandom(4).hex()}")
     folders = [str(folder) for folder in group.folders.values()] if group else []
     own_python = around is not None and around.root is not None
     seen = (*(() if own_python else interpreter.folders()), *shows)
+    if around is not None and not (os.geteuid() == 0 and _enclosures()):
+        raise MissingComponent(
+            "this machine does not let us give a process another root file system, user, or write protection",
+            remedy="run the harness as root, on Linux 5.12 or newer",
+        )
+    user = _user_for(kept) if around is None or around.user_id is None else around.user_id
+    if user is not None:
+        for folder in (*writes, *kept):
+            files.give(folder, user)
     with process.guarded(control_group=folders), contextlib.ExitStack() as stack:
         if group is not None:
             stack.callback(group.kill_and_remove)
             group.limit(memory_bytes=bounds.memory_bytes, cpus=bounds.cpus, pids=bounds.processes)
-        user = _user_for(kept) if around is None or around.user_id is None else around.user_id
-        if user is not None:
-            for folder in (*writes, *kept):
-                files.give(folder, user)
-            stack.callback(_take_back, writes)
         view = sandbox.view(shows=seen, writes=(*writes, *kept), around=around)
-        inside = stack.enter_context(process.enclosed(view)) if around is not None or _enclosures() else None
+        inside = stack.enter_context(process.enclosed(view)) if _enclosures() else None
         yield Opened(policy=Policy(bounds=bounds, group=group, user_id=user, inside=inside))
-
-
-def _take_back(folders: Sequence[Path]) -> None:
-    for folder in folders:
-        files.take_back(folder)
+    # Nothing of it runs any more, so nothing changes while it is looked at.
+    for folder in writes if user is not None else ():
+        files.take_back(folder, at_most_bytes=disks.size_of(bounds.disk_bytes), links=links)
 
 
 def _user_for(kept: Sequence[Path]) -> int | None:
@@ -145,6 +148,7 @@ class _Disk:
             limit(self.place, size_bytes)
             self._free = _free_bytes(self.place)
             self._held = stack.pop_all()
+        _at_exit()
 
     def emptied(self) -> bool:
         """Remove what was written; False where it is quicker to make another disk."""
@@ -211,9 +215,12 @@ def _dispose(but: _Disk | None = None) -> None:
             disk.close()
 
 
+@lru_cache(maxsize=1)
+def _at_exit() -> None:
+    """Unmount the spare disk when the harness ends, before the watchdog is dismissed, which was registered earlier."""
+    atexit.register(_dispose)
+
+
 def _free_bytes(folder: Path) -> int:
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
-
-
-atexit.register(_dispose)

@@ -37,6 +37,7 @@ _CHUNK = 2**20
 _PATH_MAX = 4096
 
 Kind = Literal["file", "folder", "link", "other"]
+Links = Literal["keep", "refuse", "inside"]
 
 
 def shown(path: object) -> str:
@@ -318,7 +319,14 @@ def remove(path: Path, *, ignore_errors: bool = False) -> None:
         )
 
 
-def take_back(folder: Path, *, at_most_bytes: int, links: Literal["keep", "refuse", "inside"] = "keep") -> None:
+def give(folder: Path, user_id: int) -> None:
+    """Give ``folder`` and all that is in it to a user and the group of the same number; links are not followed."""
+    os.chown(folder, user_id, user_id, follow_symlinks=False)
+    for entry in walk(folder):
+        os.chown(entry.path.name, user_id, user_id, dir_fd=entry.parent, follow_symlinks=False)
+
+
+def take_back(folder: Path, *, at_most_bytes: int, links: Links = "keep") -> None:
     """Make ours what others wrote into ``folder``: our owner, modes 755 and 644, no setuid.
 
     CheckFailure, naming it, for what is not a file, folder or link; for a link where they are refused or, with
@@ -333,7 +341,7 @@ def take_back(folder: Path, *, at_most_bytes: int, links: Literal["keep", "refus
         ) from error
 
 
-def _take_back(folder: Path, at_most_bytes: int, links: Literal["keep", "refuse", "inside"]) -> None:
+def _take_back(folder: Path, at_most_bytes: int, links: Links) -> None:
     seen: set[tuple[int, int]] = set()
     taken = 0
     _own(os.fspath(folder), None, 0o755)

@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
@@ -30,9 +29,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness import cgroup, enclosure, paths, watchdog
-from harness.errors import DiskFull, HarnessError, MissingComponent
+from harness import cgroup, enclosure, files, mounts, paths, watchdog
 from harness.enclosure import Enclosure
+from harness.errors import DiskFull, HarnessError, MissingComponent
 from harness.mounts import View
 from harness.sandbox import Policy
 
@@ -142,7 +141,9 @@ def temporary_folder(prefix: str, *, readable: bool = False) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if os.geteuid() == 0:
+                mounts.detach_below(folder)
+            files.remove(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -316,13 +317,16 @@ class _Talk:
             self._selector.register(stream, selectors.EVENT_READ)
 
     def go_on(self, deadline_s: float) -> bool:
-        """Talk until both streams have ended, or the time is up; whether they have ended."""
+        """Talk until both streams have ended; False where the time is up, or an ended process left them to another."""
         while self._selector.get_map():
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 return False
-            for key, _ in self._selector.select(left_s):
+            ready = self._selector.select(min(left_s, _PATIENCE_S))
+            for key, _ in ready:
                 self._write() if key.events == selectors.EVENT_WRITE else self._read(key)
+            if not ready and self._process.poll() is not None:
+                return False
         return True
 
     def said(self) -> tuple[str, str]:
@@ -495,9 +499,7 @@ class Child:
         if policy and policy.group:
             cgroup.settle()  # that wait is the kernel's, not the artifact's
         self.spawned_s = time.monotonic()
-        started = _popen(
-            argv, env=env, cwd=cwd, policy=policy, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT
-        )
+        started = _popen(argv, env=env, cwd=cwd, policy=policy, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
         self.exec_done_s = time.monotonic()
         self._process, self.pid = started.process, started.pid
         self._reader = threading.Thread(target=self._drain, daemon=True)

@@ -146,9 +146,7 @@ def is_instance_user(user_id: int) -> bool:
     return _FIRST_USER <= user_id < _FIRST_USER + _USERS
 
 
-def view(
-    *, shows: tuple[Path, ...], writes: tuple[Path, ...], around: Surroundings | None = None
-) -> mounts.View:
+def view(*, shows: tuple[Path, ...], writes: tuple[Path, ...], around: Surroundings | None = None) -> mounts.View:
     """The files that an instance finds: the system's, what it is shown, and what it may write to."""
     scratch = around is None or not around.read_only
     if around is not None and around.root is not None:

@@ -20,14 +20,13 @@ import csv
 import hashlib
 import io
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
-from harness import interpreter, process, sandbox, tools, tree
+from harness import interpreter, process, tools, tree
 from harness.errors import BuildFailure
 from harness.methods import hosted, layout, placement, pruning, rehearsal, variants
 from harness.methods.contract import (
@@ -253,18 +252,8 @@ def sizes(artifact: Artifact, depot: Depot) -> Sizes:
 
 def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
     """Fetch the file; its extraction folder is empty until the first start."""
-    extraction = extraction_folder(target, "pex_root")
+    extraction = hosted.extraction_folder(target, "pex_root")
     return hosted.install_file(artifact, target, depot, extraction_caches=(extraction,))
-
-
-def extraction_folder(target: Path, name: str) -> Path:
-    """A folder on the target that instances, whoever they run as, may write to."""
-    folder = target / name
-    folder.mkdir()
-    user = sandbox.user_for(target)
-    if user is not None:
-        os.chown(folder, user, user)
-    return folder
 
 
 def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
@@ -277,7 +266,6 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served
         installed,
         limits,
         lambda socket: [*argv, "--socket", str(socket)],
-        writable=[extraction],
         PEX_ROOT=str(extraction),
         PEX_IGNORE_RCFILES="1",
     )

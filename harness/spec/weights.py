@@ -12,7 +12,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from harness import paths, process, tools, tree
+from harness import door, paths, process, tools, tree
 from harness.errors import BadInput, ModelFailure
 from harness.runtime import RUNNER
 from harness.spec import environments
@@ -132,28 +132,33 @@ def _train(model: Model, found: Lock, place: Path) -> None:
     train = model.file.train
     assert train is not None
     python = environments.installed(found)
-    with process.temporary_folder("train", readable=True) as scratch, process.disk_full_named(scratch):
+    bounds = environments.bounds(model)
+    with (
+        process.temporary_folder("train", readable=True) as scratch,
+        door.workspace(bounds.disk_bytes) as disk,
+        process.disk_full_named(scratch),
+    ):
         # A copy, so that the script can't change the model's folder, and sees the same path everywhere.
         tree.copy(model.folder, scratch / "model", keep=lambda relative: not relative.parts[0].startswith("."))
-        out, home = scratch / "out", scratch / "home"
+        out, home = disk / "out", disk / "home"
         for folder in (out, home, *{(out / artifact.path).parent for artifact in model.file.artifacts}):
             folder.mkdir(parents=True, exist_ok=True)
-        with environments.bounds(model, *environments.needed_paths(scratch, python.parent.parent)) as policy:
-            environments.give_to(policy, out, home, *(path for path in out.rglob("*") if path.is_dir()))
-            try:
-                done = process.run(
-                    [str(python), train.script, str(out)],
-                    env=process.environment(home, **model.file.env),
-                    cwd=scratch / "model",
-                    timeout_s=train.timeout_s,
-                    policy=policy,
-                    kind="instances",
-                )
-            except process.TimedOut as error:
-                raise ModelFailure(
-                    f"{model.name}: training did not end within {train.timeout_s:g} s",
-                    remedy="make it shorter, or raise train.timeout_s in model.toml",
-                ) from error
+        try:
+            done = door.run(
+                [str(python), train.script, str(out)],
+                bounds=bounds,
+                shows=(scratch / "model", python.parent.parent),
+                writes=(out, home),
+                env=process.environment(home, **model.file.env),
+                cwd=scratch / "model",
+                timeout_s=train.timeout_s,
+                kind="instances",
+            )
+        except process.TimedOut as error:
+            raise ModelFailure(
+                f"{model.name}: training did not end within {train.timeout_s:g} s",
+                remedy="make it shorter, or raise train.timeout_s in model.toml",
+            ) from error
         if done.returncode != 0:
             raise ModelFailure(
                 f"{model.name}: {train.script} ended with exit code {done.returncode}:\n{_tail(done.output)}",
@@ -187,23 +192,28 @@ def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None
     candidate = scratch / "candidate"
     shutil.copytree(payload(model, out), candidate)
     shutil.copytree(RUNNER, scratch / "harness_runner")
-    with environments.bounds(model, *environments.needed_paths(scratch, python.parent.parent)) as policy:
-        argv = [str(python), "-m", "harness_runner", "once", "--model", str(candidate)]
-        try:
-            done = process.run(
-                [*argv, "--entrypoint", model.file.entrypoint],
-                env=process.environment(scratch / "home", PYTHONDONTWRITEBYTECODE="1", **model.file.env),
-                cwd=scratch,
-                stdin=json.dumps({"inputs": list(model.examples.inputs)}),
-                timeout_s=model.file.resources.start_timeout_s,
-                policy=policy,
-                kind="instances",
-            )
-        except process.TimedOut as error:
-            raise ModelFailure(
-                f"{model.name}: the trained model did not answer within {model.file.resources.start_timeout_s:g} s",
-                remedy="make it quicker, or raise resources.start_timeout_s in model.toml",
-            ) from error
+    home = scratch / "asked"
+    home.mkdir()
+    argv = [str(python), "-m", "harness_runner", "once", "--model", str(candidate)]
+    try:
+        done = door.run(
+            [*argv, "--entrypoint", model.file.entrypoint],
+            bounds=environments.bounds(model),
+            shows=(scratch / "harness_runner", candidate, python.parent.parent),
+            writes=(home,),
+            env=process.environment(
+                home, PYTHONPATH=str(scratch), PYTHONDONTWRITEBYTECODE="1", **model.file.env
+            ),
+            cwd=home,
+            stdin=json.dumps({"inputs": list(model.examples.inputs)}),
+            timeout_s=model.file.resources.start_timeout_s,
+            kind="instances",
+        )
+    except process.TimedOut as error:
+        raise ModelFailure(
+            f"{model.name}: the trained model did not answer within {model.file.resources.start_timeout_s:g} s",
+            remedy="make it quicker, or raise resources.start_timeout_s in model.toml",
+        ) from error
     try:
         answer = json.loads(done.stdout)
     except ValueError:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import interpreter, process
+from harness import door, interpreter, process
 from harness.errors import BadInput, BuildFailure, HarnessError, MissingComponent, ModelFailure
 from harness.runtime import RUNNER
 from harness.spec import environments, reading, weights
@@ -194,24 +194,22 @@ def _answer(locked: LockedModel) -> Json:
         home = scratch / "home"
         home.mkdir()
         argv = [str(python), "-m", "harness_runner", "once", "--model", str(scratch / "model")]
-        with environments.bounds(model, *environments.needed_paths(scratch, python.parent.parent)) as policy:
-            environments.give_to(policy, home)
-            try:
-                done = process.run(
-                    [*argv, "--entrypoint", model.file.entrypoint],
-                    env=process.environment(
-                        home, PYTHONPATH=str(scratch), PYTHONDONTWRITEBYTECODE="1", **model.file.env
-                    ),
-                    cwd=home,
-                    stdin=json.dumps({"inputs": [value, value]}),
-                    timeout_s=resources.start_timeout_s + resources.predict_timeout_s,
-                    policy=policy,
-                    kind="instances",
-                )
-            except process.TimedOut as error:
-                raise ModelFailure(
-                    f"{model.name}: the model did not answer: {error.problem}", remedy="give a smaller --input"
-                ) from error
+        try:
+            done = door.run(
+                [*argv, "--entrypoint", model.file.entrypoint],
+                bounds=environments.bounds(model),
+                shows=(scratch, python.parent.parent),
+                writes=(home,),
+                env=process.environment(home, PYTHONPATH=str(scratch), PYTHONDONTWRITEBYTECODE="1", **model.file.env),
+                cwd=home,
+                stdin=json.dumps({"inputs": [value, value]}),
+                timeout_s=resources.start_timeout_s + resources.predict_timeout_s,
+                kind="instances",
+            )
+        except process.TimedOut as error:
+            raise ModelFailure(
+                f"{model.name}: the model did not answer: {error.problem}", remedy="give a smaller --input"
+            ) from error
     return _checked_answer(model, done)
 
 
