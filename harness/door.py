@@ -105,7 +105,7 @@ def opened(
         inside = stack.enter_context(process.enclosed(view)) if _enclosures() else None
         yield Opened(policy=Policy(bounds=bounds, group=group, user_id=user, inside=inside))
     # Nothing of it runs any more, so nothing changes while it is looked at.
-    for folder in writes if user is not None else ():
+    for folder in writes:
         files.take_back(folder, at_most_bytes=disks.size_of(bounds.disk_bytes), links=links)
 
 
