@@ -201,9 +201,7 @@ def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None
             bounds=environments.bounds(model),
             shows=(scratch / "harness_runner", candidate, python.parent.parent),
             writes=(home,),
-            env=process.environment(
-                home, PYTHONPATH=str(scratch), PYTHONDONTWRITEBYTECODE="1", **model.file.env
-            ),
+            env=process.environment(home, PYTHONPATH=str(scratch), PYTHONDONTWRITEBYTECODE="1", **model.file.env),
             cwd=home,
             stdin=json.dumps({"inputs": list(model.examples.inputs)}),
             timeout_s=model.file.resources.start_timeout_s,

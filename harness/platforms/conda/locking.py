@@ -109,7 +109,12 @@ def _make(folder: Path, environment: str, *, network: bool) -> None:
         argv += ["--lockfile", str(scratch / "conda-lock.yml"), "--virtual-package-spec", str(scratch / "target.yml")]
         argv += ["--pypi_to_conda_lookup_file", (scratch / "names.json").as_uri()]
         done = tooling.run(
-            argv, timeout_s=_TIMEOUT_S, network=network, HARNESS_REPODATA=str(tooling.folder("repodata"))
+            argv,
+            timeout_s=_TIMEOUT_S,
+            network=network,
+            shows=[tooling.folder(name) for name in ("channels", "made")],
+            writes=(scratch,),
+            env={"HARNESS_REPODATA": str(tooling.folder("repodata"))} if network else None,
         )
         if done.returncode != 0 or not (scratch / "conda-lock.yml").is_file():
             raise BuildFailure(
