@@ -96,7 +96,8 @@ def opened(
     user = _user_for(kept) if around is None or around.user_id is None else around.user_id
     if user is not None:
         for folder in (*writes, *kept):
-            files.give(folder, user)
+            if _owner(folder) != user:  # what is kept can be large
+                files.give(folder, user)
     with process.guarded(control_group=folders), contextlib.ExitStack() as stack:
         if group is not None:
             stack.callback(group.kill_and_remove)
@@ -111,8 +112,12 @@ def opened(
 
 def _user_for(kept: Sequence[Path]) -> int | None:
     """A new user, or who already has what is kept."""
-    owners = {owner for folder in kept if sandbox.is_instance_user(owner := folder.stat().st_uid)}
-    return owners.pop() if owners else sandbox.new_user()
+    owners = [owner for owner in map(_owner, kept) if sandbox.is_instance_user(owner)]
+    return owners[0] if owners else sandbox.new_user()
+
+
+def _owner(folder: Path) -> int:
+    return folder.stat().st_uid
 
 
 # --- what can be had here ------------------------------------------------------------------------
