@@ -2,8 +2,8 @@
 
 Whatever may run such code is started by :func:`run`, by :func:`opened` where several steps share a folder, or, where it
 serves, by :mod:`harness.platforms.host` through :func:`opened`. It has one record of bounds
-(:class:`harness.sandbox.Bounds`), sees what it is shown and no more, and what it wrote is looked at before it is ours. A
-test holds that nothing else starts processes, but for tools of ours that execute nobody's code.
+(:class:`harness.sandbox.Bounds`), sees what it is shown and no more, and what it wrote is looked at before it is ours.
+A test holds that nothing else starts processes, but for tools of ours that execute nobody's code.
 """
 
 from __future__ import annotations
@@ -78,11 +78,10 @@ def opened(
 ) -> Iterator[Opened]:
     """A user, a control group and namespaces of one instance's own, for the time of the block.
 
-    It finds the system's programs, the interpreter's files, what it is shown, and the folders that it may write to. The
-    latter are its user's meanwhile, and ours again afterwards: CheckFailure where it left anything but files, folders and
-    links in them (``links``: see :func:`harness.files.take_back`), or more than it may. What is ``kept`` stays the
-    instance's, who comes again as the same user: what a start has extracted.
-    In other surroundings the interpreter is theirs.
+    It finds the system's programs, the interpreter's files, what it is shown, and the folders that it may write to.
+    The latter are its user's meanwhile, and ours again afterwards: CheckFailure where it left anything but files,
+    folders and links in them (``links``: see :func:`harness.files.take_back`), or more than it may. What is ``kept``
+    stays the instance's, who comes again as the same user. In other surroundings the interpreter is theirs.
     """
     group = cgroup.create(f"harness-{paths.key()}-{os.urandom(4).hex()}")
     folders = [str(folder) for folder in group.folders.values()] if group else []

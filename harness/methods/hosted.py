@@ -122,10 +122,10 @@ def serving(
 ) -> Iterator[Served]:
     """Start ``command(socket)`` behind the door, with a home of its own that is gone afterwards.
 
-    It sees the artifact's root, the interpreter, and what it ``shows``; it writes to its home and to the folders that the
-    artifact extracts itself to, all of them on one disk. With ``port`` it is reached there, on the loopback of a network
-    namespace of its own, instead of on the socket. In another root file system the interpreter is the one that is in
-    there, if any.
+    It sees the artifact's root, the interpreter, and what it ``shows``; it writes to its home and to the folders that
+    the artifact extracts itself to, all of them on one disk. With ``port`` it is reached there, on the loopback of a
+    network namespace of its own, instead of on the socket. In another root file system the interpreter is the one that
+    is in there, if any.
     """
     assert installed.root is not None
     kept = installed.extraction_caches
@@ -154,7 +154,7 @@ def serving(
 
 
 def extraction_folder(target: Path, name: str) -> Path:
-    """A folder on the target that the artifact extracts itself to: the instances', and kept from one start to the next."""
+    """A folder on the target that the artifact extracts itself to, kept from one start to the next."""
     folder = target / "extracted" / name
     folder.mkdir(parents=True)
     return folder

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import interpreter, paths, process, tools
+from harness.door import abilities
 from harness.errors import CheckFailure, HarnessError, MissingComponent
 from harness.metrics import Target
 from harness.platforms import images
-from harness.door import abilities
 from harness.sandbox import UNPRIVILEGED_ID, Surroundings
 
 #: A user that no artifact was made for, and that owns nothing: neither root nor the one that models run as.
