@@ -15,7 +15,6 @@ import itertools
 import json
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness import cgroup, paths, watchdog
+from harness import cgroup, files, paths, watchdog
 from harness.errors import DiskFull, HarnessError, MissingComponent
 from harness.sandbox import Policy, die_with_parent, user_for
 
@@ -137,7 +136,7 @@ def temporary_folder(prefix: str, *, readable: bool = False) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            files.remove(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from harness import interpreter, paths, process
+from harness import files, interpreter, paths, process
 from harness.errors import BuildFailure, MissingComponent
 
 _LOCKS = paths.PACKAGE / "resources" / "tools"
@@ -82,7 +81,7 @@ def uv_environment(cache: Path | None = None) -> dict[str, str]:
 
 
 def _make(tool: str, lock: Path, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    files.remove(folder)
     env = uv_environment()
     python = str(folder / "bin" / "python")
     steps = (
@@ -102,5 +101,5 @@ def _make(tool: str, lock: Path, folder: Path) -> None:
                     remedy="check that a package index is in reach (UV_DEFAULT_INDEX names another)",
                 )
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove(folder, ignore_errors=True)
         raise

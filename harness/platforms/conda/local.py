@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from harness import interpreter, process, tools, tree
+from harness import files, interpreter, process, tools, tree
 from harness.errors import CheckFailure
 from harness.platforms.conda import python_package, tooling
 from harness.spec import lock as locks
@@ -30,7 +29,7 @@ def channel(lock: Lock) -> Path:
     folder = tooling.folder("channels") / key
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
         if not (folder / "noarch" / "repodata.json").is_file():
-            shutil.rmtree(folder, ignore_errors=True)
+            files.remove(folder)
             for subdir in (tooling.platform(), "noarch"):
                 (folder / subdir).mkdir(parents=True)
             for package in packages:
