@@ -57,12 +57,13 @@ def run(
     timeout_s: float,
     shows: Sequence[Path] = (),
     writes: Sequence[Path] = (),
+    kept: Sequence[Path] = (),
     cwd: Path | None = None,
     stdin: str | None = None,
     kind: str = "tools",
 ) -> Completed:
     """Run one program to its end; see :func:`opened`. TimedOut where it takes longer than ``timeout_s``."""
-    with opened(bounds, shows=shows, writes=writes) as inside:
+    with opened(bounds, shows=shows, writes=writes, kept=kept) as inside:
         return inside.run(argv, env=env, timeout_s=timeout_s, cwd=cwd, stdin=stdin, kind=kind)
 
 

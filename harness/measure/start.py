@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from statistics import median
 
-from harness import process
+from harness import files, process
 from harness.errors import ModelFailure
 from harness.measure import host, pages
 from harness.methods.contract import Installed, Instance, Limits, Method, Stamps, Usage
@@ -110,10 +109,7 @@ def empty_caches(installed: Installed) -> None:
     """Remove what the artifact extracted for itself in earlier starts."""
     for cache in installed.extraction_caches:
         for entry in cache.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+            files.remove(entry)
 
 
 def make_cold(installed: Installed) -> str:

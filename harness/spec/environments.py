@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness import interpreter, paths, process, tools
+from harness import files, interpreter, paths, process, tools
 from harness.errors import BuildFailure
 from harness.sandbox import Bounds
 from harness.spec.lock import Lock
@@ -22,7 +21,7 @@ def installed(lock: Lock) -> Path:
         return python
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
         if not done.is_file():
-            shutil.rmtree(folder, ignore_errors=True)
+            files.remove(folder)
             install(lock, folder, cache=paths.cache() / "uv", bytecode="unchecked-hash", timeout_s=600)
             done.touch()
     return python

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import door, interpreter, process
+from harness import door, files, interpreter, process, tree
 from harness.errors import BadInput, BuildFailure, HarnessError, MissingComponent, ModelFailure
 from harness.runtime import RUNNER
 from harness.spec import environments, reading, weights
@@ -146,7 +146,7 @@ class _Work:
         """The variant written and asked; the failure where it does not lock or does not answer."""
         self.say(f"{plan.name}: lock {len(plan.requirements)} requirements, fetch their wheels")
         folder = self.stage / plan.name
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove(folder)
         folder.mkdir()
         minor = interpreter.default().minor
         flavor = self.model.loader.removeprefix("mlflow.")
@@ -189,8 +189,8 @@ def _answer(locked: LockedModel) -> Json:
     python = environments.installed(locked.lock)
     resources = model.file.resources
     with process.temporary_folder("import", readable=True) as scratch:
-        shutil.copytree(RUNNER, scratch / "harness_runner", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(locked.payload, scratch / "model")
+        tree.copy(RUNNER, scratch / "harness_runner", keep=lambda relative: "__pycache__" not in relative.parts)
+        tree.copy(locked.payload, scratch / "model")
         home = scratch / "home"
         home.mkdir()
         argv = [str(python), "-m", "harness_runner", "once", "--model", str(scratch / "model")]
@@ -314,7 +314,7 @@ def _unfinished(target: Path) -> Iterator[Path]:
         try:
             yield stage
         finally:
-            shutil.rmtree(stage, ignore_errors=True)
+            files.remove(stage, ignore_errors=True)
 
 
 def _put(stage: Path, target: Path, chosen: list[_Answered], question: Question) -> None:
