@@ -64,6 +64,12 @@ def steps(model: Model) -> Iterator[Step | Advice]:
         peak = taken.values.get("peak_resident_bytes")
         used = f", {peak / 1e6:.0f} MB of memory" if peak is not None else ""
         yield Step(name="again", found=f"started once more: right after {taken.values['cold_start_s']:.2f} s{used}")
+    if taken.doubt:
+        yield Advice(
+            subject=model.file.entrypoint,
+            text=f"will have no phases of a start: {taken.doubt}",
+            remedy="leave the runner's own module and its clock to themselves",
+        )
     yield from _advice(locked, taken.values)
 
 

@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any
 
 from harness import __version__, paths, process, tree
-from harness.errors import BadInput
+from harness.errors import BadInput, ModelFailure
 from harness.measure import contents, host, plain, sentinel, start
 from harness.measure.contents import Amount, Contents
 from harness.measure.start import limits_of
@@ -229,6 +229,8 @@ def _starts(
             steps(f"start it, {state}, {number + 1} of {count}")
             sentinel_s = sentinel.seconds()
             taken = start.take(method, installed, limits, model, state)
+            if taken.doubt:
+                raise ModelFailure(taken.doubt, remedy="leave the runner's own module and its clock to themselves")
             if not taken.dropped:
                 yield _local_start(state, sentinel_s, taken.values)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,7 @@ from harness import process
 from harness.errors import CheckFailure, DiskFull, DoesNotFit, HarnessError, Interrupted
 from harness.measure.sample import Cell, Sample
 from harness.methods.contract import Availability, Method
-from harness.metrics import METRICS, Fidelity, State
+from harness.metrics import METRICS, PHASES, Fidelity, State
 from harness.spec.weights import LockedModel
 
 log = logging.getLogger(__name__)
@@ -173,8 +174,19 @@ class Recording:
         flags: tuple[str, ...] = (),
         note: str = "",
         fidelity: Fidelity | None = None,
+        doubt: str = "",
     ) -> None:
-        """Write a step's values, all or none; the last one closes the step."""
+        """Write a step's values, all or none; the last one closes the step.
+
+        With a ``doubt`` they are those of a start whose phases are not known: each stands there without a value, and
+        the doubt as the reason. CheckFailure where a value can't be one: it would make the whole run a wrong one.
+        """
+        for name, value in values.items():
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise CheckFailure(f"{name} came out as {value}, which is not possible")
+        if doubt:
+            values = {**{f"phase_{phase}_s": None for phase in PHASES}, **values}
+            note, flags = "; ".join(filter(None, [doubt, note])), (*flags, "doubtful")
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         method = self._methods.get(cell.method)
         of_instances: Fidelity = method.FIDELITY if method is not None else "measured"
@@ -189,8 +201,8 @@ class Recording:
                 state=state,
                 fidelity=fidelity or (of_instances if METRICS[name].of == "instance" else "measured"),
                 at=at,
-                flags=flags,
-                note=note,
+                flags=("absent", *flags) if doubt and value is None else flags,
+                note=doubt if doubt and value is None else note,
             )
             for name, value in values.items()
         ]

@@ -251,7 +251,14 @@ class Trial:
         note = f"install_s and a first start; usage by {taken.source}"
         fidelity = "emulated" if installed.install_fidelity == "emulated" else installed.start_fidelity
         self._record.record(
-            subject.cell, values, number=replicate, state="node-cold", flags=flags, note=note, fidelity=fidelity
+            subject.cell,
+            values,
+            number=replicate,
+            state="node-cold",
+            flags=flags,
+            note=note,
+            fidelity=fidelity,
+            doubt=taken.doubt,
         )
 
     def _hold_against_limits(self, cell: Cell, method: Method, artifact: Artifact, sizes: Sizes) -> None:
@@ -343,8 +350,16 @@ class Trial:
             return
         taken = start.take(subject.method, installed, subject.limits, subject.model, state)
         flags = (f"dropped:{taken.dropped}",) if taken.dropped else ()
-        note, fidelity = f"usage by {taken.source}", installed.start_fidelity
-        self._record.record(cell, taken.values, number=number, state=state, flags=flags, note=note, fidelity=fidelity)
+        self._record.record(
+            cell,
+            taken.values,
+            number=number,
+            state=state,
+            flags=flags,
+            note=f"usage by {taken.source}",
+            fidelity=installed.start_fidelity,
+            doubt=taken.doubt,
+        )
 
     # --- everything else -------------------------------------------------------------------------
 

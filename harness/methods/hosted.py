@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -133,6 +134,7 @@ def serving(
         home = disk / "home"
         home.mkdir(mode=0o755)
         with (
+            contextlib.closing(UnixSocket(home / SOCKET_NAME, owned=True)) as own,
             placement.access(installed, home) as access,
             host.running(
                 command(home / SOCKET_NAME),
@@ -145,7 +147,7 @@ def serving(
             ) as running,
             placement.answering(access.store),
         ):
-            door = UnixSocket(home / SOCKET_NAME) if port is None else Port(running.pid, port)
+            door = own if port is None else Port(running.pid, port)
             served = Served(running, door, limits, http=http, folder=home)
             try:
                 yield served

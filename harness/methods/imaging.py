@@ -343,6 +343,7 @@ def serving(
         shared = _shared_folder(disk, user)
         socket = f"{_SHARED}/{SOCKET_NAME}"
         with (
+            contextlib.closing(UnixSocket(shared / SOCKET_NAME, owned=True)) as own,
             placement.access(installed, shared, inside=_SHARED, mounted_at=_WEIGHTS) as access,
             placement.answering(access.store),
             containers.running(
@@ -359,7 +360,7 @@ def serving(
                 user=f"{user}:{user}",
             ) as container,
         ):
-            door = UnixSocket(shared / SOCKET_NAME) if port is None else Port(container.pid, port)
+            door = own if port is None else Port(container.pid, port)
             served = Served(container, door, limits, http=http, folder=shared if port is None else None)
             try:
                 yield served

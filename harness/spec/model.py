@@ -69,7 +69,9 @@ Name = Annotated[str, AfterValidator(_name)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
 SpecifierText = Annotated[str, AfterValidator(_specifier)]
 Sha256 = Annotated[str, AfterValidator(_sha256)]
-Positive = Annotated[float, Gt(0)]
+#: What one may ask for has a limit, beyond which it is a slip or mischief: a day, a tebibyte.
+Seconds = Annotated[float, Gt(0), Le(86_400)]
+_MOST_MB = 2**20
 
 #: What may be left out of installed packages; ``harness/methods/pruning.py`` says what each does.
 Prune = Literal["tests", "stubs", "headers", "symbols", "duplicates", "metadata", "sources"]
@@ -128,7 +130,7 @@ class ExamplesFile:
     __pydantic_config__ = reading.STRICT
 
     path: str = "examples.json"
-    tolerance: Annotated[float, Ge(0), Le(1e6)] = 1e-6
+    tolerance: Annotated[float, Ge(0), Le(1)] = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +141,7 @@ class Train:
 
     script: str = "train.py"
     requirements: tuple[RequirementText, ...] = ()
-    timeout_s: Positive = 600.0
+    timeout_s: Seconds = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,11 +160,11 @@ class Resources:
 
     __pydantic_config__ = reading.STRICT
 
-    memory_mb: Annotated[int, Ge(16)] = 2048
-    processes: Annotated[int, Ge(1)] = 256
-    disk_mb: Annotated[int, Ge(1)] = 8192
-    start_timeout_s: Positive = 120.0
-    predict_timeout_s: Positive = 60.0
+    memory_mb: Annotated[int, Ge(16), Le(_MOST_MB)] = 2048
+    processes: Annotated[int, Ge(1), Le(65_536)] = 256
+    disk_mb: Annotated[int, Ge(1), Le(_MOST_MB)] = 8192
+    start_timeout_s: Seconds = 120.0
+    predict_timeout_s: Seconds = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,32 +267,37 @@ def sample_names() -> list[str]:
 def answers_match(expected: Json, got: Json, tolerance: float) -> bool:
     """Whether ``got`` is the expected answer: same shape, numbers within ``tolerance`` (relative, absolute below 1).
 
-    Infinity is the answer to itself alone, NaN to nothing.
+    Both are other people's values, so neither their depth nor their numbers are trusted: what is infinite, or no
+    number, matches nothing.
     """
+    left = [(expected, got)]
+    while left:
+        one, other = left.pop()
+        if isinstance(one, list | tuple):
+            if not isinstance(other, list | tuple) or len(other) != len(one):
+                return False
+            left.extend(zip(one, other, strict=True))
+        elif isinstance(one, dict):
+            if not isinstance(other, dict) or other.keys() != one.keys():
+                return False
+            left.extend((value, other[key]) for key, value in one.items())
+        elif not _same(one, other, tolerance):
+            return False
+    return True
+
+
+def _same(expected: Json, got: Json, tolerance: float) -> bool:
+    """The same of values that hold no others."""
     if isinstance(expected, bool) or isinstance(got, bool) or expected is None:
         return expected is got
     if isinstance(expected, int | float):
         return isinstance(got, int | float) and _close(expected, got, tolerance)
-    if isinstance(expected, list | tuple):
-        return (
-            isinstance(got, list | tuple)
-            and len(got) == len(expected)
-            and all(answers_match(e, g, tolerance) for e, g in zip(expected, got, strict=True))
-        )
-    if isinstance(expected, dict):
-        return (
-            isinstance(got, dict)
-            and got.keys() == expected.keys()
-            and all(answers_match(value, got[key], tolerance) for key, value in expected.items())
-        )
-    return bool(expected == got)
+    return isinstance(got, str) and bool(expected == got)
 
 
 def _close(expected: float, got: float, tolerance: float) -> bool:
     try:
-        if not (math.isfinite(got) and math.isfinite(expected)):
-            return got == expected
-        return abs(got - expected) <= tolerance * max(1.0, abs(expected))
+        return math.isfinite(expected) and abs(got - expected) <= tolerance * max(1.0, abs(expected))
     except OverflowError:  # an integer beyond what a float can hold
         return got == expected
 
