@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import __version__
+from harness import __version__, files
 from harness.cli import console
 from harness.errors import BadInput, DoesNotFit, MissingComponent
 
@@ -265,7 +265,7 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         try:
             yield place
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            files.remove(place, ignore_errors=True)
 
 
 def _move(unfinished: Path, folder: Path, names: Sequence[str], replaced: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ def doctor(as_json: bool) -> int:
     import os
     import shutil
 
-    from harness import interpreter, paths, sandbox, tools
+    from harness import door, interpreter, paths, tools
     from harness.measure import host
     from harness.methods import METHODS
 
@@ -37,7 +37,7 @@ def doctor(as_json: bool) -> int:
     python = interpreter.default()
     add("Python for models", True, f"{python.version} ({python.path})")
     add("uv", True, f"{tools.uv_version()} ({tools.uv()})")
-    able = sandbox.abilities()
+    able = door.abilities()
     missing = able.missing()
     remedy = "run the harness as root, or read docs/methodology.md on what this changes" if missing else ""
     add("isolation of models", not missing, "; ".join(missing) or "network, user, memory, processes, disk", remedy)

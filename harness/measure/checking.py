@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from packaging.requirements import Requirement
 
-from harness import sandbox, tree
+from harness import door, tree
 from harness.measure import plain, start
 from harness.measure.start import limits_of
 from harness.spec import environments, weights
@@ -57,7 +57,7 @@ def steps(model: Model) -> Iterator[Step | Advice]:
     with plain.laid_out(locked, python) as (method, installed):
         limits = limits_of(model)
         start.right_answers(method, installed, limits, model)
-        apart = "as a user without rights, " if sandbox.abilities().unprivileged_user else ""
+        apart = "as a user without rights, " if door.abilities().unprivileged_user else ""
         within = f"{apart}without a network, within {limits.memory_bytes / 2**20:.0f} MiB of memory"
         yield Step(name="answers", found=f"all of {_counted(count, 'example')} right, {within}")
         taken = start.take(method, installed, limits, model, "page-warm")

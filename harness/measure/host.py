@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from harness import cgroup, interpreter, sandbox
+from harness import cgroup, door, interpreter
 
 
 def facts() -> dict[str, Any]:
@@ -29,7 +29,7 @@ def facts() -> dict[str, Any]:
         "python": python.version,
         "python_path": str(python.path),
         "as_root": os.geteuid() == 0,
-        "not_enforced": sandbox.abilities().missing(),
+        "not_enforced": door.abilities().missing(),
     }
 
 

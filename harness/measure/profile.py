@@ -241,8 +241,7 @@ def _loaded(
     """The bytecode in ``packages`` of the modules that answering the examples loads; None where it is not known."""
     assert sources is not None
     timeout_s = locked.model.file.resources.start_timeout_s + locked.model.file.resources.predict_timeout_s
-    with process.temporary_folder("loaded", readable=True) as scratch:
-        names = rehearsal.modules(locked, python, sources, scratch=scratch, timeout_s=timeout_s)
+    names = rehearsal.modules(locked, python, sources, timeout_s=timeout_s)
     return counter.amount(file for name in names for file in _bytecode_of(packages, name)) if names else None
 
 

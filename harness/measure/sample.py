@@ -1,16 +1,62 @@
-"""One measured value, and the cell it belongs to."""
+"""One measured value, and the cell it belongs to.
+
+The types say what each field may hold. Whoever reads samples checks them by these types (:mod:`harness.store.samples`),
+because results folders are passed around: no name can hold what a terminal, a page or a spreadsheet would obey.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
 
-from harness.metrics import Fidelity, State
+from pydantic import AfterValidator, Field, StringConstraints
+
+from harness.metrics import METRICS, Fidelity, State, Unit
+from harness.spec import reading
 
 #: The method under which the sentinel's samples stand.
 SENTINEL = "_sentinel"
 
 #: The ``limits`` of a cell that is another one a second time (A/A): what differs then is the machine's doing.
 CANARY = "again"
+
+#: From here on values are no measurements: a petabyte, thirty million years.
+MOST = 1e15
+
+#: Below this, no clock and no counter tells a value from nothing.
+LEAST = 1e-15
+
+#: The most rounds: the interval of a median of more takes long to compute.
+ROUNDS = 256
+
+#: The most letters of a note: the end of a tool's log.
+LONGEST_NOTE = 65_536
+
+
+def _declared(metric: str) -> str:
+    if metric not in METRICS:
+        raise ValueError("is not a metric that this harness knows")
+    return metric
+
+
+def _dated(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+def _told_apart(value: float) -> float:
+    if 0 < value < LEAST:
+        raise ValueError("is too small to be a measurement")
+    return value
+
+
+#: A model, a method, a run: letters, digits, and what is harmless between them.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.,=:-]*$", max_length=200)]
+Flag = Annotated[str, StringConstraints(pattern=r"^(failed|absent|unfit|kept|outlier|dropped:[ -~]{1,200})$")]
+Date = Annotated[str, StringConstraints(pattern=r"^[0-9T:.+-]+$", max_length=40), AfterValidator(_dated)]
+Measured = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False), AfterValidator(_told_apart)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +66,11 @@ class Cell:
     ``limits`` is ``default``, the options of a variant (``bytecode=none``), or :data:`CANARY`.
     """
 
-    model: str
-    method: str
-    limits: str = "default"
+    __pydantic_config__ = reading.STRICT
+
+    model: Name
+    method: Name
+    limits: Label = "default"
 
     @property
     def named(self) -> str:
@@ -40,17 +88,19 @@ class Sample:
     ``doubtful`` (of a start of which the instance says what can't be true: its phases are ``absent``, the rest counts).
     """
 
-    run: str
+    __pydantic_config__ = reading.STRICT
+
+    run: Name
     cell: Cell
-    metric: str
-    value: float | None
-    unit: str
-    round: int
+    metric: Annotated[str, AfterValidator(_declared)]
+    value: Measured | None
+    unit: Unit
+    round: Annotated[int, Field(ge=0, lt=ROUNDS)]
     state: State
     fidelity: Fidelity
-    at: str
-    flags: tuple[str, ...] = ()
-    note: str = ""
+    at: Date
+    flags: Annotated[tuple[Flag, ...], Field(max_length=16)] = ()
+    note: Annotated[str, StringConstraints(max_length=LONGEST_NOTE)] = ""
 
     @property
     def counts(self) -> bool:

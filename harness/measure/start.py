@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from statistics import median
 
-from harness import process
+from harness import files, process
 from harness.errors import ModelFailure
 from harness.measure import host, pages
 from harness.methods.contract import LONGEST_BYTES, Installed, Instance, Limits, Method, Stamps, Usage
@@ -129,10 +128,7 @@ def empty_caches(installed: Installed) -> None:
     """Remove what the artifact extracted for itself in earlier starts."""
     for cache in installed.extraction_caches:
         for entry in cache.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+            files.remove(entry)
 
 
 def make_cold(installed: Installed) -> str:

@@ -7,13 +7,12 @@ its samples, so a run can be killed at any point and resumed.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness import bootstrap, process, tree
+from harness import bootstrap, files, process, tree
 from harness.errors import BadInput, DoesNotFit, ModelFailure
 from harness.measure import artifacts, host, parts, sentinel, start
 from harness.measure.artifacts import CleanBuild
@@ -235,7 +234,7 @@ class Trial:
             self._node_cold(replace(subject, installed=installed), replicate)
             self._record_installation(subject.cell, installed, replicate)
         finally:
-            shutil.rmtree(target, ignore_errors=True)
+            files.remove(target, ignore_errors=True)
 
     def _node_cold(self, subject: Subject, replicate: int) -> None:
         """The first start after an installation, and both together: what a node takes that has nothing of it."""

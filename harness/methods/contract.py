@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from harness.metrics import Fidelity
 from harness.platforms.depot import Depot
-from harness.sandbox import Surroundings
+from harness.sandbox import Bounds, Surroundings
 from harness.spec.model import Json, Model
 from harness.spec.scenario import Facility, Quality
 from harness.spec.weights import LockedModel
@@ -165,6 +165,13 @@ class Limits:
     surroundings: Surroundings | None = None
     #: How many bytes of JSON an answer to one input may have; longer ones are given up while they are received.
     answer_bytes: int = LONGEST_BYTES
+
+    @property
+    def bounds(self) -> Bounds:
+        """What it may use, as the door takes it."""
+        return Bounds(
+            memory_bytes=self.memory_bytes, processes=self.processes, disk_bytes=self.disk_bytes, cpus=self.cpus
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,14 +24,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import interpreter, paths, process, tools, tree
-from harness.errors import BuildFailure, HarnessError, MissingComponent
+from harness import door as doors
+from harness import files, interpreter, paths, tools, tree
+from harness.errors import BadInput, BuildFailure, HarnessError, MissingComponent
 from harness.methods import layout, placement, pruning, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Limits, Sizes
 from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
 from harness.platforms import builds, containers, engine, images, namespaces
 from harness.platforms.depot import Depot
-from harness.sandbox import UNPRIVILEGED_ID
+from harness.sandbox import UNPRIVILEGED_ID, new_user
+from harness.spec import environments
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -193,16 +195,13 @@ def _modules_used(
 
     What is wrong with a model is found out, and said, where it is started; no build fails of it.
     """
-    resources = locked.model.file.resources
-    root = os.geteuid() == 0
-    user = UNPRIVILEGED_ID if root else os.getuid()
-    with process.temporary_folder("used", readable=True) as scratch:
-        shared = scratch / "shared"
-        shared.mkdir(mode=0o700)
-        (shared / "examples.json").write_text(json.dumps(list(locked.model.examples.inputs)))
-        if root:
-            for path in (shared, shared / "examples.json"):
-                os.chown(path, user, user)
+    bounds, resources = environments.bounds(locked.model), locked.model.file.resources
+    user = new_user() or os.getuid()
+    with doors.workspace(bounds.disk_bytes) as disk:
+        shared = _shared_folder(disk, user)
+        examples = shared / "examples.json"
+        examples.write_text(json.dumps(list(locked.model.examples.inputs)))
+        examples.chmod(0o644)
         env = {"HOME": "/tmp", "PYTHONPATH": _PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"}  # noqa: S108 -- inside
         if weights is not None:
             env |= placement.environment(_WEIGHTS, _SHARED)
@@ -214,16 +213,15 @@ def _modules_used(
                 mounts={shared: _SHARED},
                 shown={weights: _WEIGHTS} if weights is not None else {},
                 env=env,
-                memory_bytes=resources.memory_mb * 2**20,
-                processes=resources.processes,
+                memory_bytes=bounds.memory_bytes,
+                processes=bounds.processes,
                 user=f"{user}:{user}",
             ) as container:
                 code = container.wait(min(resources.start_timeout_s, options.timeout_s))
-            found = shared / "used"
-            if code != 0 or found.is_symlink() or not found.is_file() or found.stat().st_size > _LARGEST_LIST:
+            if code != 0:
                 return None
-            lines = found.read_text(encoding="utf-8", errors="replace").splitlines()
-        except (BuildFailure, OSError):
+            lines = files.read_text(shared / "used", at_most=_LARGEST_LIST, below=shared).splitlines()
+        except (BuildFailure, BadInput, OSError):
             return None
     # The model has written this: nothing but files of the image's own may be named.
     return sorted({line for line in lines if re.fullmatch(r"/app/[\w./+-]+\.py", line) and ".." not in line}) or None
@@ -339,14 +337,10 @@ def serving(
     the image: it is given access to them.
     """
     running = engine.connect()
-    root = os.geteuid() == 0
     around = limits.surroundings
-    user = (around.user_id if around is not None else None) or (UNPRIVILEGED_ID if root else os.getuid())
-    with process.temporary_folder("instance", readable=True) as scratch:
-        shared = scratch / "shared"
-        shared.mkdir(mode=0o700)
-        if root:
-            os.chown(shared, user, user)
+    user = (around.user_id if around is not None else None) or new_user() or os.getuid()
+    with doors.workspace(limits.disk_bytes) as disk:
+        shared = _shared_folder(disk, user)
         socket = f"{_SHARED}/{SOCKET_NAME}"
         with (
             contextlib.closing(UnixSocket(shared / SOCKET_NAME, owned=True)) as own,
@@ -372,6 +366,15 @@ def serving(
                 yield served
             finally:
                 served.close()
+
+
+def _shared_folder(disk: Path, user: int) -> Path:
+    """A folder that a container's user may write to, and nobody else may look into."""
+    shared = disk / "shared"
+    shared.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(shared, user, user)
+    return shared
 
 
 def present(artifact: Artifact) -> bool:
