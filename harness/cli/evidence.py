@@ -359,6 +359,13 @@ def _print_gaps(evidence: Evidence) -> None:
     dropped = sum(value.dropped for value in evidence.values if value.metric == "cold_start_s")
     if dropped:
         lines.append(f"{dropped} disk-cold starts were dropped: their pages had not left memory.")
+    for value in evidence.values:
+        if value.metric == "cold_start_s" and value.doubtful:
+            where = f"{value.method} {value.limits}" if value.limits != "default" else value.method
+            lines.append(
+                f"{where}: {value.doubtful} of its starts, {value.state}, are doubtful: what it says of its phases "
+                "cannot be true. How long they took in all was measured from outside."
+            )
     # One reason for several methods is said once.
     reasons: dict[tuple[str, str], list[str]] = {}
     for value in evidence.values:

@@ -201,7 +201,7 @@ class Recording:
                 state=state,
                 fidelity=fidelity or (of_instances if METRICS[name].of == "instance" else "measured"),
                 at=at,
-                flags=("absent", *flags) if doubt and value is None else flags,
+                flags=("failed", *flags) if doubt and value is None else flags,
                 note=doubt if doubt and value is None else note,
             )
             for name, value in values.items()

@@ -54,7 +54,7 @@ def _told_apart(value: float) -> float:
 #: A model, a method, a run: letters, digits, and what is harmless between them.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
 Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.,=:-]*$", max_length=200)]
-Flag = Annotated[str, StringConstraints(pattern=r"^(failed|absent|unfit|kept|outlier|dropped:[ -~]{1,200})$")]
+Flag = Annotated[str, StringConstraints(pattern=r"^(failed|absent|unfit|kept|outlier|doubtful|dropped:[ -~]{1,200})$")]
 Date = Annotated[str, StringConstraints(pattern=r"^[0-9T:.+-]+$", max_length=40), AfterValidator(_dated)]
 Measured = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False), AfterValidator(_told_apart)]
 
@@ -85,7 +85,7 @@ class Sample:
     Flags: ``failed`` (it broke; ``note`` says how), ``absent`` (it can't be had here; ``note`` says
     why), ``unfit`` (it is beyond a limit of its platform; ``note`` says which), ``dropped:REASON``
     (measured but not what it was meant to be), ``kept`` (measured here earlier; ``note`` says when), ``outlier``,
-    ``doubtful`` (of a start of which the instance says what can't be true: its phases are ``absent``, the rest counts).
+    ``doubtful`` (of a start of which the instance says what can't be true: its phases ``failed``, the rest counts).
     """
 
     __pydantic_config__ = reading.STRICT

@@ -44,6 +44,7 @@ class UnixSocket:
         try:
             if not stat.S_ISSOCK(os.fstat(place).st_mode):
                 raise ModelFailure("put something else where it has to listen: a link, a folder or a file")
+            connection.setblocking(False)  # whoever fills his own queue is as one who does not listen
             connection.connect(f"/proc/self/fd/{place}")  # that inode, whatever its name means by now
             if self._owned:
                 self._insist(connection)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from harness.errors import ModelFailure, printable
+from harness.errors import ModelFailure, one_line
 from harness.methods.contract import LONGEST_BYTES, Limits, Stamps
 from harness.spec.model import Json
 
@@ -92,7 +92,7 @@ def _fact(value: Any) -> str:
     text = str(value) if isinstance(value, str | int | float | None) else None
     if text is None or len(text) > _FACT_CHARS:
         raise ModelFailure(f"the runner told rubbish about itself: {shown(value)} is no fact")
-    return printable(text)
+    return one_line(text)
 
 
 def _stamp(name: str, value: Any) -> float:
@@ -117,16 +117,16 @@ def stamped(
     """
     interpreter_s, imports_s, weights_s = (said[phase] for phase in _PHASES)
     moments = [
-        ("the harness had asked for it", spawned_s),
+        ("it was asked for", spawned_s),
         *((f"'{phase}'", said[phase]) for phase in _PHASES),
-        ("its answer had arrived", answered_s),
+        ("its answer arrived", answered_s),
     ]
     doubt = next((f"'{phase}' is {said[phase]}" for phase in _PHASES if not math.isfinite(said[phase])), "")
     for (before, earlier_s), (after, later_s) in pairwise(moments):
         if not doubt and later_s < earlier_s:
-            doubt = f"{before} {earlier_s - later_s:.3g} s after {after}"
+            doubt = f"{after} before {before}"
     if not doubt and interpreter_s > listening_s:
-        doubt = f"'interpreter' is {interpreter_s - listening_s:.3g} s after it had begun to listen"
+        doubt = "it listened before 'interpreter'"
     return Stamps(
         spawned_s=spawned_s,
         # An engine learns of the process a little after it runs; its first line can come before.

@@ -267,8 +267,8 @@ def sample_names() -> list[str]:
 def answers_match(expected: Json, got: Json, tolerance: float) -> bool:
     """Whether ``got`` is the expected answer: same shape, numbers within ``tolerance`` (relative, absolute below 1).
 
-    Both are other people's values, so neither their depth nor their numbers are trusted: what is infinite, or no
-    number, matches nothing.
+    Both are other people's values, so neither their depth nor their numbers are trusted: what is infinite matches
+    nothing but itself, and what is no number nothing.
     """
     left = [(expected, got)]
     while left:
@@ -297,9 +297,11 @@ def _same(expected: Json, got: Json, tolerance: float) -> bool:
 
 def _close(expected: float, got: float, tolerance: float) -> bool:
     try:
-        return math.isfinite(expected) and abs(got - expected) <= tolerance * max(1.0, abs(expected))
+        if math.isfinite(expected) and math.isfinite(got):
+            return abs(got - expected) <= tolerance * max(1.0, abs(expected))
     except OverflowError:  # an integer beyond what a float can hold
-        return got == expected
+        pass
+    return got == expected
 
 
 def _check_version(table: dict[str, Any], file: Path, ours: int) -> None:

@@ -28,6 +28,7 @@ _VALUES = """
         count(*) FILTER (dropped) AS dropped,
         count(*) FILTER (list_contains(flags, 'unfit')) AS unfit,
         count(*) FILTER (list_contains(flags, 'kept')) AS kept,
+        count(*) FILTER (list_contains(flags, 'doubtful')) AS doubtful,
         string_agg(DISTINCT note, '; ' ORDER BY note) FILTER (value IS NULL AND note <> '') AS why_absent
     FROM (SELECT *, len(list_filter(flags, lambda f: f LIKE 'dropped:%')) > 0 AS dropped FROM samples)
     WHERE list_contains(?, metric) AND (? = '' OR cell.model = ?)
@@ -40,7 +41,7 @@ class Value:
 
     ``interval`` is None where no sample counts; ``why_absent`` then says why in a reader's words.
     ``failed``, ``dropped`` and ``unfit`` (beyond a limit of its platform) count the samples that don't count,
-    ``kept`` those that were taken earlier than the run.
+    ``kept`` those that were taken earlier than the run, ``doubtful`` those of starts whose phases can't be true.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Value:
     dropped: int = 0
     unfit: int = 0
     kept: int = 0
+    doubtful: int = 0
     why_absent: str = ""
 
     @property
@@ -292,7 +294,7 @@ def values(folder: Path, metrics: Collection[str] = (), model: str = "") -> list
 
 
 def _value(row: tuple[Any, ...]) -> Value:
-    model, method, limits, metric, state, fidelity, by_round, failed, dropped, unfit, kept, why_absent = row
+    model, method, limits, metric, state, fidelity, by_round, failed, dropped, unfit, kept, doubtful, why_absent = row
     rounds = {int(entry["r"]): float(entry["v"]) for entry in by_round or ()}
     return Value(
         model=model,
@@ -307,5 +309,6 @@ def _value(row: tuple[Any, ...]) -> Value:
         dropped=dropped,
         unfit=unfit,
         kept=kept,
+        doubtful=doubtful,
         why_absent=why_absent or "",
     )

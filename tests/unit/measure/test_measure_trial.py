@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from harness import errors, paths
+from harness.cli import evidence as printing
 from harness.errors import BuildFailure, DiskFull, DoesNotFit, MissingComponent, ModelFailure
 from harness.measure import artifacts, host, pages, parts, rebuild, start
 from harness.measure.pages import Residency
@@ -25,7 +26,7 @@ from harness.measure.recording import ModelChanged
 from harness.measure.sample import SENTINEL
 from harness.measure.start import ColdStart
 from harness.methods.contract import Availability, Limit
-from harness.metrics import CACHE_STATES, START_STATES
+from harness.metrics import CACHE_STATES, PHASES, START_STATES
 from harness.spec import lock as locks
 from harness.store import checking, query, runs
 
@@ -68,6 +69,52 @@ def test_a_run_verifies(bench: Any) -> None:
     bench.run()
     checked, wrong, _ = checking.verify_run(bench.made.results / "runs" / bench.made.RUN)
     assert (checked, wrong) == (len(bench.samples()), [])
+
+
+def test_what_an_instance_makes_up_is_shown_as_doubtful(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run goes on and verifies, the totals count, no phase has a value, and readers are told."""
+    honest = start.take
+
+    def take(method: Any, *given: Any) -> ColdStart:
+        found = honest(method, *given)
+        if method.ID != "two":
+            return found
+        kept = {name: value for name, value in found.values.items() if not name.startswith("phase")}
+        return replace(found, values=kept, doubt="what it says cannot be true")
+
+    monkeypatch.setattr(start, "take", take)
+    assert bench.run().failed == {}
+    folder = bench.made.results / "runs" / bench.made.RUN
+    checked, wrong, _ = checking.verify_run(folder)
+    assert (checked, wrong) == (len(bench.samples()), [])
+    totals = bench.of("two", "cold_start_s")
+    assert {(one.counts, one.flags) for one in totals} == {(True, ("doubtful",))}
+    for phase in PHASES:
+        found = bench.of("two", f"phase_{phase}_s")
+        said = {(one.value, one.flags, one.note) for one in found}
+        assert said == {(None, ("failed", "doubtful"), "what it says cannot be true")}
+        assert all(one.value is not None for one in bench.of("one", f"phase_{phase}_s"))
+    printing._print_gaps(query.evidence(bench.made.results, bench.made.RUN, "tiny"))
+    assert "two: 3 of its starts, page-warm, are doubtful" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e9])
+def test_a_value_that_can_be_none_fails_its_step(bench: Any, monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    """With the reason, and nothing else: the run goes on and verifies."""
+    honest = start.take
+
+    def take(method: Any, *given: Any) -> ColdStart:
+        found = honest(method, *given)
+        return replace(found, values={**found.values, "cpu_to_first_s": value}) if method.ID == "two" else found
+
+    monkeypatch.setattr(start, "take", take)
+    assert set(bench.run().failed) == {("tiny", "two")}
+    last = bench.of("two", "cold_start_s")[-1]
+    assert (last.value, last.flags) == (None, ("failed",))
+    assert f"cpu_to_first_s came out as {value}" in last.note
+    assert checking.verify_run(bench.made.results / "runs" / bench.made.RUN)[1] == []
 
 
 def test_the_manifest_tells_what_was_measured(bench: Any) -> None:

@@ -104,6 +104,16 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "torch backend": ({"torch_backend": "cu128"}, ("key 'torch_backend' = 'cu128'", "cpu")),
     "tolerance negative": ({"examples": {"tolerance": -1.0}}, ("'examples.tolerance' = -1.0", "greater than or equal")),
     "timeout zero": ({"resources": {"predict_timeout_s": 0.0}}, ("'resources.predict_timeout_s' = 0.0", "greater")),
+    "memory of the world": ({"resources": {"memory_mb": 2**63 - 1}}, ("'resources.memory_mb' = 92233", "less than")),
+    "too many processes": ({"resources": {"processes": 65_537}}, ("'resources.processes' = 65537", "less than")),
+    "a disk of the world": ({"resources": {"disk_mb": 10**30}}, ("'resources.disk_mb' = 1000", "less than")),
+    "a start of years": ({"resources": {"start_timeout_s": 86_401.0}}, ("'resources.start_timeout_s'", "less than")),
+    "an answer of years": ({"resources": {"predict_timeout_s": 1e300}}, ("'resources.predict_timeout_s'", "less than")),
+    "training for years": (
+        {"train": {"script": "predictor.py", "timeout_s": 1e9}},
+        ("'train.timeout_s' = 1000000000.0", "less than"),
+    ),
+    "anything is right": ({"examples": {"tolerance": 1e308}}, ("'examples.tolerance' = 1e+308", "less than")),
     "memory of nothing": ({"resources": {"memory_mb": 0}}, ("'resources.memory_mb' = 0", "greater")),
 }
 
