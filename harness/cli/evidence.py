@@ -373,8 +373,12 @@ def _print_gaps(evidence: Evidence) -> None:
             lines.append(f"{value.method} {value.limits}: {value.why_absent}")
         told = value.metric == "parity" or evidence.failure(value.method)
         if value.interval is None and value.why_absent and not told:
-            title = value.declared.title + (f", {value.state}" if value.state else "")
-            reasons.setdefault((title, value.why_absent), []).append(value.method)
+            of_phases = value.doubtful and value.metric in _PHASE_METRICS
+            title = ("phases of a start" if of_phases else value.declared.title) + (
+                f", {value.state}" * bool(value.state)
+            )
+            methods = reasons.setdefault((title, value.why_absent), [])
+            methods += [value.method] if value.method not in methods else []
     lines += [f"{', '.join(methods)}: no {title}: {why}" for (title, why), methods in reasons.items()]
     if not lines:
         return
