@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -62,7 +63,9 @@ def note(text: str) -> None:
 
 def as_json(value: Any) -> None:
     """``value`` as JSON on standard output."""
-    click.echo(json.dumps(value, indent=2, default=str, allow_nan=False, ensure_ascii=False))
+    text = json.dumps(value, indent=2, default=str, allow_nan=False, ensure_ascii=False)
+    # A name of a file may hold bytes that are no text, which Python has as halves of characters; JSON has an escape.
+    click.echo(re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text))
 
 
 def duration(seconds: float) -> str:

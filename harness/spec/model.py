@@ -393,7 +393,9 @@ def _examples(folder: Path, contents: ModelFile, file: Path) -> Examples:
     value = reading.json_value(path, remedy=remedy, below=folder)
     if not isinstance(value, dict):
         raise BadInput("is not an object", file=path, value=type(value).__name__, remedy=remedy)
-    examples = reading.record(Examples, value, file=path)
+    # The values are checked already; a copy of them may be large.
+    reading.record(Examples, {key: [] if isinstance(one, list) else one for key, one in value.items()}, file=path)
+    examples = Examples(inputs=tuple(value["inputs"]), outputs=tuple(value["outputs"]))
     if not examples.inputs or len(examples.inputs) != len(examples.outputs):
         raise BadInput(
             f"has {len(examples.inputs)} inputs and {len(examples.outputs)} outputs",
