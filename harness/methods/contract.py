@@ -159,6 +159,8 @@ class Limits:
     cpus: float | None = None
     #: What it finds around it, where that is not this machine as it is.
     surroundings: Surroundings | None = None
+    #: What is said of the model where it asks for more memory than this machine allows.
+    memory_told: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import paths, process
+from harness import ceiling, paths, process
 from harness.methods import placement
 from harness.spec import environments
 from harness.spec.weights import LockedModel
@@ -61,7 +61,7 @@ def answered(
     home.mkdir()
     if weights is not None:
         needed, env = (*needed, weights), {**env, **placement.environment(weights, home)}
-    resources = locked.model.file.resources
+    allowed = ceiling.bounded(locked.model.file.resources)
     with environments.bounds(locked.model, *environments.needed_paths(scratch, *needed)) as policy:
         environments.give_to(policy, home, *writable)
         try:
@@ -70,7 +70,7 @@ def answered(
                 env=process.environment(home, **env),
                 cwd=home,
                 stdin=json.dumps({"inputs": list(locked.model.examples.inputs)}),
-                timeout_s=min(timeout_s, resources.start_timeout_s + resources.predict_timeout_s),
+                timeout_s=min(timeout_s, allowed.start_timeout_s + allowed.predict_timeout_s),
                 policy=policy,
                 kind="instances",
             )

@@ -31,7 +31,6 @@ from harness.spec.model import Json
 _POLL_S = 0.0005
 _GLANCE_S = 0.25  # how often a long wait looks at the process and at the disk
 _LEAVING_S = 1.0  # who has closed a connection may be on the way out
-_MORE_MEMORY = "raise resources.memory_mb in model.toml"
 
 #: The name of the socket in the folder that artifact and harness share.
 SOCKET_NAME = "s"
@@ -280,11 +279,11 @@ class Served:
         code = self._running.exit_code()
         allowed = f"it may use {self._limits.memory_bytes / 2**20:.0f} MiB"
         if out_of_memory or (code is not None and self._running.oom_killed()):
-            raise ModelFailure(f"ran out of memory: {allowed}", remedy=_MORE_MEMORY)
+            raise ModelFailure(f"ran out of memory: {allowed}", remedy=_more_memory(self._limits))
         if code == -signal.SIGKILL:
             # The harness asks nobody whom it has ended, and the kernel is not always seen doing it.
             said = f"was killed by signal 9 before it answered, as happens where memory runs out ({allowed})"
-            raise ModelFailure(f"{said}{self._said()}", remedy=f"if that is the cause, {_MORE_MEMORY}")
+            raise ModelFailure(f"{said}{self._said()}", remedy=f"if that is the cause, {_more_memory(self._limits)}")
         if code is not None:
             how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
             raise ModelFailure(f"{how} before it answered{self._said()}")
@@ -304,6 +303,12 @@ class Served:
     def _said(self) -> str:
         lines = self._running.output().strip().splitlines()[-8:]
         return ("; it printed:\n" + "\n".join(f"    {line[:300]}" for line in lines)) if lines else ""
+
+
+def _more_memory(limits: Limits) -> str:
+    if limits.memory_told:
+        return f"the ceiling of this machine held it back, as it {limits.memory_told}: raise that, or make it smaller"
+    return "raise resources.memory_mb in model.toml"
 
 
 class _Patient:

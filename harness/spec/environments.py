@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness import interpreter, paths, process, sandbox, tools
+from harness import ceiling, interpreter, paths, process, sandbox, tools
 from harness.errors import BuildFailure
 from harness.spec.lock import Lock
 from harness.spec.model import Model
@@ -59,11 +59,11 @@ def _ran(argv: Sequence[str], env: Mapping[str, str], timeout_s: float) -> proce
 
 def bounds(model: Model, *needed: Path) -> AbstractContextManager[sandbox.Policy]:
     """The policy that the model's own code runs under; its control group is gone afterwards."""
-    resources = model.file.resources
+    allowed = ceiling.bounded(model.file.resources)
     return process.bounds(
-        memory_bytes=resources.memory_mb * 2**20,
-        processes=resources.processes,
-        disk_bytes=resources.disk_mb * 2**20,
+        memory_bytes=allowed.memory_bytes,
+        processes=allowed.processes,
+        disk_bytes=allowed.disk_bytes,
         needed=needed,
     )
 

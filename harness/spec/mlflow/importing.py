@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import interpreter, process
+from harness import ceiling, interpreter, process
 from harness.errors import BadInput, BuildFailure, HarnessError, MissingComponent, ModelFailure
 from harness.runtime import RUNNER
 from harness.spec import environments, reading, weights
@@ -187,7 +187,7 @@ def _answer(locked: LockedModel) -> Json:
     """What the model answers, asked twice by one process: an answer that changes can't be what is expected."""
     model, value = locked.model, locked.model.examples.inputs[0]
     python = environments.installed(locked.lock)
-    resources = model.file.resources
+    allowed = ceiling.bounded(model.file.resources)
     with process.temporary_folder("import", readable=True) as scratch:
         shutil.copytree(RUNNER, scratch / "harness_runner", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(locked.payload, scratch / "model")
@@ -204,7 +204,7 @@ def _answer(locked: LockedModel) -> Json:
                     ),
                     cwd=home,
                     stdin=json.dumps({"inputs": [value, value]}),
-                    timeout_s=resources.start_timeout_s + resources.predict_timeout_s,
+                    timeout_s=allowed.start_timeout_s + allowed.predict_timeout_s,
                     policy=policy,
                     kind="instances",
                 )
