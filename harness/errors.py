@@ -96,3 +96,12 @@ class Interrupted(HarnessError):
 def _short(value: object, limit: int = 80) -> str:
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class EngineGone(HarnessError):
+    """The Docker engine that was used went away; everything measured before is intact.
+
+    No MissingComponent: what can do without those, or says that something is absent, has to let this pass.
+    """
+
+    exit_code = 3

@@ -24,8 +24,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import interpreter, paths, process, tools, tree
-from harness.errors import BuildFailure, HarnessError, MissingComponent
+from harness import ceiling, interpreter, paths, process, tools, tree
+from harness.errors import BuildFailure, EngineGone, HarnessError, MissingComponent
 from harness.methods import layout, placement, pruning, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Limits, Sizes
 from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
@@ -115,7 +115,12 @@ def build(method_id: str, recipe: Recipe, locked: LockedModel, workdir: Path, op
         known = _built_by_use(running, recipe, locked, workdir, options, context, tag, weights)
     if known is None:
         text = dockerfile(recipe, locked, base, build_base, options)
-        known = builds.build_image(running, context, text, tag, no_cache=not options.keep_cache), options.bytecode
+        known = (
+            builds.build_image(
+                running, context, text, tag, no_cache=not options.keep_cache, timeout_s=options.timeout_s
+            ),
+            options.bytecode,
+        )
     built, bytecode = known
     return Artifact(
         method=method_id,
@@ -151,7 +156,9 @@ def _built_by_use(
     with contextlib.ExitStack() as stack:
         stack.callback(_forget, running, stage_tag)
         first = stage(locked, build_base, options, compiled=False)
-        builds.build_image(running, context, first, stage_tag, no_cache=not options.keep_cache)
+        builds.build_image(
+            running, context, first, stage_tag, no_cache=not options.keep_cache, timeout_s=options.timeout_s
+        )
         used = _modules_used(running, stage_tag, build_base.python, locked, options, weights)
         if used is None:
             return None
@@ -159,7 +166,9 @@ def _built_by_use(
         (rest / "used.txt").write_text("\n".join(used))
         second = f"FROM {stage_tag} AS build\nCOPY used.txt /build/used.txt\n"
         second += image(recipe, base, build_base, options, used="/build/used.txt")
-        built = builds.build_image(running, rest, second, tag, no_cache=not options.keep_cache)
+        built = builds.build_image(
+            running, rest, second, tag, no_cache=not options.keep_cache, timeout_s=options.timeout_s
+        )
         if options.keep_cache:
             stack.pop_all()
     return built, f"{options.bytecode}, of the {len(used)} modules that the examples load"
@@ -193,7 +202,7 @@ def _modules_used(
 
     What is wrong with a model is found out, and said, where it is started; no build fails of it.
     """
-    resources = locked.model.file.resources
+    allowed = ceiling.bounded(locked.model.file.resources)
     root = os.geteuid() == 0
     user = UNPRIVILEGED_ID if root else os.getuid()
     with process.temporary_folder("used", readable=True) as scratch:
@@ -214,11 +223,11 @@ def _modules_used(
                 mounts={shared: _SHARED},
                 shown={weights: _WEIGHTS} if weights is not None else {},
                 env=env,
-                memory_bytes=resources.memory_mb * 2**20,
-                processes=resources.processes,
+                memory_bytes=allowed.memory_bytes,
+                processes=allowed.processes,
                 user=f"{user}:{user}",
             ) as container:
-                code = container.wait(min(resources.start_timeout_s, options.timeout_s))
+                code = container.wait(min(allowed.start_timeout_s, options.timeout_s))
             found = shared / "used"
             if code != 0 or found.is_symlink() or not found.is_file() or found.stat().st_size > _LARGEST_LIST:
                 return None
@@ -377,6 +386,8 @@ def present(artifact: Artifact) -> bool:
     """Whether the engine that is used now has the image, under its tag and with its digest."""
     try:
         return artifact.image is not None and builds.image_id(engine.connect(), artifact.image) == artifact.digest
+    except EngineGone:
+        raise  # it may have it
     except HarnessError:
         return False
 
