@@ -99,12 +99,14 @@ def run(
     measured is kept, and --resume goes on from there. Where the Docker engine goes away, the run waits for it
     (HARNESS_ENGINE_WAIT_S, 60 seconds), then ends with exit code 3, to be resumed.
     """
+    from harness import ceiling
     from harness.measure.trial import Trial
     from harness.methods import METHODS
-    from harness.platforms import depot
+    from harness.platforms import depot, engine
     from harness.store import query
     from harness.store import runs as stored
 
+    ceiling.ceilings(), engine.waiting_s()  # a variable that is wrong is told before anything is made
     folder = paths.results(Path(results) if results else None)
     if resume is not None and (models or methods or parts or options or anew):
         remedy = "leave out models and methods, --part, --with and --anew"

@@ -301,12 +301,14 @@ def noticing() -> Iterator[None]:
         raise _using.missed
 
 
-def wait_until_back(gone: EngineGone, say: Say) -> None:
-    """Say that the engine has gone, and return once one answers; EngineGone where none does in time.
+def waiting_s() -> float:
+    """How long an engine that has gone is waited for: ``HARNESS_ENGINE_WAIT_S``, else a minute. BadInput if not so."""
+    return settings.seconds("HARNESS_ENGINE_WAIT_S", 60.0)
 
-    ``HARNESS_ENGINE_WAIT_S`` holds the seconds to wait.
-    """
-    patience_s = settings.seconds("HARNESS_ENGINE_WAIT_S", 60.0)
+
+def wait_until_back(gone: EngineGone, say: Say) -> None:
+    """Say that the engine has gone, and return once it answers; EngineGone where it does not in :func:`waiting_s`."""
+    patience_s = waiting_s()
     say(f"{gone.problem}. Waiting up to {patience_s:g} s for one that answers (HARNESS_ENGINE_WAIT_S): {_START_IT}.")
     deadline = time.monotonic() + patience_s
     with process.ledger.waiting_for("engine"):
