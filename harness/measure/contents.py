@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import process, tree
-from harness.methods import pruning
+from harness.methods import layout
 from harness.spec import reading
 
 _PIECE = 2**18
@@ -31,6 +31,7 @@ _SMALL_BYTES = 2**16
 _BLOCK = 512
 
 _LEVEL = 6
+_PRUNE_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +123,7 @@ class Counter:
             if packages.is_dir():
                 # Further names suffice: pruning changes no file in place.
                 shutil.copytree(packages, copy, symlinks=True, copy_function=_linked)
-                pruning.prune(copy, rules)
+                layout.prune(copy, rules, timeout_s=_PRUNE_S)
             return self.of(copy)
 
     def _pack(self, files: Iterable[Path]) -> None:
