@@ -44,8 +44,10 @@ def init(folder: Path, as_json: bool) -> None:
 @console.json_option
 def lock(model: str, as_json: bool) -> None:
     """Write MODEL's requirements.lock, so that everyone who has its folder gets the same packages."""
+    from harness import files
     from harness.spec import lock as locking
     from harness.spec import model as models
+    from harness.spec import pins
 
     found = models.find(model)
     file = found.folder / locking.LOCK_NAME
@@ -57,16 +59,12 @@ def lock(model: str, as_json: bool) -> None:
             value=found.file.torch_backend,
             remedy="pin torch exactly in 'requirements'",
         )
-    text = locking.resolve(found, universal=True)
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"cannot be written: {error.strerror}", file=file, remedy="copy the model's folder") from error
-    pins = locking.pins(text)
+    locked = locking.resolve(found, universal=True)
+    files.write_whole(file, pins.render(locked, found.file.requirements))
     if as_json:
-        console.as_json({"file": str(file), "packages": [pin.line for pin in pins]})
+        console.as_json({"file": str(file), "packages": [pin.line for pin in locked]})
     else:
-        console.say(f"Wrote {file}: {len(pins)} packages.")
+        console.say(f"Wrote {file}: {len(locked)} packages.")
 
 
 @click.group()

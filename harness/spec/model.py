@@ -44,10 +44,13 @@ def _name(value: str) -> str:
 def _requirement(value: str) -> str:
     try:
         parsed = Requirement(value)
-    except InvalidRequirement as error:
+    except (InvalidRequirement, RecursionError) as error:
         raise ValueError(f"is not a requirement that pip understands: {error}".splitlines()[0]) from None
     if parsed.url:
         raise ValueError("a requirement by URL or path cannot be locked for every method; publish or vendor it")
+    # Installers read it as a line of a file, in which other signs begin options, comments and variables.
+    if not re.fullmatch(r"[A-Za-z0-9 ._\[\],;<>=!~*+()'\"-]+", value):
+        raise ValueError("has other signs than names, versions and conditions are written with")
     return value
 
 
