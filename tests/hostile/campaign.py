@@ -18,7 +18,7 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -210,13 +210,22 @@ def _peak_mb(pid: int) -> float:
 
 def _disk_mb(*folders: Path) -> float:
     """What the files in there take on the disk; a file that goes away meanwhile takes nothing."""
-    taken = 0
-    for folder in folders:
-        for parent, _, names in os.walk(folder):
-            for name in names:
+    return sum(status.st_blocks for folder in folders for _, status in files_below(folder)) * 512 / _MB
+
+
+def files_below(folder: Path, *, but: Container[str] = ()) -> Iterator[tuple[str, os.stat_result]]:
+    """Everything in there that is no folder, however deep it lies, as far as a path can be said; ``but`` these."""
+    waiting = [str(folder)]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name in but:
+                    continue
                 with contextlib.suppress(OSError):
-                    taken += os.lstat(os.path.join(parent, name)).st_blocks
-    return taken * 512 / _MB
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        yield entry.path, entry.stat(follow_symlinks=False)
 
 
 # --- judging -------------------------------------------------------------------------------------
@@ -271,25 +280,15 @@ def _killed(place: Ground, witness: Witness) -> set[int]:
 def _found_in_files(witness: Witness, place: Ground, *, since_s: float) -> Iterator[str]:
     """Secrets, and modes that must not be, in what the commands wrote to cache, results and output."""
     canary = witness.canary.encode()
-    new = [*_new_files(witness.cache, since_s), *_new_files(place.folder / "out", 0), *_new_files(place.folder / "results", 0)]
-    for path, status in new:
-        if status.st_mode & (stat.S_ISUID | stat.S_ISGID) and stat.S_ISREG(status.st_mode):
-            yield f"{path} is setuid or setgid: {status.st_mode:o}"
-        if stat.S_ISREG(status.st_mode) and status.st_size < 64 * _MB:
-            with contextlib.suppress(OSError):
-                yield from (f"a secret is in {path}{inner}" for inner in _holding(path, canary))
-
-
-def _new_files(folder: Path, since_s: float) -> Iterator[tuple[Path, os.stat_result]]:
-    for parent, folders, names in os.walk(folder):
-        if Path(parent) == folder and folder.name == "cache":
-            folders[:] = [name for name in folders if name not in _TOOLS]
-        for name in names:
-            path = Path(parent, name)
-            with contextlib.suppress(OSError):
-                status = os.lstat(path)
-                if status.st_ctime >= since_s:
-                    yield path, status
+    places = ((witness.cache, since_s), (place.folder / "out", 0.0), (place.folder / "results", 0.0))
+    for folder, since in places:
+        for path, status in files_below(folder, but=_TOOLS):
+            regular = stat.S_ISREG(status.st_mode) and status.st_ctime >= since
+            if regular and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
+                yield f"{path} is setuid or setgid: {status.st_mode:o}"
+            if regular and status.st_size < 64 * _MB:
+                with contextlib.suppress(OSError):
+                    yield from (f"a secret is in {path}{inner}" for inner in _holding(Path(path), canary))
 
 
 def _holding(path: Path, canary: bytes) -> Iterator[str]:

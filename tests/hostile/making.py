@@ -50,7 +50,7 @@ def model(
         lines += ["[[artifacts]]", *(f"{key} = {json.dumps(value)}" for key, value in artifact.items())]
     if train is not None:
         (where / "train.py").write_text(train)
-    with_train = {"train": {"timeout_s": 20.0}} if train is not None else {}
+    with_train = {"train": {"timeout_s": 8.0}} if train is not None else {}
     for name, table in {"resources": SMALL, **with_train, **(tables or {})}.items():
         lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
     (where / "model.toml").write_text("\n".join(lines) + "\n")
@@ -80,7 +80,7 @@ def training(body: str | Payload, *, artifact: str = "weights.txt", **more: Any)
 
     def make(place: Ground) -> Path:
         head = payloads.definitions(payloads.says_nothing if isinstance(body, str) else body, place.where)
-        act = body if isinstance(body, str) else f"{body.__name__}(WHERE)"
+        act = body if isinstance(body, str) else f"os.chdir(out)\n{body.__name__}(WHERE)"
         text = f"{head}\nimport json, os, stat, sys, time\nout, where = sys.argv[1], WHERE\n{act}\n"
         if not isinstance(body, str):
             text += "if FOUND:\n    sys.exit('; '.join(FOUND))\nopen(out + '/weights.txt', 'w').write('2')\n"

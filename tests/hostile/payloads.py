@@ -139,17 +139,14 @@ def reads_processes(where: Where) -> None:
     import ctypes
     import glob
 
-    own = {os.getpid(), os.getppid()}  # noqa: F821
     for path in glob.glob("/proc/[0-9]*"):
-        number = int(path.rpartition("/")[2])
         for name in ("cmdline", "environ"):
             try:
                 with open(f"{path}/{name}", "rb") as file:
                     content = file.read(4096)
             except OSError:
                 continue
-            foreign = where["token"].encode() + b"-neighbour" in content or b"canary" in content
-            if foreign or (b"pytest" in content and number not in own):
+            if where["token"].encode() + b"-neighbour" in content or b"canary" in content:
                 say(f"read {path}/{name}: {content[:80]!r}")  # noqa: F821
     libc = ctypes.CDLL(None, use_errno=True)
     for pid in where["neighbours"]:
@@ -289,7 +286,7 @@ def gains_rights(where: Where) -> None:
                 say(f"became {number}")  # noqa: F821
         except OSError:
             pass
-    for path in ("/dev/mem", "/dev/vda", "/dev/sda", "/dev/loop-control", "/dev/kvm", "/dev/fuse", "/dev/kmsg"):
+    for path in ("/dev/mem", "/dev/vda", "/dev/sda", "/dev/loop-control", "/dev/kvm", "/dev/kmsg"):
         try:
             os.close(os.open(path, os.O_RDWR))  # noqa: F821
             say(f"opened {path}")  # noqa: F821
@@ -479,11 +476,13 @@ def prints_endlessly(where: Where) -> None:
 
 def locks_folders(where: Where) -> None:
     """Folders that their owner cannot enter: who cleans up must be able to all the same."""
-    for name in ("locked", "locked/inner"):
-        os.makedirs(name, exist_ok=True)  # noqa: F821
-    open("locked/inner/file", "w").close()  # noqa: SIM115
-    os.chmod("locked/inner", 0)  # noqa: F821
-    os.chmod("locked", 0)  # noqa: F821
+    import tempfile
+
+    top = tempfile.mkdtemp(dir=".")
+    os.mkdir(f"{top}/inner")  # noqa: F821
+    open(f"{top}/inner/file", "w").close()  # noqa: SIM115
+    os.chmod(f"{top}/inner", 0)  # noqa: F821
+    os.chmod(top, 0)  # noqa: F821
 
 
 # --- pretending ----------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ CASES = [
     Case(
         name="model-nests-1500-folders",
         kind="model",
-        make=predicting(payloads.nests),
+        make=loading(payloads.nests),
         commands=(CHECK, CACHE),
         says=(r"in all",),
         quick=True,
@@ -220,7 +220,7 @@ CASES = [
     Case(
         name="model-nests-20000-folders",
         kind="model",
-        make=predicting(payloads.nests_deeply),
+        make=loading(payloads.nests_deeply),
         commands=(CHECK, CACHE),
         says=(r"in all",),
         timeout_s=90.0,
