@@ -1,0 +1,446 @@
+"""Whether a harness that is killed loses or leaves anything.
+
+    python benchmarks/kills.py [--kills 200] [--seed N] [--methods venv,pex,...] [--seconds S] [--home DIR]
+
+SIGKILL hits the harness at random moments while it runs (mostly), profiles, locks or packages small generated models;
+in some trials its watchdog is killed before it, or with it. In others the disk with the results or with the cache is
+filled at random moments and freed again, or the private Docker engine is killed. After each blow:
+
+* nothing measured is lost: the samples on the disk are there after ``--resume``, none of them is taken again;
+* nothing is left: processes, control groups, mounts, loop devices, containers, images without a name, temporary files;
+* the run is resumed to its end, no cell has failed, and ``harness verify`` finds nothing.
+
+Where the watchdog was killed too, only the kernel is left to end anything: what stays is told, and whether the next
+start and ``harness cache --prune`` remove it; a process that goes on running is a broken promise there too.
+
+Everything lies in ``--home``: two disks in files, what the harness printed, and ``state.json``, from which the same
+command goes on. Needs root; without a Docker engine other methods take the place of those that need it. Exit code 1
+where a promise was broken. 200 kills take some two hours on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import random
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import disks
+from traces import Traces
+
+METHODS = ("venv", "pex", "rest-api", "pyinstaller", "conda", "container")
+#: What takes the place of a method that is not ready here.
+RESERVE = ("pex-scie", "pyinstaller-onefile", "cloud-functions")
+
+#: How often each kind of blow is dealt, and each command is hit, in hundredths.
+BLOWS = {"kill": 68, "watchdog first": 8, "both": 8, "full disk": 11, "engine": 5}
+COMMANDS = {"run": 82, "profile": 6, "lock": 4, "package": 8}
+
+_CACHE_BYTES, _RESULTS_BYTES = 24 * 2**30, 64 * 2**20
+_PATIENCE_S = 25.0
+_LONGEST_S = 900.0
+_AGAIN = 0.35  # how often what is resumed is hit once more
+_MOST_BLOWS = 4
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """One run or command and the blows that it got; ``broken`` are promises that were not kept, ``told`` is not one."""
+
+    number: int
+    command: str
+    method: str
+    model: str
+    blows: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(kw_only=True)
+class Ended:
+    """A command that has ended: how, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """What it printed with ``--json``; nothing where that is none."""
+        with contextlib.suppress(ValueError):
+            found = json.loads(self.out)
+            return found if isinstance(found, dict) else {}
+        return {}
+
+
+class Bench:
+    """The surroundings of all trials: disks, traces, what a command takes when nobody hits it."""
+
+    def __init__(self, home: Path, seed: int, methods: Sequence[str]) -> None:
+        self.home, self.seed, self.methods = home, seed, tuple(methods)
+        self.cache, self.results, self.work = home / "cache", home / "results", home / "work"
+        key = hashlib.sha256(str(self.cache.resolve()).encode()).hexdigest()[:12]
+        self.traces = Traces(cache=self.cache.resolve(), key=key, watched=(self.results, self.work))
+        self.takes_s: dict[str, float] = {}
+        self.engine_started = False
+
+    # --- the harness -----------------------------------------------------------------------------
+
+    def start(self, *argv: str) -> subprocess.Popen[bytes]:
+        """``harness ...`` in a session of its own; what it prints lies in the home folder."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith("HARNESS_")}
+        with (self.home / "out").open("wb") as out, (self.home / "err").open("wb") as err:
+            return subprocess.Popen(
+                [sys.executable, "-m", "harness", *argv],
+                env={**env, "HARNESS_CACHE": str(self.cache), "HARNESS_RESULTS": str(self.results)},
+                cwd=self.work,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    def end(self, process: subprocess.Popen[bytes], *, timeout_s: float = _LONGEST_S) -> Ended:
+        """Wait for its end; what takes too long is killed, which is a broken promise by its exit code."""
+        try:
+            code = process.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            code = process.wait()
+        said = [(self.home / name).read_text(errors="replace") for name in ("out", "err")]
+        return Ended(code=code, out=said[0], err=said[1])
+
+    def call(self, *argv: str) -> Ended:
+        """Run it to its end."""
+        return self.end(self.start(*argv))
+
+    def start_engine(self) -> None:
+        """Start the private engine, or do nothing where it runs."""
+        if "container" in self.methods:
+            done = self.call("engine", "start", "--json")
+            if done.code != 0:
+                raise SystemExit(f"the private engine did not start:\n{done.err}")
+            self.engine_started = True
+
+    def engine_pids(self) -> list[int]:
+        """The daemon's process, by its own file."""
+        with contextlib.suppress(OSError, ValueError):
+            return [int((self.traces.runtime / "docker.pid").read_text())]
+        return []
+
+    # --- a run on disk ---------------------------------------------------------------------------
+
+    def run_folder(self, results: Path) -> Path | None:
+        """The one run below ``results``; None where it has not come so far."""
+        return next((file.parent for file in results.glob("runs/*/run.json")), None)
+
+
+def samples(folder: Path | None) -> list[str]:
+    """The whole lines of a run's samples."""
+    file = folder / "samples.jsonl" if folder else None
+    return file.read_bytes().decode(errors="replace").split("\n")[:-1] if file and file.is_file() else []
+
+
+def key_of(line: str) -> str:
+    """What tells a sample from another: of two with the same the later counts."""
+    one = json.loads(line)
+    return json.dumps([one["cell"], one["metric"], one["round"], one["state"]], sort_keys=True)
+
+
+# --- one trial -----------------------------------------------------------------------------------
+
+
+class Hitting:
+    """One trial being carried out."""
+
+    def __init__(self, bench: Bench, trial: Trial, chance: random.Random, blow: str) -> None:
+        self.bench, self.trial, self.chance, self.blow = bench, trial, chance, blow
+        self.results = bench.results / f"{trial.number:04}"
+        self.out = bench.work / f"{trial.number:04}"
+        self.kept: list[str] = []
+
+    def argv(self) -> list[str]:
+        """The command; one that goes on with the run where there is one."""
+        trial, folder = self.trial, self.bench.run_folder(self.results)
+        match trial.command:
+            case "run" if folder is not None:
+                return ["run", "--resume", folder.name, "--results", str(self.results), "--json"]
+            case "run":
+                plan = ["--rounds", "2", "--builds", "1", "--seed", str(trial.number)]
+                return ["run", trial.model, "--method", trial.method, *plan, "--results", str(self.results), "--json"]
+            case "profile":
+                return ["profile", trial.model, "--json"]
+            case "lock":
+                return ["lock", str(self.out), "--json"]
+            case _:
+                how = ["--method", trial.method, "--out", str(self.out), *(["--force"] if self.out.is_dir() else [])]
+                return ["package", trial.model, *how, "--json"]
+
+    def carry_out(self) -> None:
+        """Hit the command, once or more often, and let it come to its end."""
+        bench, trial = self.bench, self.trial
+        begin = time.monotonic()
+        bench.start_engine()
+        if trial.command == "lock":
+            _of_ours(bench.call("init", str(self.out)), trial)
+        before = bench.traces.now()
+        while True:
+            self._hit_once(before)
+            if len(trial.blows) >= _MOST_BLOWS or self.chance.random() > _AGAIN:
+                break
+        self._finish(before)
+        trial.seconds = time.monotonic() - begin
+
+    def _hit_once(self, before: frozenset[str]) -> None:
+        bench, trial = self.bench, self.trial
+        what = f"{trial.command} {trial.method}"
+        delay_s = self.chance.uniform(0, 1.05 * bench.takes_s.get(what, 12.0))
+        started = time.monotonic()
+        process = bench.start(*self.argv())
+        if self.blow == "full disk":
+            self._fill(process, delay_s)
+            return
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=delay_s)
+            bench.takes_s[what] = time.monotonic() - started
+            self._judge(bench.end(process), "before it was hit")
+            return
+        self._look_at_samples("before it was hit")
+        if self.blow == "engine":
+            self._kill_engine(process)
+            return
+        watchdogs = bench.traces.watchdogs_of(process.pid)
+        if self.blow == "watchdog first":
+            _kill(*watchdogs)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=self.chance.uniform(0, 1))
+        _kill(process.pid, *(watchdogs if self.blow == "both" else ()))
+        process.wait()
+        trial.blows.append(f"{self.blow} after {delay_s:.2f} s")
+        self._look_at_samples("after it was killed")
+        left = bench.traces.since(before, patience_s=_PATIENCE_S)
+        if self.blow == "kill" or not watchdogs:
+            trial.broken += [f"left by a killed harness: {line}" for line in left]
+            bench.traces.clean(left)
+        else:
+            trial.broken += [f"went on without harness and watchdog: {one}" for one in left if _runs(one)]
+            trial.told += [f"stays where the watchdog was killed too: {line}" for line in left]
+
+    def _fill(self, process: subprocess.Popen[bytes], delay_s: float) -> None:
+        """Fill a disk up to three times while it works, then let it end."""
+        place = self.chance.choice((self.bench.cache, self.bench.results))
+        for _ in range(self.chance.randint(1, 3)):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=delay_s / 2)
+                break
+            disks.fill(place)
+            self.trial.blows.append(f"full disk ({place.name}) after {delay_s / 2:.2f} s")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=self.chance.uniform(0.2, 6))
+            disks.free(place)
+        ended = self.bench.end(process)
+        if ended.code == 1 and ended.json.get("error", {}).get("kind") == "DiskFull":
+            self._look_at_samples("after the disk was full")
+        else:
+            self._judge(ended, f"where the disk with the {place.name} was full")
+
+    def _kill_engine(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill the engine. What waits for it goes on when it is there again; what has ended is resumed."""
+        _kill(*self.bench.engine_pids())
+        self.trial.blows.append("engine killed")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=20)
+        # Started from beside it: a harness that waits must see it come back.
+        said = (self.bench.home / "out").read_bytes(), (self.bench.home / "err").read_bytes()
+        if process.poll() is not None:
+            ended = Ended(code=process.returncode, out=said[0].decode(errors="replace"), err=said[1].decode())
+            if ended.code not in (0, 1, 3):
+                self._judge(ended, "where the engine was killed")
+        kept = self.bench.home / "waiting"
+        kept.mkdir(exist_ok=True)
+        for name in ("out", "err"):  # the files themselves, which the waiting one goes on writing to
+            shutil.move(self.bench.home / name, kept / name)
+        self.bench.start_engine()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_LONGEST_S)
+        if process.poll() is None:
+            self.trial.broken.append("waits for an engine that is there again")
+            process.kill()
+            process.wait()
+        told = (kept / "err").read_text(errors="replace")
+        if "Traceback (most recent call last)" in told:
+            self.trial.broken.append(f"a traceback where the engine was killed: {told[-600:]}")
+        self._look_at_samples("after the engine was killed")
+
+    def _look_at_samples(self, when: str) -> None:
+        """What was there before has to be there still, at the beginning, as it was."""
+        found = samples(self.bench.run_folder(self.results))
+        if found[: len(self.kept)] != self.kept:
+            lost = set(self.kept) - set(found)
+            self.trial.broken.append(f"{len(lost)} samples lost, or their order changed, {when}")
+        self.kept = found
+
+    def _judge(self, ended: Ended, when: str) -> None:
+        """A command that came to its end has to have done what it is for."""
+        trial = self.trial
+        self._look_at_samples(when)
+        if "Traceback (most recent call last)" in ended.err:
+            trial.broken.append(f"a traceback {when}: {ended.err[-600:]}")
+        elif ended.code != 0 or ended.json.get("failed"):
+            why = ended.json.get("failed") or ended.json.get("error") or ended.err[-600:]
+            trial.broken.append(f"exit code {ended.code} {when}: {why}")
+
+    def _finish(self, before: frozenset[str]) -> None:
+        bench, trial = self.bench, self.trial
+        self._judge(bench.call(*self.argv()), "when it was gone on with")
+        folder = bench.run_folder(self.results)
+        if trial.command == "run":
+            keys = Counter(map(key_of, self.kept))
+            twice = [one for one, count in keys.items() if count > 1]
+            if twice:
+                trial.broken.append(f"{len(twice)} samples were taken again, such as {twice[0]}")
+            verified = bench.call("verify", str(folder), "--results", str(self.results), "--json")
+            if folder is None or verified.code != 0:
+                trial.broken.append(f"does not verify: {verified.json.get('mismatches') or verified.err[-400:]}")
+        if trial.command == "package" and not (self.out / "package.json").is_file():
+            trial.broken.append("there is no package, though it said that it has made one")
+        left = bench.traces.since(before, patience_s=5.0)
+        if left and trial.told:
+            bench.call("cache", "--prune")
+            pruned = bench.traces.since(before, patience_s=2.0)
+            gone = len(left) - len(pruned)
+            trial.told.append(f"the next start left {len(left)} of that, 'cache --prune' removed {gone}")
+            left = pruned
+        elif left:
+            trial.broken += [f"left at the end: {line}" for line in left]
+        bench.traces.clean(left)
+        shutil.rmtree(self.out, ignore_errors=True)
+        if not trial.broken:
+            shutil.rmtree(self.results, ignore_errors=True)
+
+
+def _of_ours(ended: Ended, trial: Trial) -> None:
+    if ended.code != 0:
+        trial.broken.append(f"'harness init' failed: {ended.err[-300:]}")
+
+
+def _runs(line: str) -> bool:
+    return line.startswith("process:")
+
+
+def _kill(*pids: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+# --- the program ---------------------------------------------------------------------------------
+
+
+def main() -> int:
+    """Run the program; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200, help="how many SIGKILLs of the harness (default: 200)")
+    parser.add_argument("--seed", type=int, default=None, help="of every random choice (default: drawn, and recorded)")
+    parser.add_argument("--methods", default=",".join(METHODS), help=f"default: {','.join(METHODS)}")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no trial after this long")
+    parser.add_argument("--home", type=Path, default=Path("/var/cache/harness-kills"), help="a folder of its own")
+    parser.add_argument("--blow", choices=sorted(BLOWS), help="this kind only")
+    given = parser.parse_args()
+    if os.geteuid() != 0:
+        parser.error("needs root: it mounts disks, and looks into every process")
+    given.home.mkdir(parents=True, exist_ok=True)
+    state = given.home / "state.json"
+    known = json.loads(state.read_text()) if state.is_file() else {"seed": None, "trials": []}
+    seed = next(one for one in (given.seed, known["seed"], secrets.randbelow(2**31)) if one is not None)
+    if known["seed"] not in (None, seed):
+        parser.error(f"{state} is of the seed {known['seed']}; remove it, or give another --home")
+    trials = [Trial(**one) for one in known["trials"]]
+    bench = Bench(given.home, seed, given.methods.split(","))
+    bench.work.mkdir(exist_ok=True)
+    cache = disks.mounted(given.home / "cache.img", bench.cache, _CACHE_BYTES)
+    results = disks.mounted(given.home / "results.img", bench.results, _RESULTS_BYTES)
+    begin = time.monotonic()
+    with cache, results, contextlib.ExitStack() as afterwards:
+        afterwards.callback(lambda: bench.call("engine", "stop") if bench.engine_started else None)
+        bench.methods = _ready(bench)
+        while _kills(trials) < given.kills and time.monotonic() - begin < given.seconds:
+            trial = _one(bench, len(trials), only=given.blow)
+            trials.append(trial)
+            state.write_text(json.dumps({"seed": seed, "trials": [asdict(one) for one in trials]}, indent=1))
+            verdict = "BROKEN" if trial.broken else "held"
+            print(f"{trial.number:>4} {trial.command:<8} {trial.method:<12} {'; '.join(trial.blows):<50} {verdict}")
+            for line in (*trial.broken, *trial.told):
+                print(f"       {line}")
+            sys.stdout.flush()
+    print(_table(trials))
+    print(f"seed {seed}; {_kills(trials)} kills in {len(trials)} trials; {given.home / 'state.json'}")
+    return 1 if any(trial.broken for trial in trials) else 0
+
+
+def _one(bench: Bench, number: int, *, only: str | None) -> Trial:
+    chance = random.Random(f"{bench.seed}/{number}")
+    blow = only or chance.choices(list(BLOWS), list(BLOWS.values()))[0]
+    command = chance.choices(list(COMMANDS), list(COMMANDS.values()))[0]
+    method = bench.methods[number % len(bench.methods)]
+    if blow == "engine" and "container" in bench.methods:
+        command, method = "run", "container"
+    elif blow == "engine":
+        blow = "kill"
+    # One in two is new, so that it is also locked, trained and built; the others are started for most of the time.
+    turns = number if chance.random() < 0.5 else 1
+    model = f"synthetic-w1-f{5 + turns}-i1"
+    trial = Trial(number=number, command=command, method=method, model=model)
+    Hitting(bench, trial, chance, blow).carry_out()
+    return trial
+
+
+def _ready(bench: Bench) -> tuple[str, ...]:
+    """The methods that are ready here, each that is not replaced by one of the reserve."""
+    bench.start_engine()
+    checks = bench.call("doctor", "--json").json.get("checks", [])
+    ready = {one["what"].removeprefix("method ") for one in checks if one["ready"]}
+    wanted = [*bench.methods, *(one for one in RESERVE if one not in bench.methods)]
+    found = [method for method in wanted if method in ready][: len(bench.methods)]
+    lacking = [method for method in bench.methods if method not in ready]
+    if lacking:
+        print(f"Not ready here: {', '.join(lacking)}. Tried are {', '.join(found)}.")
+    if not found:
+        raise SystemExit("no method is ready here; 'harness doctor' says why")
+    return tuple(found)
+
+
+def _kills(trials: Sequence[Trial]) -> int:
+    return sum(blow.startswith(("kill", "watchdog", "both")) for trial in trials for blow in trial.blows)
+
+
+def _table(trials: Sequence[Trial]) -> str:
+    """Trials, blows and broken promises by method and by blow."""
+    groups: Mapping[str, list[Trial]] = defaultdict(list)
+    for trial in trials:
+        groups[f"{trial.command} {trial.method}"].append(trial)
+        for kind in {blow.partition(" after")[0] for blow in trial.blows}:
+            groups[f"  {kind}"].append(trial)
+    lines = [f"\n{'':<30} {'trials':>7} {'blows':>6} {'broken':>7}"]
+    for name, ones in sorted(groups.items()):
+        blows = sum(len(one.blows) for one in ones)
+        lines.append(f"{name:<30} {len(ones):>7} {blows:>6} {sum(bool(one.broken) for one in ones):>7}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
