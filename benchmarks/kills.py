@@ -52,6 +52,8 @@ COMMANDS = {"run": 82, "profile": 6, "lock": 4, "package": 8}
 _CACHE_BYTES, _RESULTS_BYTES = 24 * 2**30, 64 * 2**20
 _PATIENCE_S = 25.0
 _LONGEST_S = 900.0
+#: About what a run takes, until one has come to its end before it was hit.
+_TAKES_S = {"venv": 10.0, "pyinstaller": 25.0, "conda": 25.0, "container": 25.0}
 _AGAIN = 0.35  # how often what is resumed is hit once more
 _MOST_BLOWS = 4
 
@@ -208,7 +210,7 @@ class Hitting:
     def _hit_once(self, before: frozenset[str]) -> None:
         bench, trial = self.bench, self.trial
         what = f"{trial.command} {trial.method}"
-        delay_s = self.chance.uniform(0, 1.05 * bench.takes_s.get(what, 12.0))
+        delay_s = self.chance.uniform(0, 1.05 * bench.takes_s.get(what, _TAKES_S.get(trial.method, 12.0)))
         started = time.monotonic()
         process = bench.start(*self.argv())
         if self.blow == "full disk":
@@ -254,6 +256,7 @@ class Hitting:
             disks.free(place)
         ended = self.bench.end(process)
         if ended.code == 1 and ended.json.get("error", {}).get("kind") == "DiskFull":
+            self.trial.blows[-1] += ", told of"
             self._look_at_samples("after the disk was full")
         else:
             self._judge(ended, f"where the disk with the {place.name} was full")

@@ -90,9 +90,14 @@ class Traces:
             arguments = _content(place / "cmdline")
             known = b"\0".join((arguments, _content(place / "environ"), _content(place / "cgroup"), _root(place)))
             of_ours = any(mark in known for mark in self._marks()) or f"HARNESS_CACHE={self.cache}".encode() in known
-            if of_ours and pid not in ours and _state(pid) not in ("", "Z", "X"):
+            if of_ours and pid not in ours and _state(pid) not in ("", "Z", "X") and not self._is_engine(arguments):
                 said = arguments.replace(b"\0", b" ").decode(errors="replace")
                 yield f"process: {pid} {_started(pid)} {said[:160]}"
+
+    def _is_engine(self, arguments: bytes) -> bool:
+        """Whether it is the private engine itself, which outlives the harness, and may have been started again."""
+        name = Path(os.fsdecode(arguments.split(b"\0")[0])).name
+        return name in ("dockerd", "containerd") and f"{self.runtime}/".encode() in arguments
 
     def _groups(self) -> Iterator[str]:
         for parent, folders, _ in os.walk(_GROUPS):

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import duckdb
+
 from harness import interpreter, process
 from harness.interpreter import Interpreter
 
@@ -42,8 +44,13 @@ def _refuse(*_args: object, **_kwargs: object) -> None:
 
 @contextlib.contextmanager
 def surroundings() -> Iterator[None]:
-    """For all the inputs that are read inside: what starts a process finds no program, which the harness tells of."""
+    """For all the inputs that are read inside: what starts a process finds no program, which the harness tells of.
+
+    DuckDB is started once, and each connection is one more to it: to start it takes longer than to read a run.
+    """
     with (
+        duckdb.connect(config={"threads": 1}) as started,
+        mock.patch.object(duckdb, "connect", side_effect=lambda **_: started.cursor()),
         mock.patch.object(process, "_watchdog", _NoWatchdog()),
         mock.patch.object(subprocess.Popen, "__init__", _refuse),
         mock.patch.object(interpreter, "default", return_value=PYTHON),

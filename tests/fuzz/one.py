@@ -15,7 +15,7 @@ from random import Random
 
 import atheris
 
-with atheris.instrument_imports(include=["harness", "packaging", "tomllib", "yaml"]):
+with atheris.instrument_imports(include=["harness", "harness_runner", "packaging", "tomllib", "yaml"]):
     from fuzz import confined, mutate, targets
 
 #: An input that takes longer, or more memory (beside the harness itself and DuckDB), is a crash.

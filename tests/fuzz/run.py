@@ -21,7 +21,7 @@ from fuzz import confined, targets
 from harness import paths
 
 #: A reader's turn, at most; starting one takes a second or two.
-_TURN_S = 45
+_TURN_S = 60
 _ENDING_S = 60
 _REDUCING_S = 10.0
 

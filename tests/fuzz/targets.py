@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -65,8 +66,8 @@ def cause(error: BaseException) -> str:
     package = str(paths.PACKAGE)
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if frame.filename.startswith(package)]
-    if isinstance(error, RecursionError):  # any depth of it may be where it ends
-        ours = ours[:1]
-    where = f"{Path(ours[-1].filename).relative_to(package)}:{ours[-1].name}" if ours else frames[-1].name
+    places = [f"{Path(frame.filename).relative_to(package)}:{frame.name}" for frame in ours] or [frames[-1].name]
+    # Too deep: what calls itself, wherever it was just then.
+    where = Counter(places).most_common(1)[0][0] if isinstance(error, RecursionError) else places[-1]
     said = f" ({error})" if isinstance(error, AssertionError) else ""
     return f"{type(error).__name__} in {where}{said}"

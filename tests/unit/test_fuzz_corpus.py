@@ -20,6 +20,9 @@ SLOW |= {"scenario_toml"}
 #: What fails is shown as it is: to shrink it is the work of ``nox -s fuzz``, and takes minutes for a large input.
 NO_SHRINKING = (Phase.explicit, Phase.generate)
 
+#: Crashes that are known and not mended yet, by :func:`targets.cause`: whoever mends one strikes it out here.
+OPEN: frozenset[str] = frozenset()
+
 KEPT = sorted(file.relative_to(targets.CORPUS).as_posix() for file in targets.CORPUS.glob("*/*"))
 
 
@@ -30,6 +33,15 @@ def surroundings(watchdog: object) -> Iterator[None]:
         yield
 
 
+def read(name: str, data: bytes) -> None:
+    """As :func:`targets.read`; what is known to be broken is no news."""
+    try:
+        targets.read(name, data)
+    except Exception as error:
+        if targets.cause(error) not in OPEN:
+            raise
+
+
 def test_the_corpus_is_of_known_readers() -> None:
     """A folder that no reader reads would be replayed by nobody."""
     assert {folder.name for folder in targets.CORPUS.iterdir()} <= set(targets.TARGETS)
@@ -38,7 +50,7 @@ def test_the_corpus_is_of_known_readers() -> None:
 @pytest.mark.parametrize("kept", KEPT)
 def test_what_was_kept(kept: str) -> None:
     """Seeds are read, and what once broke a reader is refused, or read."""
-    targets.read(kept.partition("/")[0], (targets.CORPUS / kept).read_bytes())
+    read(kept.partition("/")[0], (targets.CORPUS / kept).read_bytes())
 
 
 @pytest.mark.parametrize("name", targets.TARGETS)
@@ -52,12 +64,12 @@ def test_what_hypothesis_makes(name: str) -> None:
         data, source = seed, Random(chance)
         for _ in range(changes):
             data = mutate.mutated(data, source)
-        targets.read(name, data)
+        read(name, data)
 
     @settings(max_examples=2 if name in SLOW else 8, phases=NO_SHRINKING)
     @given(st.binary(max_size=200))
     def anything(data: bytes) -> None:
-        targets.read(name, data)
+        read(name, data)
 
     changed()
     anything()

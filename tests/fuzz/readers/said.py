@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import socket
 import sys
 import time
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,10 @@ from harness.methods.contract import Limits
 from harness.runtime import RUNNER
 
 _LIMITS = Limits(memory_bytes=2**28, processes=16, disk_bytes=2**28, start_timeout_s=2.0, predict_timeout_s=2.0)
+
+# It is shipped in artifacts, not installed.
+sys.path.insert(0, str(RUNNER.parent))
+_RUNNER = importlib.import_module("harness_runner.__main__")
 
 
 class _Ended:
@@ -97,18 +102,10 @@ def http_body(data: bytes, place: Path) -> None:
     http(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(data) + data, place)
 
 
-@cache
-def _runner() -> Any:
-    sys.path.insert(0, str(RUNNER.parent))
-    from harness_runner import __main__ as runner  # type: ignore[import-not-found]  # it is shipped, not installed
-
-    return runner
-
-
 def request(data: bytes, place: Path) -> None:
     """A request to the runner: it always answers with one line of JSON."""
     for line in data.splitlines(keepends=True):
-        answer = _runner()._answer(list, line)
+        answer = _RUNNER._answer(list, line)
         assert answer.endswith(b"\n"), "not a line"
         assert answer.count(b"\n") == 1, "more than a line"
         assert {"outputs", "error", "facts"} & set(json.loads(answer)), "neither an answer nor an error"

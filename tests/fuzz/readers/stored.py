@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zlib
 from pathlib import Path
@@ -22,21 +23,21 @@ def run_json(data: bytes, place: Path) -> None:
     """A manifest: read, and its run shown."""
     folder = made.run(place / "results")
     (folder / "run.json").write_bytes(data)
-    _every_question(folder)
+    _questions(folder)
 
 
 def samples_jsonl(data: bytes, place: Path) -> None:
     """The lines of a run."""
     folder = made.run(place / "results", samples=False)
     (folder / "samples.jsonl").write_bytes(data)
-    _every_question(folder)
+    _questions(folder)
 
 
 def parquet(data: bytes, place: Path) -> None:
     """The compacted samples of a run, alone: any bytes."""
     folder = made.run(place / "results", samples=False)
     (folder / query.PARQUET).write_bytes(data)
-    _every_question(folder)
+    _questions(folder)
 
 
 def parquet_columns(data: bytes, place: Path) -> None:
@@ -52,7 +53,7 @@ def parquet_columns(data: bytes, place: Path) -> None:
             connection.execute(f"COPY (SELECT * FROM {source}) TO '{folder / query.PARQUET}' (FORMAT parquet)")
     except (duckdb.Error, RuntimeError):  # of the test's own making
         return
-    _every_question(folder)
+    _questions(folder)
 
 
 def profile(data: bytes, place: Path) -> None:
@@ -100,7 +101,7 @@ def commands(data: bytes, place: Path) -> None:
     cli([part.replace("{run}", str(folder)) for part in command], standalone_mode=False)
 
 
-def _every_question(folder: Path) -> None:
+def _questions(folder: Path) -> None:
     """All that is asked of a run; one refusal does not keep the next question from being asked."""
     results = folder.parent.parent
     questions = (
@@ -113,7 +114,5 @@ def _every_question(folder: Path) -> None:
         lambda: json.dumps([str(one) for one in query.samples(folder)]),
     )
     for ask in questions:
-        try:
+        with contextlib.suppress(HarnessError):
             ask()
-        except HarnessError:
-            continue
