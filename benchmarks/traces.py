@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -13,9 +12,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import requests
 
 _GROUPS = Path("/sys/fs/cgroup")
-_LABEL = "ml-packaging-harness"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +70,8 @@ class Traces:
                     subprocess.run(["umount", "--lazy", what], check=False)
                 elif kind == "loop device":
                     subprocess.run(["losetup", "--detach", what.split()[0]], check=False)
-                elif kind == "container":
-                    self._docker("rm", "--force", what.split()[0])
-                elif kind == "image":
-                    self._docker("rmi", "--force", what.split()[0])
+                elif kind in ("container", "image"):
+                    self._remove_from_engine(kind, what.split()[0])
         for line in lines:
             kind, _, what = line.partition(": ")
             with contextlib.suppress(OSError):
@@ -79,6 +80,11 @@ class Traces:
                     Path(what).rmdir()
                 elif kind == "file":
                     shutil.rmtree(what) if Path(what).is_dir() else Path(what).unlink()
+
+    def _remove_from_engine(self, kind: str, name: str) -> None:
+        with contextlib.suppress(docker.errors.DockerException, requests.RequestException), self._asking() as asked:
+            remove = asked.remove_container if kind == "container" else asked.remove_image
+            remove(name, force=True)
 
     def _marks(self) -> tuple[bytes, ...]:
         return (f"{self.cache}/".encode(), f"{self.runtime}/".encode(), f"harness-{self.key}-".encode())
@@ -118,22 +124,20 @@ class Traces:
                 yield f"loop device: /dev/{file.parts[3]} {backing}"
 
     def _in_engine(self) -> Iterator[str]:
-        if not (self.runtime / "docker.sock").exists():
-            return
-        for line in self._docker("ps", "--all", "--format", "{{json .}}").splitlines():
-            one = json.loads(line)
-            ours = _LABEL in one.get("Labels", "") or str(one.get("Names", "")).startswith("mlph-")
-            yield f"container: {one['ID']} {one.get('Names')}{'' if ours else ' (not labelled)'}"
-        for line in self._docker("images", "--filter", "dangling=true", "--quiet").split():
-            yield f"image: {line} without a name"
+        """What is in the private engine, where that answers."""
+        with contextlib.suppress(docker.errors.DockerException, requests.RequestException), self._asking() as asked:
+            for one in asked.containers(all=True):
+                yield f"container: {one['Id'][:12]} {' '.join(one['Names'])}"
+            for one in asked.images(filters={"dangling": True}):
+                yield f"image: {one['Id'][7:19]} without a name"
 
-    def _docker(self, *argv: str) -> str:
-        command = ["docker", "--host", f"unix://{self.runtime}/docker.sock", *argv]
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[Any]:
+        client = docker.APIClient(base_url=f"unix://{self.runtime}/docker.sock", version="auto", timeout=60)
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return ""
-        return done.stdout
+            yield client
+        finally:
+            client.close()
 
     def _files(self) -> Iterator[str]:
         yield from (f"file: {path}" for path in (self.cache / "tmp").glob("*"))

@@ -71,13 +71,20 @@ def _told(name: str, one: Tried) -> str:
 
 
 def _take_turn(name: str, found: Path, seconds: int, tried: Tried) -> None:
+    """Try the reader for so long; what it did is added to ``tried``."""
     found.mkdir(parents=True, exist_ok=True)
-    begin = time.monotonic()
-    command = [sys.executable, "-m", "fuzz.one", name, str(found), str(seconds)]
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    log = found / "log"
+    for file in _crashes(found):
+        if file.name.startswith("error-") and not _why(name, file.read_bytes()):
+            file.unlink()  # mended since
+    begin, log = time.monotonic(), found / "log"
     with log.open("wb") as printed:
-        child = subprocess.Popen(command, env=env, stdout=printed, stderr=printed, stdin=subprocess.DEVNULL)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "fuzz.one", name, str(found), str(seconds)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=printed,
+        )
         try:
             code = child.wait(timeout=seconds + _ENDING_S)
         except subprocess.TimeoutExpired:
@@ -88,19 +95,27 @@ def _take_turn(name: str, found: Path, seconds: int, tried: Tried) -> None:
     tried.executions += _last(r"stat::number_of_executed_units:\s*(\d+)", said)
     tried.coverage = max(tried.coverage, _last(r"cov: (\d+)", said))
     tried.kept += _last(r"stat::new_units_added:\s*(\d+)", said)
-    crashes = sorted((found / "crashes").iterdir()) if (found / "crashes").is_dir() else []
+    crashes = _crashes(found)
     for file in crashes:
-        if file.name.startswith("error-"):
-            why = _why(name, file.read_bytes())
-            if why and why not in tried.crashes:
-                tried.crashes[why] = file
-                file.write_bytes(_reduced(file.read_bytes(), lambda data, why=why: _why(name, data) == why))  # type: ignore[misc]  # a default binds it
-            elif not why:
-                file.unlink()  # mended since
-        else:
-            tried.crashes[file.name.partition("-")[0] + f" ({file.name[-8:]})"] = file
-    if code != 0 and not any(not file.name.startswith("error-") for file in crashes):
-        tried.crashes[f"ended with exit code {code}, see the log"] = log
+        _note(name, file, tried)
+    if code != 0 and all(file.name.startswith("error-") for file in crashes):
+        tried.crashes[f"ended with exit code {code}"] = log
+
+
+def _crashes(found: Path) -> list[Path]:
+    """The inputs that broke the reader; libFuzzer keeps those that are merely slow beside them."""
+    return sorted(file for file in (found / "crashes").glob("*") if not file.name.startswith("slow-unit-"))
+
+
+def _note(name: str, file: Path, tried: Tried) -> None:
+    """Add a crash to ``tried``, made smaller if it is one of ours and seen for the first time."""
+    kind, data = file.name.partition("-")[0], file.read_bytes()
+    why = _why(name, data) if kind == "error" else ""
+    if not why:  # too slow or too large, or it takes a stack as deep as libFuzzer's
+        tried.crashes[f"{kind} ({file.name[-8:]})"] = file
+    elif why not in tried.crashes:
+        tried.crashes[why] = file
+        file.write_bytes(_reduced(data, lambda shorter: _why(name, shorter) == why))
 
 
 def _last(pattern: str, said: str) -> int:
