@@ -103,6 +103,22 @@ def benchmarks(session: nox.Session) -> None:
     session.run("pytest", "tests/benchmarks", "--benchmark-only", *session.posargs)
 
 
+@nox.session(reuse_venv=True)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every reader of files: ``nox -s fuzz -- --seconds 3600``. What breaks one is kept, and its path printed."""
+    install(session, ".[all]", "--group", "fuzz")
+    env = {"PYTHONPATH": str(Path("tests").absolute()), "HARNESS_CACHE": cache()}
+    session.run("python", "-m", "fuzz.run", *session.posargs, env=env)
+
+
+@nox.session(reuse_venv=True)
+def kills(session: nox.Session) -> None:
+    """Kill the harness 200 times at random moments, as root; two hours: ``nox -s kills -- --kills 20``."""
+    system_packages(session)
+    install(session, ".[all]")
+    session.run("python", "benchmarks/kills.py", *session.posargs)
+
+
 @nox.session
 def constraints(session: nox.Session) -> None:
     """Pin every Python package anew, for all supported Pythons; the other sessions install within these."""
