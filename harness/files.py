@@ -377,11 +377,12 @@ def _take_back(folder: Path, at_most_bytes: int, links: Links) -> None:
                 )
             os.chown(entry.path.name, os.geteuid(), os.getegid(), dir_fd=entry.parent, follow_symlinks=False)
             continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue  # a further name of a file that is ours by now
+        seen.add((status.st_dev, status.st_ino))
         executable = entry.kind == "folder" or status.st_mode & 0o100
         _own(entry.path.name, entry.parent, 0o755 if executable else 0o644)
-        if (status.st_dev, status.st_ino) not in seen:
-            seen.add((status.st_dev, status.st_ino))
-            taken += status.st_blocks * 512
+        taken += status.st_blocks * 512
         if taken > at_most_bytes:
             raise CheckFailure(
                 f"{shown(folder)} holds more than the {_amount(at_most_bytes)} that are allowed",

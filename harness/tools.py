@@ -138,6 +138,19 @@ def uv_environment(cache: Path | None = None) -> dict[str, str]:
     )
 
 
+def uv_offline(cache: Path) -> dict[str, str]:
+    """The environment for uv where it installs what is at hand: nothing of the user's, and ``cache`` for its own."""
+    return process.environment(
+        cache,
+        UV_CACHE_DIR=str(cache / "uv"),
+        UV_NO_CONFIG="1",
+        UV_NO_PROGRESS="1",
+        UV_OFFLINE="1",
+        UV_PYTHON_DOWNLOADS="never",
+        **UV_SAME_EVERY_TIME,
+    )
+
+
 def _make(tool: str, lock: Path, folder: Path) -> None:
     files.remove(folder)
     env = uv_environment()

@@ -68,6 +68,7 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
     if not available.ready:
         raise MissingComponent(f"{method_id} can't be used here: {available.reason}", remedy=available.remedy)
     console.note(f"Packaging {found.name} as {method_id}")
+    console.note_ceilings(found)
     method.prepare(found)
     locked = weights.locked(found, extra=method.REQUIREMENTS)
     artifact = artifacts.up_to_date(method, locked)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from harness import process
 from harness.files import walk
-from harness.methods import pruning
+from harness.methods import layout
 from harness.spec import reading
 
 _PIECE = 2**18
@@ -32,6 +32,7 @@ _SMALL_BYTES = 2**16
 _BLOCK = 512
 
 _LEVEL = 6
+_PRUNE_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,12 +123,15 @@ class Counter:
         with process.temporary_folder("pruned") as scratch:
             copy = scratch / "packages"
             if packages.is_dir():
-                # Further names suffice: pruning changes no file in place.
+                # No further names: who prunes is given the files, and these are everybody's.
                 copy.mkdir()
                 for entry in walk(packages):
                     place = copy / entry.relative
-                    place.mkdir() if entry.kind == "folder" else _linked(entry.path, place)
-                pruning.prune(copy, rules)
+                    if entry.kind == "folder":
+                        place.mkdir()
+                    else:
+                        shutil.copy2(entry.path, place, follow_symlinks=False)
+                layout.prune(copy, rules, timeout_s=_PRUNE_S)
             return self.of(copy)
 
     def _pack(self, files: Iterable[Path]) -> None:
@@ -158,10 +162,3 @@ def packed_bytes(file: Path) -> int:
 def is_native(file: Path) -> bool:
     """Whether it is a shared library, by its name."""
     return not file.is_symlink() and re.search(r"\.so(\.[0-9.]+)?$", file.name) is not None
-
-
-def _linked(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:  # another file system, or links are not allowed
-        shutil.copy2(source, target, follow_symlinks=False)

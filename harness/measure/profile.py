@@ -240,7 +240,8 @@ def _loaded(
 ) -> Amount | None:
     """The bytecode in ``packages`` of the modules that answering the examples loads; None where it is not known."""
     assert sources is not None
-    timeout_s = locked.model.file.resources.start_timeout_s + locked.model.file.resources.predict_timeout_s
+    allowed = limits_of(locked.model)
+    timeout_s = allowed.start_timeout_s + allowed.predict_timeout_s
     names = rehearsal.modules(locked, python, sources, timeout_s=timeout_s)
     return counter.amount(file for name in names for file in _bytecode_of(packages, name)) if names else None
 

@@ -31,8 +31,10 @@ from harness.measure.part import Part, Subject, Taken
 from harness.methods.contract import Artifact, BuildOptions, Method, Sizes
 from harness.metrics import State
 from harness.spec import lock as locks
-from harness.spec.lock import LOCK_NAME, Lock, Pin
+from harness.spec import pins
+from harness.spec.lock import LOCK_NAME, Lock
 from harness.spec.model import Model
+from harness.spec.pins import Pin
 from harness.spec.weights import LockedModel
 
 _NAME, _MODULE = "harness-rebuild", "harness_rebuild"
@@ -188,7 +190,7 @@ def with_another_dependency(locked: LockedModel, place: Path) -> LockedModel:
 def _with_wheel(lock: Lock, model: Model, wheel: Path, requirements: Path) -> Lock:
     """The lock with one more line, as if the model's requirements had been locked again."""
     pin = Pin(line=f"{_NAME}=={_VERSION}", hashes=frozenset([tree.sha256(wheel)]))
-    requirements.write_text(locks.with_pin(lock.requirements.read_text(), pin, model.file.requirements))
+    requirements.write_text(pins.render([*locks.read(lock.requirements, model), pin], model.file.requirements))
     return replace(
         lock,
         requirements=requirements,

@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import process
-from harness.errors import CheckFailure, DiskFull, DoesNotFit, HarnessError, Interrupted
+from harness import ceiling, process
+from harness.errors import CheckFailure, DiskFull, DoesNotFit, EngineGone, HarnessError, Interrupted
 from harness.measure.sample import Cell, Sample
 from harness.methods.contract import Availability, Method
 from harness.metrics import METRICS, PHASES, Fidelity, State
+from harness.platforms import engine
 from harness.spec.weights import LockedModel
 
 log = logging.getLogger(__name__)
@@ -112,22 +113,27 @@ class Recording:
 
     @contextlib.contextmanager
     def step(self, step: Step) -> Iterator[None]:
-        """One step: what fails in it is recorded under its closing metric, and does not stop the run."""
+        """One step: what fails in it is recorded under its closing metric, and does not stop the run.
+
+        Nothing is recorded of a step that fails while the Docker engine is gone: EngineGone, and it is open still.
+        """
         self._tell(step.doing, self._steps, self._total)
         begin = time.monotonic()
         try:
             yield
-        except (DiskFull, Interrupted, ModelChanged):
+        except (DiskFull, Interrupted, ModelChanged, EngineGone):
             raise
         except DoesNotFit as error:
             self.outcome.unfit[step.cell.model, step.cell.named] = str(error)
             self._close(step, "unfit", str(error))
         except HarnessError as error:
+            engine.hold()
             self.fail(step, error)
         except OSError as error:
             full = process.disk_full(error, self._writer.folder)
             if full is not None:
                 raise full from error
+            engine.hold()
             self.fail(step, HarnessError(str(error)))
         self.count(step.cell, step.kind, time.monotonic() - begin)
         self.passed(1)
@@ -258,6 +264,9 @@ class Recording:
             "system_packages": list(file.system_packages),
             "memory_mb": file.resources.memory_mb,
         }
+        held_back = list(ceiling.bounded(file.resources).told) or entry.get("ceiling")
+        if held_back:
+            known["ceiling"] = held_back
         noted[locked.model.name] = {**known, "features": features, "locks": locks}
         if noted != self._writer.noted("models"):
             self._writer.update(models=noted)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from statistics import median
 
-from harness import files, process
+from harness import ceiling, files, process
 from harness.errors import ModelFailure
 from harness.measure import host, pages
 from harness.methods.contract import LONGEST_BYTES, Installed, Instance, Limits, Method, Stamps, Usage
@@ -80,14 +80,15 @@ def right_answers(method: Method, installed: Installed, limits: Limits, model: M
 
 
 def limits_of(model: Model) -> Limits:
-    """What an instance of the model may use: what its ``[resources]`` say."""
-    resources = model.file.resources
+    """What an instance of the model may use: what its ``[resources]`` say, below this machine's ceiling."""
+    allowed = ceiling.bounded(model.file.resources)
     return Limits(
-        memory_bytes=resources.memory_mb * 2**20,
-        processes=resources.processes,
-        disk_bytes=resources.disk_mb * 2**20,
-        start_timeout_s=resources.start_timeout_s,
-        predict_timeout_s=resources.predict_timeout_s,
+        memory_bytes=allowed.memory_bytes,
+        processes=allowed.processes,
+        disk_bytes=allowed.disk_bytes,
+        start_timeout_s=allowed.start_timeout_s,
+        predict_timeout_s=allowed.predict_timeout_s,
+        memory_told=allowed.memory_told,
         answer_bytes=_ANSWER_FACTOR * _longest(model.examples.outputs),
     )
 

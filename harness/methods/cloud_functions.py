@@ -11,7 +11,6 @@ router) is not in these numbers. The phase ``interpreter`` of a start lasts unti
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from harness import interpreter, paths, process, tools, tree
+from harness import files, interpreter, paths, process, tools, tree
 from harness.errors import DoesNotFit
 from harness.methods import hosted, lambda_zip, layout, placement, variants
 from harness.methods.contract import (
@@ -168,7 +167,7 @@ def present(artifact: Artifact) -> bool:
 def remove(artifact: Artifact) -> None:
     """Delete the folder with all that lies beside it."""
     assert artifact.path is not None
-    shutil.rmtree(artifact.path.parent, ignore_errors=True)
+    files.remove(artifact.path.parent)
 
 
 def archive_of(artifact: Artifact) -> Path:

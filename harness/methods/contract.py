@@ -166,6 +166,9 @@ class Limits:
     #: How many bytes of JSON an answer to one input may have; longer ones are given up while they are received.
     answer_bytes: int = LONGEST_BYTES
 
+    #: What is said of the model where it asks for more memory than this machine allows.
+    memory_told: str = ""
+
     @property
     def bounds(self) -> Bounds:
         """What it may use, as the door takes it."""

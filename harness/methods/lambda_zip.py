@@ -14,13 +14,12 @@ import os
 import shutil
 import time
 import zipfile
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness import interpreter, process, tools, tree
-from harness.errors import BuildFailure, CheckFailure, MissingComponent, ModelFailure
-from harness.methods import functions, hosted, imaging, layout, placement, pruning, variants
+from harness import files, interpreter, process, tools, tree
+from harness.errors import CheckFailure, MissingComponent, ModelFailure
+from harness.methods import functions, hosted, imaging, layout, placement, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Instance, Layers, Limits, Sizes
 from harness.platforms import builds, engine, lambda_runtime
 from harness.platforms.depot import Depot
@@ -66,11 +65,11 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     layout.write_sources(locked, folder, bytecode="none")
     handler = functions.HANDLER_PACKAGE
     tree.copy(handler, folder / handler.name, keep=lambda relative: relative.suffix == ".py")
-    told = made_to_fit(folder, locked.model.file.prune, lambda: _compile(folder, options))
+    told = made_to_fit(folder, locked.model.file.prune, options)
     bytecode = options.bytecode if any(folder.rglob("*.pyc")) else "none"  # it may have been left out to fit
     archive = workdir / "function.zip"
     pack(folder, archive)
-    shutil.rmtree(folder)
+    files.remove(folder)
     functions.keep_examples(locked, workdir / functions.EXAMPLES)
     base, _ = imaging.bases(locked.model)
     return Artifact(
@@ -170,24 +169,21 @@ def remove(artifact: Artifact) -> None:
 
 
 def _install(locked: LockedModel, folder: Path, options: BuildOptions) -> None:
-    argv = [str(tools.uv()), "pip", "install", "--quiet", "--offline", "--no-index", "--no-deps", "--require-hashes"]
+    argv = [str(tools.uv()), "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build", "--require-hashes"]
     argv += ["--find-links", str(locked.lock.wheels), "--python", str(interpreter.default().path)]
     argv += ["--link-mode", "copy", "--target", str(folder), "--requirement", str(locked.lock.requirements)]
     if not locked.lock.packages:
         return
-    try:
-        env = {**tools.uv_environment(options.tool_cache), **tools.UV_SAME_EVERY_TIME}
-        done = process.run(argv, env=env, timeout_s=options.timeout_s)
-    except process.TimedOut as error:
-        raise BuildFailure(f"installing the function's dependencies: {error}", log=error.output) from error
-    if done.returncode != 0:
-        raise BuildFailure("uv could not install the function's dependencies", log=done.output)
+    shows = (tools.uv(), locked.lock.wheels, locked.lock.requirements)
+    writes = (options.tool_cache, folder)
+    with tools.bench("installing the function's dependencies", shows=shows, writes=writes, links="refuse") as bench:
+        bench.run(argv, env=tools.uv_offline(options.tool_cache), timeout_s=options.timeout_s)
     # Commands of packages name an interpreter that Lambda doesn't have; the lock is uv's own.
-    shutil.rmtree(folder / "bin", ignore_errors=True)
-    (folder / ".lock").unlink(missing_ok=True)
+    files.remove(folder / "bin")
+    files.remove(folder / ".lock")
 
 
-def made_to_fit(folder: Path, wanted: tuple[str, ...], compile_all: Callable[[], None]) -> str:
+def made_to_fit(folder: Path, wanted: tuple[str, ...], options: BuildOptions) -> str:
     """Prune ``folder`` as the model wants and compile it; where that is too large, leave out more. What was done.
 
     The steps: what is always safe to leave out, then the bytecode, without which starts are slower.
@@ -195,15 +191,15 @@ def made_to_fit(folder: Path, wanted: tuple[str, ...], compile_all: Callable[[],
     rules = [rule for rule in wanted if rule not in _NOT_IN_A_ZIP]
     more = [rule for rule in SAFE_PRUNE if rule not in (*rules, *_NOT_IN_A_ZIP)]
     before = tree.size(folder)[0]
-    pruning.prune(folder, rules)
+    layout.prune(folder, rules, timeout_s=options.timeout_s)
     pruned = tree.size(folder)[0]
     told = [f"{', '.join(rules) or 'nothing'}: {before / 1e6:.1f} -> {pruned / 1e6:.1f} MB"]
-    compile_all()
+    _compile(folder, options)
     size = tree.size(folder)[0]
     if size > pruned:
         told.append(f"with bytecode {size / 1e6:.1f} MB")
     if size > functions.UNZIPPED_BYTES and more:
-        pruning.prune(folder, more)
+        layout.prune(folder, more, timeout_s=options.timeout_s)
         size = tree.size(folder)[0]
         told.append(f"to fit also {', '.join(more)}: {size / 1e6:.1f} MB")
     if size > functions.UNZIPPED_BYTES:
@@ -217,7 +213,7 @@ def made_to_fit(folder: Path, wanted: tuple[str, ...], compile_all: Callable[[],
 
 def _leave_out_bytecode(folder: Path) -> None:
     for cache in [path for path in folder.rglob("__pycache__") if path.is_dir()]:
-        shutil.rmtree(cache)
+        files.remove(cache)
 
 
 def _compile(folder: Path, options: BuildOptions) -> None:

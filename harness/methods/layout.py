@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from harness import interpreter, process, tree
-from harness.errors import BuildFailure
+from harness import door, files, tools, tree
 from harness.methods import placement
 from harness.methods.contract import BuildOptions, Bytecode, Placement
 from harness.runtime import RUNNER
@@ -21,6 +20,8 @@ MODEL_FOLDER = "harness_model"
 #: The module of the runner that only artifacts without their weights need.
 _PLACING = "placing.py"
 
+_COMPILE_S = 300.0
+
 
 def write_sources(
     locked: LockedModel, folder: Path, *, bytecode: Bytecode, model: bool = True, weights: Placement = "inside"
@@ -31,6 +32,8 @@ def write_sources(
     ``weights`` that are not inside nothing is put there but their names, sizes and digests.
     """
     runner, payload = folder / RUNNER.name, folder / MODEL_FOLDER
+    for place in (runner, payload):  # a package could have something of this name
+        files.remove(place)
     apart = weights != "inside"
     tree.copy(RUNNER, runner, keep=lambda relative: relative.suffix == ".py" and (apart or relative.name != _PLACING))
     file = locked.model.file
@@ -69,10 +72,18 @@ def install_packages(locked: LockedModel, folder: Path, options: BuildOptions) -
 
 def compile_dated(folder: Path, below: Path, *, timeout_s: float) -> None:
     """Give the sources ``below`` a folder of ``folder`` the date that archives have, and compile them by dates."""
-    for source in below.rglob("*.py"):
-        if not source.is_symlink():
-            os.utime(source, (tree.FIXED_DATE, tree.FIXED_DATE))
+    dates = tree.FIXED_DATE, tree.FIXED_DATE
+    for entry in files.walk(below):
+        if entry.kind == "file" and entry.path.suffix == ".py":
+            os.utime(entry.path.name, dates, dir_fd=entry.parent, follow_symlinks=False)
     compile_packages(folder, bytecode="timestamp", timeout_s=timeout_s, below=below)
+
+
+def prune(packages: Path, rules: Sequence[str], *, timeout_s: float) -> None:
+    """Leave out of ``packages`` what the ``rules`` of :mod:`harness.methods.pruning` say."""
+    if rules:
+        with tools.bench("pruning", shows=(environments.PRUNING,), writes=(packages,)) as bench:
+            environments.pruned(bench, packages, rules, timeout_s=timeout_s)
 
 
 def write_examples(locked: LockedModel, folder: Path) -> None:
@@ -97,9 +108,8 @@ def compile_bytecode(*folders: Path, bytecode: Bytecode, place: str = "") -> Non
     if bytecode == "none":
         return
     where = ["-s", str(folders[0]), "-p", place] if place else ["-s", str(folders[0].parent)]
-    done = _compileall([*where, *map(str, folders)], bytecode, folders[0], 300.0)
-    if done.returncode != 0:
-        raise BuildFailure("a Python file of the model cannot be compiled", log=done.output, remedy="mend it")
+    with tools.bench("compiling the model's Python files", writes=folders) as bench:
+        environments.compiled(bench, [*where, *map(str, folders)], bytecode, timeout_s=_COMPILE_S, whole=True)
 
 
 def compile_packages(
@@ -112,20 +122,25 @@ def compile_packages(
     if bytecode == "none":
         return
     where = ["-s", str(folder), *(["-p", place] if place else [])]
-    _compileall(["-f", "-j", "0", *where, str(below or folder)], bytecode, folder, timeout_s)
+    below = below or folder
+    with tools.bench("compiling packages", writes=(below,)) as bench:
+        environments.compiled(bench, ["-f", *where, str(below)], bytecode, timeout_s=timeout_s)
 
 
-def _compileall(more: list[str], bytecode: Bytecode, home: Path, timeout_s: float) -> process.Completed:
-    argv = [str(interpreter.default().path), "-I", "-m", "compileall", "-q", "--invalidation-mode", bytecode, *more]
-    try:
-        return process.run(argv, env=process.environment(home), timeout_s=timeout_s)
-    except process.TimedOut as error:
-        raise BuildFailure(f"compiling Python files: {error.problem}", log=error.output) from error
+def bench_folder(options: BuildOptions, name: str) -> Path:
+    """A folder in the tools' cache, on a disk of its own: for tools that execute what packages bring.
+
+    It is kept as long as that cache is.
+    """
+    folder = options.tool_cache / name
+    folder.mkdir(exist_ok=True)
+    door.limit(folder, tools.BOUNDS.disk_bytes)
+    return folder
 
 
 def fresh_folder(workdir: Path, name: str) -> Path:
     """``workdir/name``, empty."""
     folder = workdir / name
-    shutil.rmtree(folder, ignore_errors=True)
+    files.remove(folder)
     folder.mkdir(parents=True)
     return folder

@@ -15,19 +15,17 @@ nothing is checked against a hash then, was read in its ``layout.py``.
 
 from __future__ import annotations
 
-import base64
-import csv
-import hashlib
-import io
+import contextlib
 import json
+import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
-from harness import door, files, interpreter, process, tools, tree
-from harness.errors import BuildFailure
-from harness.methods import hosted, layout, placement, pruning, rehearsal, variants
+from harness import archives, door, files, interpreter, paths, process, tools, tree
+from harness.errors import BadInput, BuildFailure
+from harness.methods import hosted, layout, placement, rehearsal, variants
 from harness.methods.contract import (
     Artifact,
     BuildOptions,
@@ -55,7 +53,9 @@ PROVIDES = capabilities.given(LAYERS)
 #: The rules of pruning that PEX can go by: it reads the lists of files, takes sources only, and knows no hard links.
 _RULES = ("tests", "stubs", "headers", "symbols")
 
+_RECORDS = paths.PACKAGE / "resources" / "pex" / "records.py"
 _DEPENDENCIES = ".deps/"
+_UNPACKED_BYTES, _ABOUT_BYTES, _LARGEST_BYTECODE = 16 * 2**30, 2**20, 64 * 2**20
 _ENTRY_BYTES = 30 + 46  # of zip's two headers for an entry, without its name, which stands in both
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -79,12 +79,14 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
 def write(locked: LockedModel, file: Path, options: BuildOptions) -> dict[str, str]:
     """Make the PEX at ``file``, weights that are not in it beside it; what is to be said of it."""
     rules = [rule for rule in _RULES if rule in locked.model.file.prune]
+    bench = layout.bench_folder(options, "pex")
     with process.temporary_folder("pex") as scratch:
         # PEX leaves this bytecode behind, but a source that can't be compiled is told of here.
         layout.write_sources(locked, scratch / "sources", bytecode=options.bytecode, weights=options.weights)
-        if locked.lock.packages:
-            _environment(locked, scratch / "environment", rules, options)
-        _run_pex(locked, scratch, file, options)
+        made = _run_pex(locked, scratch / "sources", bench, rules, options, file.name)
+        with files.opened(made, below=bench) as source, file.open("xb") as written:
+            shutil.copyfileobj(source, written, 2**20)
+        file.chmod(0o755)
     weights = placement.kept_apart(locked, options, file.parent)
     added = _add_bytecode(locked, file, options, weights)
     if not added and options.bytecode == "checked-hash":
@@ -106,55 +108,38 @@ def write(locked: LockedModel, file: Path, options: BuildOptions) -> dict[str, s
 # --- the file as PEX makes it --------------------------------------------------------------------
 
 
-def _environment(locked: LockedModel, folder: Path, rules: Sequence[str], options: BuildOptions) -> None:
-    """The dependencies as PEX is to take them: installed from the locked wheels, and pruned."""
-    environments.install(locked.lock, folder, cache=options.tool_cache, bytecode="none", timeout_s=options.timeout_s)
-    packages = hosted.site_packages(folder)
-    if rules:
-        pruning.prune(packages, rules)
-        for record in packages.glob("*.dist-info/RECORD"):
-            _correct(record)
+def _run_pex(
+    locked: LockedModel, sources: Path, bench: Path, rules: Sequence[str], options: BuildOptions, name: str
+) -> Path:
+    """Have PEX make its file below ``bench``, from an environment of the locked wheels there, pruned; the file.
 
-
-def _correct(record: Path) -> None:
-    """Have a list of installed files say what pruning left: PEX installs by it."""
-    packages, rows = record.parent.parent, []
-    for path, digest, size in csv.reader(io.StringIO(record.read_text(encoding="utf-8"))):
-        file = packages / path
-        if file.is_file():
-            # A stripped library may be as long as before.
-            changed = size and (file.stat().st_size != int(size) or ".so" in file.name)
-            rows.append((path, *_measured(file)) if changed else (path, digest, size))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    record.unlink()  # it may be a further name of the one in uv's cache
-    record.write_text(text.getvalue(), encoding="utf-8")
-
-
-def _measured(file: Path) -> tuple[str, str]:
-    """A file's digest and size as RECORD has them (packaging.python.org, "Recording installed projects")."""
-    content = file.read_bytes()
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-    return f"sha256={digest}", str(len(content))
-
-
-def _run_pex(locked: LockedModel, scratch: Path, file: Path, options: BuildOptions) -> None:
+    All of it is behind the door: PEX starts the environment's Python, which executes what packages put into its start.
+    """
+    environment, home, made = bench / "environment", bench / "home", bench / "made" / name
+    for old in (environment, home, made.parent):
+        files.remove(old)
+    home.mkdir()
+    if locked.lock.packages:
+        environments.install(
+            locked.lock, environment, cache=bench, bytecode="none", timeout_s=options.timeout_s, prune=rules
+        )
+    made.parent.mkdir(exist_ok=True)
     # No --python: with one, PEX 2.105 refuses environments that hold a wheel of any Python ("py2.py3-none-any").
     # Its own environment is made of the default interpreter, as the one that it takes from is.
-    argv = [str(tools.executable("pex")), "--output-file", str(file), "--pex-root", str(options.tool_cache / "pex")]
+    argv = [str(tools.executable("pex")), "--output-file", str(made), "--pex-root", str(bench / "pex")]
     argv += ["--python-shebang", str(interpreter.default().path), "--sh-boot"]
-    argv += ["--sources-directory", str(scratch / "sources"), "--entry-point", "harness_runner"]
+    argv += ["--sources-directory", str(sources), "--entry-point", "harness_runner"]
     argv += ["--no-pypi", "--no-build", "--intransitive", "--no-emit-warnings"]
     if locked.lock.packages:
-        argv += ["--venv-repository", str(scratch / "environment")]
+        argv += ["--venv-repository", str(environment)]
         argv += [f"{name}=={version}" for name, version in locked.lock.packages]
-    env = process.environment(scratch, SOURCE_DATE_EPOCH=str(tree.FIXED_DATE), PEX_IGNORE_RCFILES="1")
-    try:
-        done = process.run(argv, env=env, timeout_s=options.timeout_s)
-    except process.TimedOut as error:
-        raise BuildFailure(f"pex: {error}", log=error.output) from error
-    if done.returncode != 0 or not file.is_file():
-        raise BuildFailure(f"pex ended with exit code {done.returncode}", log=done.output)
+    correcting = [str(interpreter.default().path), "-I", str(_RECORDS), str(hosted.site_packages(environment))]
+    env = process.environment(home, SOURCE_DATE_EPOCH=str(tree.FIXED_DATE), PEX_IGNORE_RCFILES="1")
+    shows = (tools.executable("pex").parent.parent, sources, _RECORDS)
+    with tools.bench("pex", shows=shows, writes=(bench,)) as at:
+        for step in (correcting, argv) if locked.lock.packages and rules else (argv,):
+            at.run(step, env=env, cwd=home, timeout_s=options.timeout_s)
+    return made
 
 
 # --- bytecode ------------------------------------------------------------------------------------
@@ -173,16 +158,26 @@ def _add_bytecode(locked: LockedModel, file: Path, options: BuildOptions, weight
         if not names:
             return 0
         sources = scratch / "compiled"
-        with zipfile.ZipFile(file) as archive:
+        with _opened(file) as archive:
             archive.extractall(sources, names)
         layout.compile_packages(sources, bytecode=options.bytecode, timeout_s=options.timeout_s)
         return _append(file, sources, names, at_most=room)
 
 
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[zipfile.ZipFile]:
+    """The file as an archive: packages had a hand in it, so it is looked at. BuildFailure where it is not sound."""
+    try:
+        with files.opened(file) as stream, archives.opened(stream, at_most_bytes=_UNPACKED_BYTES) as archive:
+            yield archive
+    except archives.UnsoundError as error:
+        raise BuildFailure(f"PEX made an archive that is not sound: {error}") from error
+
+
 def _loaded(locked: LockedModel, file: Path, options: BuildOptions, weights: Path | None = None) -> list[str]:
     """The archive's sources that answering the examples loads: those for which Python wrote bytecode."""
-    with zipfile.ZipFile(file) as archive:
-        pex_hash = str(json.loads(archive.read("PEX-INFO"))["pex_hash"])
+    with _opened(file) as archive:
+        pex_hash = _hash(archives.read(archive, "PEX-INFO", at_most=_ABOUT_BYTES))
         names = [name for name in archive.namelist() if name.endswith(".py")]
     with door.workspace(environments.bounds(locked.model).disk_bytes) as disk:
         extraction = disk / "pex_root"
@@ -205,6 +200,14 @@ def _loaded(locked: LockedModel, file: Path, options: BuildOptions, weights: Pat
     return [name for name in names if PurePosixPath(_cached(name)).parts in below]
 
 
+def _hash(about: bytes) -> str:
+    """What a PEX says that its hash is; BuildFailure where it says nothing of it."""
+    try:
+        return str(json.loads(about)["pex_hash"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BuildFailure(f"PEX made a file without its hash: {error}") from error
+
+
 def _cached(name: str) -> str:
     """Where Python keeps the bytecode of a source (PEP 3147)."""
     path = PurePosixPath(name)
@@ -213,7 +216,7 @@ def _cached(name: str) -> str:
 
 def _room(locked: LockedModel, file: Path) -> int:
     """How large the file may get: as large as with all that the wheels have."""
-    with zipfile.ZipFile(file) as archive:
+    with _opened(file) as archive:
         taken = sum(entry.compress_size for entry in archive.infolist() if entry.filename.startswith(_DEPENDENCIES))
     return file.stat().st_size + max(locked.lock.wheel_bytes - taken, 0)
 
@@ -224,10 +227,11 @@ def _append(file: Path, sources: Path, names: Sequence[str], *, at_most: int) ->
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         directory = sum(_ENTRY_BYTES + 2 * len(entry.filename) for entry in archive.infolist())
         for name in sorted(names, key=lambda name: (-(sources / name).stat().st_size, name)):
-            bytecode = sources / _cached(name)
-            if not bytecode.is_file():
-                continue
-            content, place = bytecode.read_bytes(), _cached(name)
+            try:
+                content = files.read_bytes(sources / _cached(name), at_most=_LARGEST_BYTECODE, below=sources)
+            except BadInput:
+                continue  # it could not be compiled
+            place = _cached(name)
             directory += _ENTRY_BYTES + 2 * len(place)
             if archive.fp is None or archive.fp.tell() + directory + len(content) > at_most:
                 break

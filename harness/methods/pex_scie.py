@@ -24,7 +24,6 @@ import dataclasses
 import functools
 import hashlib
 import http.client
-import http.server
 import json
 import os
 import platform
@@ -34,11 +33,10 @@ import threading
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness import interpreter, paths, process, tools, tree
+from harness import files, interpreter, paths, process, tools, tree
 from harness.errors import BuildFailure, MissingComponent
 from harness.methods import hosted, layout, pex, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
@@ -71,6 +69,7 @@ _INTERPRETERS = "20260320"
 _FLAVOR = "install_only_stripped"
 
 _GITHUB = "https://github.com/a-scie/lift/releases/download"
+_SERVING = paths.PACKAGE / "resources" / "pex" / "lift.py"
 _PROVIDER = "providers/PythonBuildStandalone"
 _PATIENCE_S = 3.0
 _REMEDY = (
@@ -101,17 +100,20 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     """The executable ``MODEL``; BuildFailure where only the PEX that goes into it came out."""
     variants.require(ID, options, locked.model)
     folder, assets = layout.fresh_folder(workdir, "pex-scie"), _assets()
+    made = folder / locked.model.name
     with process.temporary_folder("pex-scie") as scratch:
         inside = scratch / f"{locked.model.name}.pex"
         facts = pex.write(locked, inside, options)
-        with _served(assets) as url:
-            output = _lift(inside, folder, assets, url, options)
-        made = folder / locked.model.name
-        (folder / inside.name).unlink(missing_ok=True)  # PEX puts what it starts from beside what it makes
-        if not _is_executable_with(made, inside):
+        bench = layout.bench_folder(options, "pex")
+        output = _lift(inside, bench, assets, options)
+        lifted = bench / "lifted" / locked.model.name
+        if not _is_executable_with(lifted, inside):
             raise BuildFailure(
                 "pex3 ended well, but made no executable with an interpreter in it", log=output, remedy=_REMEDY
             )
+        with files.opened(lifted, below=bench) as source, made.open("xb") as written:
+            shutil.copyfileobj(source, written, 2**20)
+        made.chmod(0o755)
     return Artifact(
         method=ID,
         model=locked.model.name,
@@ -126,27 +128,28 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     )
 
 
-def _lift(inside: Path, folder: Path, assets: Path, url: str, options: BuildOptions) -> str:
-    """Have PEX and science make the executable in ``folder``; what they printed."""
+def _lift(inside: Path, bench: Path, assets: Path, options: BuildOptions) -> str:
+    """Have PEX and science make the executable in ``bench/lifted``, behind the door; what they printed."""
+    home, lifted = bench / "home", bench / "lifted"
+    for folder in (home, lifted):
+        files.remove(folder)
+        folder.mkdir()
     argv = [str(tools.executable("pex", "pex3")), "scie", "create", "--style", "eager", "--scie-only"]
-    argv += ["--dest-dir", str(folder), "--pex-root", str(options.tool_cache / "scie")]
-    argv += ["--scie-science-binary", str(assets / _names(_platform())[0]), "--scie-assets-base-url", url]
+    argv += ["--dest-dir", str(lifted), "--pex-root", str(bench / "scie")]
+    argv += ["--scie-science-binary", str(assets / _names(_platform())[0]), "--scie-assets-base-url", "{url}"]
     argv += ["--scie-python-version", interpreter.default().minor, "--scie-pbs-release", _INTERPRETERS]
     argv += ["--scie-pbs-stripped", "--no-pypi", str(inside)]
     # A cache of its own for science, which is a scie itself: nothing of it is left in anyone's home.
-    env = process.environment(inside.parent, PEX_IGNORE_RCFILES="1", SCIE_BASE=str(options.tool_cache / "nce"))
-    try:
-        done = process.run(argv, env=env, cwd=inside.parent, timeout_s=options.timeout_s)
-    except process.TimedOut as error:
-        raise BuildFailure(f"pex3 scie create: {error}", log=error.output) from error
-    if done.returncode != 0:
-        raise BuildFailure(f"pex3 scie create ended with exit code {done.returncode}", log=done.output)
-    return done.output
+    env = process.environment(home, PEX_IGNORE_RCFILES="1", SCIE_BASE=str(bench / "nce"))
+    serving = [str(interpreter.default().path), "-I", str(_SERVING), str(assets)]
+    shows = (tools.executable("pex").parent.parent, inside, assets, _SERVING)
+    with tools.bench("pex3 scie create", shows=shows, writes=(bench,)) as at:
+        return at.run([*serving, *argv], env=env, cwd=home, timeout_s=options.timeout_s).output
 
 
 def _is_executable_with(file: Path, inside: Path) -> bool:
     """Whether ``file`` is a program of this machine that is larger than what went into it."""
-    if not file.is_file() or file.stat().st_size <= inside.stat().st_size:
+    if file.is_symlink() or not file.is_file() or file.stat().st_size <= inside.stat().st_size:
         return False
     with file.open("rb") as stream:
         return stream.read(4) == b"\x7fELF"
@@ -251,7 +254,7 @@ def _assets() -> Path:
     if not (folder / "complete").is_file():
         with tools.alone(folder.with_suffix(".lock")):
             if not (folder / "complete").is_file():
-                shutil.rmtree(folder, ignore_errors=True)
+                files.remove(folder)
                 (_fetch_from_mirror if given else _fetch_from_github)(folder, given.rstrip("/"), system)
                 (folder / "complete").touch()
     return folder
@@ -297,27 +300,6 @@ def _fetch(url: str, to: Path) -> None:
                 shutil.copyfileobj(answer, file)
     except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
         raise MissingComponent(f"{url} can't be had: {error}", remedy=_REMEDY) from error
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder, and says nothing of it."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the name in the standard library
-        """Nothing."""
-
-
-@contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    """The folder at an address on loopback: science fetches by HTTP only."""
-    handler = functools.partial(_Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 # --- on the target -------------------------------------------------------------------------------

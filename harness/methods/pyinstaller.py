@@ -25,7 +25,7 @@ from typing import Literal
 
 from harness import door, interpreter, paths, process, tools, tree
 from harness.errors import BuildFailure
-from harness.methods import hosted, layout, placement, pruning, rehearsal, variants
+from harness.methods import hosted, layout, placement, rehearsal, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
@@ -96,10 +96,13 @@ def frozen(
     with process.temporary_folder("pyinstaller") as scratch, door.workspace(tools.BOUNDS.disk_bytes) as disk:
         environment, sources = scratch / "environment", scratch / "sources"
         environments.install(
-            locked.lock, environment, cache=options.tool_cache, bytecode="none", timeout_s=options.timeout_s
+            locked.lock,
+            environment,
+            cache=options.tool_cache,
+            bytecode="none",
+            timeout_s=options.timeout_s,
+            prune=rules,
         )
-        if rules:
-            pruning.prune(hosted.site_packages(environment), rules)
         layout.write_sources(locked, sources, bytecode="none")
         layout.compile_bytecode(sources, bytecode=options.bytecode, place="app")
         loaded = _loaded(locked, scratch, options)

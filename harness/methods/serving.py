@@ -34,7 +34,6 @@ __all__ = ["REST", "SOCKET_NAME", "Http", "Port", "Running", "Served", "UnixSock
 _POLL_S = 0.0005
 _GLANCE_S = 0.25  # how often a wait for somebody to listen looks at the process and at the disk
 _LEAVING_S = 1.0  # who has closed a connection may be on the way out
-_MORE_MEMORY = "raise resources.memory_mb in model.toml"
 _MORE_DISK = "raise resources.disk_mb in model.toml"
 
 #: A disk with less room than this is full: nobody can do anything with what is left.
@@ -227,14 +226,16 @@ class Served:
         code = self._running.exit_code()
         allowed = f"it may use {self._limits.memory_bytes / 2**20:.0f} MiB"
         if out_of_memory or (code is not None and self._running.oom_killed()):
-            raise ModelFailure(f"ran out of memory: {allowed}", remedy=_MORE_MEMORY)
+            raise ModelFailure(f"ran out of memory: {allowed}", remedy=_more_memory(self._limits))
         if code is not None:
             how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
             self._blame_own_disk(f"it {how} before it answered{self._said()}")
             if code == -signal.SIGKILL:
                 # The harness asks nobody whom it has ended, and the kernel is not always seen doing it.
                 said = f"was killed by signal 9 before it answered, as happens where memory runs out ({allowed})"
-                raise ModelFailure(f"{said}{self._said()}", remedy=f"if that is the cause, {_MORE_MEMORY}")
+                raise ModelFailure(
+                    f"{said}{self._said()}", remedy=f"if that is the cause, {_more_memory(self._limits)}"
+                )
             raise ModelFailure(f"{how} before it answered{self._said()}")
         self._blame_own_disk("")
         if self._folder is not None and not self._own_disk and _free_bytes(self._folder) < _LITTLE_ROOM_BYTES:
@@ -251,6 +252,12 @@ class Served:
 
     def _said(self) -> str:
         return printed(self._running.output())
+
+
+def _more_memory(limits: Limits) -> str:
+    if limits.memory_told:
+        return f"the ceiling of this machine held it back, as it {limits.memory_told}: raise that, or make it smaller"
+    return "raise resources.memory_mb in model.toml"
 
 
 def has_disk_of_its_own(folder: Path) -> bool:

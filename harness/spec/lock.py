@@ -2,51 +2,45 @@
 
     <cache>/locks/<key>/requirements.txt    the lock, made once
     <cache>/locks/<key>/wheels/             links to its wheels; what builds install from, offline
-    <cache>/wheelhouse/<sha256>/<name>.whl  every wheel once, under the digest of its contents
+    <cache>/wheelhouse/<sha256>/<name>.whl  every wheel once, under the digest of its contents; ``checked`` beside it
 
-A ``requirements.lock`` in the model's folder (``harness lock MODEL`` writes one) is used as it is,
-so that everyone gets the same bits. Only wheels are taken: building a source distribution would run
-foreign code and make the result depend on this machine. A model's own ``wheels`` go before any index's.
+A ``requirements.lock`` in the model's folder (``harness lock MODEL`` writes one) says which packages those are, so that
+everyone gets the same bits; uv and pip are given what we write of it (:mod:`harness.spec.pins`). Only wheels are taken,
+and looked at first (:mod:`harness.spec.wheels`): building a source distribution would run foreign code and make the
+result depend on this machine. A model's own ``wheels`` go before any index's.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from packaging.markers import default_environment
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from harness import interpreter, paths, process, tools, tree
+from harness import files, interpreter, paths, process, tools, tree
+from harness.archives import UnsoundError
 from harness.errors import BadInput, BuildFailure
 from harness.interpreter import Interpreter
+from harness.spec import pins, wheels
 from harness.spec.model import Model
+from harness.spec.pins import Pin
 
 #: The name of a lock that travels with a model.
 LOCK_NAME = "requirements.lock"
-_FOR = "# locked for: "
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pin:
-    """One locked requirement: the line without its hashes, and the sha256 of every file it may be."""
-
-    line: str
-    hashes: frozenset[str]
-
-    @property
-    def requirement(self) -> Requirement:
-        """The line, parsed."""
-        return Requirement(self.line)
+_LOCK_BYTES = 8 * 2**20
+_OWN_WHEEL_BYTES = 4 * 2**30
+_CHECKED = "checked-1"  # by the rules of this version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,50 +67,58 @@ def lock(model: Model, *, extra: Sequence[str] = ()) -> Lock:
     python = interpreter.suits(model.file.python, file=model.folder / "model.toml")
     wanted = (*model.file.requirements, *extra)
     shipped = _shipped(model) if not extra else None
-    key = _key(wanted, model, python, shipped)
-    folder = paths.cache() / "locks" / key
+    own = _own_wheels(model)
+    folder = paths.cache() / "locks" / _key(wanted, model, python, shipped, own)
     requirements = folder / "requirements.txt"
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
         if not requirements.is_file():
             folder.mkdir(parents=True, exist_ok=True)
-            text = shipped if shipped is not None else resolve(model, extra=extra)
-            _write_whole(requirements, text)
-        wheels, download_s = _fetch(folder, requirements.read_text(), model, python)
+            locked = shipped if shipped is not None else resolve(model, extra=extra)
+            files.write_whole(requirements, pins.render(locked, wanted))
+        found, download_s = _fetch(folder, read(requirements, model), model, python)
     return Lock(
         requirements=requirements,
         wheels=folder / "wheels",
         digest=tree.sha256(requirements),
-        packages=tuple((name, version) for name, version, _ in wheels),
-        wheel_bytes=sum(size for _, _, size in wheels),
+        packages=tuple((name, version) for name, version, _ in found),
+        wheel_bytes=sum(size for _, _, size in found),
         download_s=download_s,
     )
 
 
-def resolve(model: Model, *, extra: Sequence[str] = (), universal: bool = False) -> str:
-    """Ask uv for the lock, as text. ``universal`` makes one that holds for every Python that the model allows.
+def read(requirements: Path, model: Model) -> list[Pin]:
+    """The pins of a lock in the cache."""
+    text = files.read_text(requirements, at_most=_LOCK_BYTES)
+    return pins.parse(text, file=requirements, remedy="delete it", torch_backend=model.file.torch_backend)
 
-    What a shipped lock says of the model's own requirements holds for ``extra`` as well.
+
+def resolve(model: Model, *, extra: Sequence[str] = (), universal: bool = False) -> list[Pin]:
+    """Ask uv for the lock. ``universal`` makes one that holds for every Python that the model allows.
+
+    What a shipped lock says of the model's own requirements holds for ``extra`` as well. uv reads what packages say
+    about themselves, and builds none to find out.
     """
     python = interpreter.suits(model.file.python, file=model.folder / "model.toml")
     wanted = (*model.file.requirements, *extra)
     if not wanted:
-        return _header(wanted)
+        return []
     argv = [str(tools.uv()), "pip", "compile", "-", "--generate-hashes", "--no-header", "--no-annotate", "--quiet"]
     argv += ["--only-binary", ":all:", "--python", str(python.path)]
     if universal:
         argv += ["--universal", "--python-version", "3.11"]
     sources = find_links()
-    own = (str(model.folder / model.file.wheels),) if model.file.wheels else ()
-    for source in (*own, *sources):
-        argv += ["--find-links", source]
     if model.file.torch_backend and not _has_torch(sources):
         # The annotation tells where PyTorch's builds lie, which only uv knows; pip then fetches from there.
         argv += ["--torch-backend", model.file.torch_backend, "--emit-index-annotation"]
     shipped = _shipped(model) if extra else None
     with process.temporary_folder("lock") as scratch:
+        for wheel in _own_wheels(model):
+            os.link(wheel, scratch / wheel.name)
+        for source in (str(scratch), *sources):
+            argv += ["--find-links", source]
         if shipped is not None:
             constraints = scratch / "constraints.txt"
-            constraints.write_text("\n".join(pin.line for pin in pins(shipped)))
+            constraints.write_text("\n".join(pin.line for pin in shipped))
             argv += ["--constraints", str(constraints)]
         try:
             done = process.run(argv, env=tools.uv_environment(), timeout_s=180, stdin="\n".join(wanted), cwd=scratch)
@@ -131,24 +133,15 @@ def resolve(model: Model, *, extra: Sequence[str] = (), universal: bool = False)
             remedy="correct the requirement that uv names; where it is right, check that a package index is in reach "
             "(UV_DEFAULT_INDEX or pip's configuration name others)",
         )
-    return _header(wanted) + done.stdout
-
-
-def pins(text: str) -> list[Pin]:
-    """The locked requirements of a lock's text."""
-    found = []
-    for entry in re.sub(r"\\\n", " ", text).splitlines():
-        line = entry.split("--hash", 1)[0].strip()
-        if line and not line.startswith(("#", "-")):
-            found.append(Pin(line=line, hashes=frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", entry))))
-    return found
-
-
-def with_pin(text: str, pin: Pin, wanted: Sequence[str]) -> str:
-    """A lock's text with one pin more, as if the requirements ``wanted`` had been locked."""
-    hashes = "".join(f" --hash=sha256:{digest}" for digest in sorted(pin.hashes))
-    kept = [line for line in text.splitlines() if not line.startswith(_FOR)]
-    return _header(wanted) + "\n".join([*kept, f"{pin.line}{hashes}"]) + "\n"
+    try:
+        # uv tells of every package from which index it is; those of the user need no telling.
+        said = re.sub(r"(?m)^ *# from (?!https://download\.pytorch\.org/).*\n", "", done.stdout)
+        return pins.parse(said, file="uv's answer", remedy="", torch_backend=model.file.torch_backend)
+    except BadInput as error:
+        raise BuildFailure(
+            f"uv locked something else than a wheel: {error.problem}",
+            remedy="require packages that an index has wheels of, without addresses and paths",
+        ) from error
 
 
 @lru_cache(maxsize=1)
@@ -166,39 +159,29 @@ def find_links() -> tuple[str, ...]:
     return tuple(dict.fromkeys(source for source in found if os.path.isdir(source)))
 
 
-def _shipped(model: Model) -> str | None:
+def _shipped(model: Model) -> list[Pin] | None:
+    """What the lock that travels with the model says; None where it has none."""
     file = model.folder / LOCK_NAME
-    if not file.is_file():
+    if not os.path.lexists(file):
         return None
-    text = file.read_text(encoding="utf-8", errors="replace")
-    if not text.startswith(_header(model.file.requirements)):
+    again = f"'harness lock {model.folder}' makes it anew"
+    text = files.read_text(file, at_most=_LOCK_BYTES, below=model.folder, remedy=again)
+    if not text.startswith(pins.header(model.file.requirements)):
         raise BadInput(
             "was made for other requirements than model.toml has now",
             file=file,
-            key=_FOR.strip("# :"),
-            remedy=f"'harness lock {model.folder}' makes it anew, or delete it",
+            key="locked for",
+            remedy=f"{again}, or delete it",
         )
-    try:
-        for pin in pins(text):
-            _ = pin.requirement
-    except InvalidRequirement as error:
-        raise BadInput(
-            f"is damaged: {error}".splitlines()[0], file=file, remedy=f"'harness lock {model.folder}' makes it anew"
-        ) from error
-    return text
+    return pins.parse(text, file=file, remedy=again, torch_backend=model.file.torch_backend)
 
 
-def _header(wanted: Sequence[str]) -> str:
-    return f"{_FOR}{hashlib.sha256(json.dumps(sorted(wanted)).encode()).hexdigest()}\n"
-
-
-def _own_wheels(model: Model) -> list[Path]:
-    return sorted((model.folder / model.file.wheels).glob("*.whl")) if model.file.wheels else []
-
-
-def _key(wanted: Sequence[str], model: Model, python: Interpreter, shipped: str | None) -> str:
-    parts = [sorted(wanted), model.file.torch_backend, python.minor, os.uname().machine, shipped]
-    parts += [tree.sha256(wheel) for wheel in _own_wheels(model)]
+def _key(
+    wanted: Sequence[str], model: Model, python: Interpreter, shipped: Sequence[Pin] | None, own: Sequence[Path]
+) -> str:
+    said = pins.render(shipped, wanted) if shipped is not None else None
+    parts = [sorted(wanted), model.file.torch_backend, python.minor, os.uname().machine, said]
+    parts += [wheel.parent.name for wheel in own]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
 
@@ -207,27 +190,26 @@ def _has_torch(sources: Sequence[str]) -> bool:
 
 
 def _fetch(
-    folder: Path, text: str, model: Model, python: Interpreter
+    folder: Path, locked: Sequence[Pin], model: Model, python: Interpreter
 ) -> tuple[list[tuple[str, str, int]], float | None]:
     """Fill ``folder/wheels``; what each is (name, version, bytes), and how long downloads took."""
-    applying = [pin for pin in pins(text) if _applies(pin.requirement, python)]
-    house = paths.cache() / "wheelhouse"
-    for own in _own_wheels(model):
-        _keep(house, own, shutil.copyfile)
-    known = {name: _stored(house, pin, python) for pin in applying for name in [pin.line]}
+    applying = [pin for pin in locked if _applies(pin.requirement, python)]
+    house = _house()
+    known = {pin.line: _stored(house, pin, python) for pin in applying}
     lacking = [pin for pin in applying if known[pin.line] is None]
     download_s = None
     if lacking:
-        download_s = _download(lacking, house, model, sorted(set(re.findall(r"# from (\S+)", text))))
+        download_s = _download(lacking, house, model)
         known |= {pin.line: _stored(house, pin, python) for pin in lacking}
-    wheels = folder / "wheels"
-    wheels.mkdir(exist_ok=True)
+    linked = folder / "wheels"
+    linked.mkdir(exist_ok=True)
     found = []
     for pin in applying:
         wheel = known[pin.line]
         if wheel is None:
             raise BuildFailure(f"{pin.line}: what was downloaded is not a wheel for Python {python.minor}")
-        link = wheels / wheel.name
+        _check(wheel)
+        link = linked / wheel.name
         if not link.exists():
             os.link(wheel, link)
         name, version, _, _ = parse_wheel_filename(wheel.name)
@@ -237,6 +219,7 @@ def _fetch(
 
 def _applies(requirement: Requirement, python: Interpreter) -> bool:
     environment = {**default_environment(), "python_version": python.minor, "python_full_version": python.version}
+    environment["extra"] = ""
     return requirement.marker is None or requirement.marker.evaluate({k: str(v) for k, v in environment.items()})
 
 
@@ -259,14 +242,13 @@ def _tags(minor: str) -> tuple[Tag, ...]:
     return (*cpython_tags(version), *compatible_tags(version, f"cp{minor.replace('.', '')}"))
 
 
-def _download(lacking: list[Pin], house: Path, model: Model, indexes: Sequence[str]) -> float:
+def _download(lacking: Sequence[Pin], house: Path, model: Model) -> float:
     """Have pip fetch the wheels and check their hashes; then give each its place in the wheelhouse."""
     with process.temporary_folder("download") as scratch:
-        lines = [" ".join([pin.line, *(f"--hash=sha256:{d}" for d in sorted(pin.hashes))]) for pin in lacking]
-        (scratch / "wanted.txt").write_text("\n".join(lines))
+        (scratch / "wanted.txt").write_text("\n".join(pins.entry(pin) for pin in lacking) + "\n")
         argv = [str(tools.executable("pip")), "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
         argv += ["--no-cache-dir", "--quiet", "--dest", str(scratch / "wheels"), "-r", str(scratch / "wanted.txt")]
-        for index in indexes:
+        for index in sorted({pin.index for pin in lacking if pin.index}):
             argv += ["--extra-index-url", index]
         try:
             done = process.run(argv, env=process.network_environment(scratch), timeout_s=1800)
@@ -279,25 +261,83 @@ def _download(lacking: list[Pin], house: Path, model: Model, indexes: Sequence[s
                 remedy="check that a package index is in reach; give a package without a wheel one by find-links",
             )
         for wheel in (scratch / "wheels").glob("*.whl"):
-            _keep(house, wheel, shutil.move)
+            _keep(house, wheel, tree.sha256(wheel))
     return done.wall_s
 
 
-def _keep(house: Path, wheel: Path, put: Callable[[Path, Path], object]) -> None:
-    """Give the wheel its place in the wheelhouse, where it has none."""
-    place = house / tree.sha256(wheel) / wheel.name
+# --- the wheelhouse ------------------------------------------------------------------------------
+
+
+def _house() -> Path:
+    folder = paths.cache() / "wheelhouse"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _own_wheels(model: Model) -> list[Path]:
+    """The wheels in the model's folder as the wheelhouse has them; BadInput for one that is not sound."""
+    if not model.file.wheels:
+        return []
+    folder, house = model.folder / model.file.wheels, _house()
+    names = [entry.path.name for entry in files.walk(folder, max_depth=1) if entry.path.suffix == ".whl"]
+    return [_kept(house, folder / name, model) for name in names]
+
+
+def _kept(house: Path, wheel: Path, model: Model) -> Path:
+    remedy = "put the wheel there that 'pip wheel --no-deps' makes"
+    try:
+        parse_wheel_filename(wheel.name)
+    except InvalidWheelFilename as error:
+        raise BadInput(f"is not the name of a wheel: {error}", file=files.shown(wheel), remedy=remedy) from None
+    with files.opened(wheel, below=model.folder, remedy=remedy) as stream:
+        if os.fstat(stream.fileno()).st_size > _OWN_WHEEL_BYTES:
+            size = f"{_OWN_WHEEL_BYTES // 2**30} GiB"
+            raise BadInput(f"is larger than {size}", file=files.shown(wheel), remedy="make it smaller")
+        place = house / hashlib.file_digest(stream, "sha256").hexdigest() / wheel.name
+        if not (place.is_file() and place.with_name(_CHECKED).is_file()):
+            stream.seek(0)
+            try:
+                place = _copied(house, stream, wheel.name)
+            except UnsoundError as error:
+                raise BadInput(f"is not a sound wheel: {error}", file=files.shown(wheel), remedy=remedy) from error
+    return place
+
+
+def _copied(house: Path, stream: io.FileIO, name: str) -> Path:
+    """Copy a wheel of others into the house, where it is checked: what is checked can't be changed any more."""
+    with process.temporary_folder("wheel") as scratch, process.disk_full_named(scratch):
+        with (scratch / name).open("xb") as copy:
+            left = _OWN_WHEEL_BYTES
+            while left > 0 and (part := stream.read(min(left, 2**20))):
+                left -= copy.write(part)
+        wheels.check(scratch / name, name)
+        return _keep(house, scratch / name, tree.sha256(scratch / name), checked=True)
+
+
+def _keep(house: Path, wheel: Path, digest: str, *, checked: bool = False) -> Path:
+    """Give a wheel of ours its place in the wheelhouse, where it has none."""
+    place = house / digest / wheel.name
     if not place.is_file():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(wheel.name + ".part")
-        put(wheel, part)
-        part.chmod(0o644)
+        place.parent.mkdir(exist_ok=True)
+        wheel.chmod(0o644)
+        shutil.move(wheel, part := place.with_name(f"{wheel.name}.part"))
         part.replace(place)
+    if checked:
+        place.with_name(_CHECKED).touch()
+    return place
 
 
-def _write_whole(file: Path, text: str) -> None:
-    part = file.with_name(file.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
+def _check(wheel: Path) -> None:
+    """BuildFailure where a wheel in the house is not sound; each is looked at once."""
+    mark = wheel.with_name(_CHECKED)
+    if not mark.is_file():
+        try:
+            wheels.check(wheel, wheel.name)
+        except UnsoundError as error:
+            raise BuildFailure(
+                f"{wheel.name} is not a sound wheel: {error}", remedy="take another version, or tell its authors"
+            ) from error
+        mark.touch()
 
 
 def _indented(text: str) -> str:

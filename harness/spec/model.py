@@ -44,10 +44,13 @@ def _name(value: str) -> str:
 def _requirement(value: str) -> str:
     try:
         parsed = Requirement(value)
-    except InvalidRequirement as error:
+    except (InvalidRequirement, RecursionError) as error:
         raise ValueError(f"is not a requirement that pip understands: {error}".splitlines()[0]) from None
     if parsed.url:
         raise ValueError("a requirement by URL or path cannot be locked for every method; publish or vendor it")
+    # Installers read it as a line of a file, in which other signs begin options, comments and variables.
+    if not re.fullmatch(r"[A-Za-z0-9 ._\[\],;<>=!~*+()'\"-]+", value):
+        raise ValueError("has other signs than names, versions and conditions are written with")
     return value
 
 
@@ -395,7 +398,9 @@ def _examples(folder: Path, contents: ModelFile, file: Path) -> Examples:
     value = reading.json_value(path, remedy=remedy, below=folder)
     if not isinstance(value, dict):
         raise BadInput("is not an object", file=path, value=type(value).__name__, remedy=remedy)
-    examples = reading.record(Examples, value, file=path)
+    # The values are checked already; a copy of them may be large.
+    reading.record(Examples, {key: [] if isinstance(one, list) else one for key, one in value.items()}, file=path)
+    examples = Examples(inputs=tuple(value["inputs"]), outputs=tuple(value["outputs"]))
     if not examples.inputs or len(examples.inputs) != len(examples.outputs):
         raise BadInput(
             f"has {len(examples.inputs)} inputs and {len(examples.outputs)} outputs",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
@@ -23,9 +24,15 @@ T = TypeVar("T")
 #: What the records of ``spec`` are checked with: no unknown key, no silent conversion, no infinity.
 STRICT = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
-#: The largest files that are read. A value of JSON takes up to thirty times its bytes in memory.
+#: The largest files that are read.
 MAX_TOML_BYTES = 2**20
 MAX_JSON_BYTES = 16 * 2**20
+#: How many lists and objects a JSON file may hold, and how deep: an empty one takes up to ninety times its two bytes in
+#: memory. So no file of 16 MiB takes more than 0.5 GB, and answers can be compared without running out of stack.
+MAX_CONTAINERS = 1_000_000
+MAX_DEPTH = 100
+#: A key of twenty parts, ``a.b.c...``: reading one takes time by the square of its length.
+_LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){20}""", re.ASCII)
 
 _UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}
 
@@ -36,6 +43,8 @@ def toml_table(file: Path, *, remedy: str, below: Path | None = None, at_most: i
     ``below`` as in :func:`harness.files.read_bytes`.
     """
     text = _text(file, below, at_most, remedy)
+    if _LONG_KEY.search(text):
+        raise BadInput("has a key of more than twenty parts", file=file, remedy="flatten it")
     try:
         return tomllib.loads(text)
     except RecursionError:
@@ -60,10 +69,16 @@ def json_value(
     NaN is refused too, or None where it stands for a ``missing_number``.
     """
     text = _text(file, below, at_most, remedy)
+    if text.count("[") + text.count("{") > MAX_CONTAINERS:
+        raise BadInput(f"holds more than {MAX_CONTAINERS:,} lists and objects", file=file, remedy="make it smaller")
     try:
-        return json.loads(text, parse_constant=_null_for_nan if missing_number else _no_constant, parse_float=finite)
+        value = json.loads(text, parse_constant=_null_for_nan if missing_number else _no_constant, parse_float=finite)
+        _check_depth_and_texts(value)
+        return value
     except RecursionError:
         raise BadInput("is nested too deeply", file=file, remedy="flatten it") from None
+    except UnicodeEncodeError:
+        raise BadInput("holds half of a character (\\ud800 to \\udfff)", file=file, remedy="write it whole") from None
     except NotJson as error:
         raise BadInput(f"{error} is not a JSON value", file=file, remedy="give a finite number") from None
     except json.JSONDecodeError as error:
@@ -107,6 +122,21 @@ def versioned(kind: type[T], file: Path, *, version: int, remedy: str) -> T:
             remedy="upgrade the harness" if newer else remedy,
         )
     return record(kind, table, file=file)
+
+
+def _check_depth_and_texts(value: Any) -> None:
+    """RecursionError for what is nested too deeply, UnicodeEncodeError for a text that is none."""
+    waiting: list[tuple[Any, int]] = [(value, 0)]
+    while waiting:
+        one, depth = waiting.pop()
+        if isinstance(one, str):
+            one.encode()
+        elif isinstance(one, list | dict):
+            if depth == MAX_DEPTH:
+                raise RecursionError
+            # Numbers are most of what is there; they need no look.
+            parts = one if isinstance(one, list) else (*one, *one.values())
+            waiting += [(part, depth + 1) for part in parts if isinstance(part, str | list | dict)]
 
 
 class NotJson(Exception):

@@ -12,7 +12,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 
-from harness import door, files, paths, process, tools, tree
+from harness import ceiling, door, files, paths, process, tools, tree
 from harness.errors import BadInput, CheckFailure, HarnessError, ModelFailure
 from harness.runtime import RUNNER
 from harness.spec import environments
@@ -187,18 +187,18 @@ def _train(model: Model, found: Lock, place: Path) -> None:
                 kept=(out, home),  # looked at below, where it can be said whose they are
                 env=process.environment(home, **model.file.env),
                 cwd=scratch / "model",
-                timeout_s=train.timeout_s,
+                timeout_s=ceiling.patience(train.timeout_s),
                 kind="instances",
             )
         except process.TimedOut as error:
             raise ModelFailure(
-                f"{model.name}: training did not end within {train.timeout_s:g} s",
+                f"{model.name}: training did not end within {ceiling.patience(train.timeout_s):g} s",
                 remedy="make it shorter, or raise train.timeout_s in model.toml",
             ) from error
         if done.returncode != 0:
             raise ModelFailure(
                 f"{model.name}: {train.script} ended with exit code {done.returncode}:\n{_tail(done.output)}",
-                remedy=f"mend {model.folder / train.script}",
+                remedy=f"mend {model.folder / train.script}{_held_back(model)}",
             )
         _take(model, out)
         _check_trained(model, out, python, scratch)
@@ -256,7 +256,7 @@ def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None
             env=process.environment(home, PYTHONPATH=str(scratch), PYTHONDONTWRITEBYTECODE="1", **model.file.env),
             cwd=home,
             stdin=json.dumps({"inputs": list(model.examples.inputs)}),
-            timeout_s=model.file.resources.start_timeout_s,
+            timeout_s=ceiling.bounded(model.file.resources).start_timeout_s,
             kind="instances",
         )
     except process.TimedOut as error:
@@ -276,6 +276,12 @@ def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None
             f"{answer.get('error') or 'other values'}",
             remedy="mend train.py, or the outputs in the examples",
         )
+
+
+def _held_back(model: Model) -> str:
+    """What to add to a remedy where the model has less memory than it asks for."""
+    told = ceiling.bounded(model.file.resources).memory_told
+    return f"; where it lacked memory: it {told}" if told else ""
 
 
 def _tail(text: str) -> str:

@@ -13,12 +13,13 @@ from typing import Any
 
 from harness import bootstrap, files, tree
 from harness.bootstrap import Interval
-from harness.errors import BadInput, CheckFailure
+from harness.errors import BadInput, CheckFailure, HarnessError
 from harness.measure.sample import CANARY, Cell, Sample
 from harness.metrics import METRICS, Fidelity, Metric, State
 from harness.process import disk_full_named
 from harness.store import runs, tables
 from harness.store.records import Manifest
+from harness.store.runs import LeftOut
 from harness.store.tables import PARQUET
 
 _VALUES = """
@@ -178,25 +179,24 @@ def evidences(results: Path, run_id: str, metrics: Collection[str] = ()) -> list
     ]
 
 
-def latest_run(results: Path, model: str) -> str | None:
+def latest_run(results: Path, model: str, left_out: LeftOut = runs.silently) -> str | None:
     """The newest run below ``results`` that has a start of the model, else the newest that tried; None where none did.
 
+    A run that is damaged, or of a newer harness, must not keep the others from being used: ``left_out`` is told of it.
     CheckFailure where the only runs that may have one are damaged.
     """
-    damaged: CheckFailure | None = None
+    damaged: HarnessError | None = None
     planned: str | None = None
     for run_id in reversed(runs.run_ids(results)):
         folder = runs.folder_of(results, run_id)
-        # A run that is damaged, or of a newer harness, must not keep the others from being used.
         try:
             if model in runs.read_manifest(folder).plan["models"]:
                 if _has_start(folder, model):
                     return run_id
                 planned = planned or (run_id if _has_sample(folder, model) else None)
-        except CheckFailure as error:
-            damaged = damaged or error
-        except BadInput:
-            continue
+        except (BadInput, CheckFailure) as error:
+            left_out(run_id, error)
+            damaged = damaged or (error if isinstance(error, CheckFailure) else None)
     if planned is None and damaged is not None:
         raise damaged
     return planned

@@ -84,6 +84,10 @@ def _names(results: Path) -> list[str]:
 LeftOut = Callable[[str, HarnessError], None]
 
 
+def silently(_run_id: str, _error: HarnessError) -> None:
+    """Tell nobody of a run that is left out."""
+
+
 def readable(results: Path, left_out: LeftOut) -> Iterator[tuple[str, Manifest]]:
     """Every run whose manifest can be read, oldest first; of the others ``left_out`` is told."""
     for run_id in run_ids(results):

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from harness.measure.plan import PARTS, Kept
 from harness.measure.sample import ROUNDS, Date, Label, Name
@@ -132,6 +132,17 @@ class Available:
     remedy: Text = ""
 
 
+def _paired(steps: dict[str, float]) -> dict[str, float]:
+    missing = [key for key in steps if key.endswith("_s") and f"{key.removesuffix('_s')}_n" not in steps]
+    missing += [key for key in steps if key.endswith("_n") and f"{key.removesuffix('_n')}_s" not in steps]
+    if missing:
+        raise ValueError(f"{missing[0]} is not a count beside its seconds")
+    return steps
+
+
+Steps = Annotated[dict[Key, Amount], Field(max_length=1000), AfterValidator(_paired)]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Written:
     """The whole of ``run.json``."""
@@ -150,7 +161,7 @@ class Written:
     artifacts: dict[Key, Made] = field(default_factory=dict)
     availability: dict[Name, Available] = field(default_factory=dict)
     timings: dict[Key, Amount] = field(default_factory=dict)
-    steps: dict[Key, dict[Key, Amount]] = field(default_factory=dict)
+    steps: dict[Key, Steps] = field(default_factory=dict)
     digests: dict[Key, Digest] = field(default_factory=dict)
 
 

@@ -17,7 +17,7 @@ from packaging.utils import parse_wheel_filename
 from harness import files, interpreter, process, tools, tree
 from harness.errors import CheckFailure
 from harness.platforms.conda import python_package, tooling
-from harness.spec import lock as locks
+from harness.spec import pins
 from harness.spec.lock import Lock
 
 _TIMEOUT_S = 900.0
@@ -75,7 +75,7 @@ def _converted(lock: Lock) -> list[Path]:
 
 def _wheels(lock: Lock) -> dict[Path, str]:
     """The wheel of each locked package with its sha256, which the lock must know."""
-    allowed = {digest for pin in locks.pins(lock.requirements.read_text()) for digest in pin.hashes}
+    allowed = pins.hashes(lock.requirements.read_text())
     by_name: dict[tuple[str, str], Path] = {}
     for wheel in sorted(lock.wheels.glob("*.whl")):
         name, version, _, _ = parse_wheel_filename(wheel.name)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import door, files, interpreter, process, tree
+from harness import ceiling, door, files, interpreter, process, tree
 from harness.errors import BadInput, BuildFailure, HarnessError, MissingComponent, ModelFailure
 from harness.runtime import RUNNER
 from harness.spec import environments, reading, weights
@@ -187,7 +187,7 @@ def _answer(locked: LockedModel) -> Json:
     """What the model answers, asked twice by one process: an answer that changes can't be what is expected."""
     model, value = locked.model, locked.model.examples.inputs[0]
     python = environments.installed(locked.lock)
-    resources = model.file.resources
+    allowed = ceiling.bounded(model.file.resources)
     with process.temporary_folder("import", readable=True) as scratch:
         tree.copy(RUNNER, scratch / "harness_runner", keep=lambda relative: "__pycache__" not in relative.parts)
         tree.copy(locked.payload, scratch / "model")
@@ -203,7 +203,7 @@ def _answer(locked: LockedModel) -> Json:
                 env=process.environment(home, PYTHONPATH=str(scratch), PYTHONDONTWRITEBYTECODE="1", **model.file.env),
                 cwd=home,
                 stdin=json.dumps({"inputs": [value, value]}),
-                timeout_s=resources.start_timeout_s + resources.predict_timeout_s,
+                timeout_s=allowed.start_timeout_s + allowed.predict_timeout_s,
                 kind="instances",
             )
         except process.TimedOut as error:

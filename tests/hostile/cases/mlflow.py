@@ -1,0 +1,5 @@
+"""."""
+
+from hostile.campaign import Case
+
+CASES: list[Case] = []
