@@ -6,6 +6,7 @@ elsewhere it says what is missing and what it leaves out, and goes on with the r
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -40,15 +41,15 @@ def bench(session: nox.Session) -> None:
     system_packages(session)
     install(session, ".[all]")
     report = Path("results", "report.html").absolute()
-    with_engine = start_engine(session)
+    started = start_engine(session)
     try:
         methods = [part for method in BENCH for part in ("--method", method)]
         session.run("harness", "run", "digits-onnx", "--profile", "quick", *methods, success_codes=[0, 1])
         session.run("harness", "recommend", "digits-onnx", "--scenario", "edge-device", success_codes=[0, 1])
         session.run("harness", "report", "--out", str(report))
     finally:
-        if with_engine:
-            session.run("harness", "engine", "stop")
+        if started:
+            stop_engine(session)
 
 
 @nox.session(reuse_venv=True)
@@ -83,15 +84,15 @@ def nightly(session: nox.Session) -> None:
     """
     system_packages(session)
     install(session, ".[all]")
-    with_engine = start_engine(session)
+    started = start_engine(session)
     plan = session.posargs or ("--profile", "nightly")
     try:
         session.run("harness", "run", *plan, success_codes=[0, 1])
         session.run("harness", "changes", "--all")
         session.run("harness", "report")
     finally:
-        if with_engine:
-            session.run("harness", "engine", "stop")
+        if started:
+            stop_engine(session)
 
 
 @nox.session(reuse_venv=True)
@@ -117,12 +118,21 @@ def install(session: nox.Session, *what: str) -> None:
 
 
 def start_engine(session: nox.Session) -> bool:
-    """Start the private Docker engine where none is reachable; whether there is one to stop afterwards."""
-    running = session.run("harness", "engine", "status", success_codes=[0, 3], silent=True) or ""
-    if "private" not in running and running.startswith("Docker engine"):
+    """Start the private Docker engine where no engine answers; whether it was started here, to be stopped again."""
+    running = session.run("harness", "engine", "status", success_codes=[0, 3], silent=True)
+    if str(running).startswith("Docker engine"):
         return False
-    session.run("harness", "engine", "start", success_codes=[0, 2, 3])
-    return True
+    # What it says meanwhile goes to the terminal.
+    started = session.run("harness", "engine", "start", "--json", success_codes=[0, 2, 3], silent=True, stderr=None)
+    try:
+        return bool(json.loads(str(started))["started"])
+    except (ValueError, KeyError):
+        return True  # it has said why not; maybe there is an engine, without a base image
+
+
+def stop_engine(session: nox.Session) -> None:
+    """Stop the private engine, unless others have come to use it: exit code 1."""
+    session.run("harness", "engine", "stop", success_codes=[0, 1])
 
 
 def cache() -> str:

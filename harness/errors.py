@@ -125,3 +125,12 @@ def _short(value: object, limit: int = 80) -> str:
     except (ValueError, RecursionError):  # a number of a million digits, a list in a list in a list ...
         text = f"a {type(value).__name__} that is too large to show"
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class EngineGone(HarnessError):
+    """The Docker engine that was used went away; everything measured before is intact.
+
+    No MissingComponent: what can do without those, or says that something is absent, has to let this pass.
+    """
+
+    exit_code = 3

@@ -37,12 +37,21 @@ _CHUNK = 2**20
 _PATH_MAX = 4096
 
 Kind = Literal["file", "folder", "link", "other"]
+Links = Literal["keep", "refuse", "inside"]
 
 
 def shown(path: object) -> str:
     """``path`` as it can stand in a message: on one line, its middle left out where it is long."""
     text = printable(str(path)).replace("\n", "\\n").replace("\t", "\\t")
     return text if len(text) <= 400 else f"{text[:200]} … {text[-200:]}"  # noqa: PLR2004 -- what can be read
+
+
+def kind(path: Path) -> Kind | None:
+    """What lies at ``path``, a link not followed; None where nothing does."""
+    try:
+        return _kind(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return None
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -111,12 +120,12 @@ def _regular(name: str, folder: int, path: Path, remedy: str = "") -> io.FileIO:
     """The regular file called ``name`` in the open ``folder``."""
     try:
         # Before it is opened: merely opening some devices does something.
-        _check_kind(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode, path, remedy)
+        check_kind(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode, path, remedy)
     except (OSError, ValueError) as error:
         _refuse(error, path, remedy)
     descriptor = _open_or_say(name, _FILE, folder, path, remedy)
     try:
-        _check_kind(os.fstat(descriptor).st_mode, path, remedy)
+        check_kind(os.fstat(descriptor).st_mode, path, remedy)
         if _file_system(descriptor) in _NOT_DISKS:
             raise BadInput("is not a file on a disk", file=shown(path), remedy=remedy or "replace it by a file")
         return io.FileIO(descriptor, closefd=True)
@@ -144,7 +153,8 @@ def _is_link(name: str, folder: int | None) -> bool:
     return False
 
 
-def _check_kind(mode: int, path: Path, remedy: str) -> None:
+def check_kind(mode: int, path: Path, remedy: str = "") -> None:
+    """BadInput where ``mode`` is not of a regular file."""
     if not stat.S_ISREG(mode):
         link = "replace it by the file that it points to" if stat.S_ISLNK(mode) else "replace it by a file"
         raise BadInput(f"is {_what(mode)}, not a file", file=shown(path), remedy=remedy or link)
@@ -167,6 +177,7 @@ def _refuse(error: OSError | ValueError, path: Path, remedy: str) -> NoReturn:
     said = {
         errno.ENOENT: "there is no such file",
         errno.ELOOP: "is a link, not a file",
+        errno.ENOTDIR: "is not a folder",
         errno.ENXIO: "is a socket or device, not a file",
         errno.ENAMETOOLONG: "has too long a name",
     }
@@ -215,14 +226,20 @@ class Entry:
         return _what(self.status.st_mode)
 
 
-def walk(folder: Path, *, max_depth: int = MAX_DEPTH, max_entries: int = MAX_ENTRIES) -> Iterator[Entry]:
+def walk(
+    folder: Path, *, below: Path | None = None, max_depth: int = MAX_DEPTH, max_entries: int = MAX_ENTRIES
+) -> Iterator[Entry]:
     """All that is below ``folder``: in each folder the files first, then its folders, each before what is in it.
 
-    Sorted by name. No link is followed but ``folder`` itself. BadInput where it is nested deeper, holds more entries,
-    cannot be read, or changes meanwhile.
+    Sorted by name. No link is followed but ``folder`` itself, and that neither where ``below`` is given, which is as
+    in :func:`read_bytes`. BadInput where it is nested deeper, holds more entries, cannot be read, or changes meanwhile.
     """
     remedy = "give a folder that can be read, and let nothing write to it meanwhile"
-    top = _open_or_say(os.fspath(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, None, folder, remedy)
+    if below is None or folder == below:
+        top = _open_or_say(os.fspath(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, None, folder, remedy)
+    else:
+        with _parent(folder, below, "") as parent:
+            top = _open_or_say(folder.name, _FOLDER, parent, folder, "")
     # Descriptors of the folders that are open, and the entries in each that are still to come, the next one last.
     levels: list[tuple[int, list[tuple[str, os.stat_result]]]] = [(top, [])]
     count = 0
@@ -240,10 +257,12 @@ def walk(folder: Path, *, max_depth: int = MAX_DEPTH, max_entries: int = MAX_ENT
             count += 1
             if count > max_entries:
                 raise BadInput(f"holds more than {max_entries:,} entries", file=shown(folder), remedy="make it smaller")
-            kind = _kind(status.st_mode)
             path = at / name
-            yield Entry(path=path, relative=relative / name, kind=kind, status=status, parent=descriptor)
-            if kind == "folder":
+            entry = Entry(
+                path=path, relative=relative / name, kind=_kind(status.st_mode), status=status, parent=descriptor
+            )
+            yield entry
+            if entry.kind == "folder":
                 if len(levels) > max_depth:
                     raise BadInput(
                         f"holds folders nested more than {max_depth} deep", file=shown(folder), remedy="flatten it"
@@ -318,7 +337,14 @@ def remove(path: Path, *, ignore_errors: bool = False) -> None:
         )
 
 
-def take_back(folder: Path, *, at_most_bytes: int, links: Literal["keep", "refuse", "inside"] = "keep") -> None:
+def give(folder: Path, user_id: int) -> None:
+    """Give ``folder`` and all that is in it to a user and the group of the same number; links are not followed."""
+    os.chown(folder, user_id, user_id, follow_symlinks=False)
+    for entry in walk(folder):
+        os.chown(entry.path.name, user_id, user_id, dir_fd=entry.parent, follow_symlinks=False)
+
+
+def take_back(folder: Path, *, at_most_bytes: int, links: Links = "keep") -> None:
     """Make ours what others wrote into ``folder``: our owner, modes 755 and 644, no setuid.
 
     CheckFailure, naming it, for what is not a file, folder or link; for a link where they are refused or, with
@@ -333,7 +359,7 @@ def take_back(folder: Path, *, at_most_bytes: int, links: Literal["keep", "refus
         ) from error
 
 
-def _take_back(folder: Path, at_most_bytes: int, links: Literal["keep", "refuse", "inside"]) -> None:
+def _take_back(folder: Path, at_most_bytes: int, links: Links) -> None:
     seen: set[tuple[int, int]] = set()
     taken = 0
     _own(os.fspath(folder), None, 0o755)

@@ -21,19 +21,24 @@ from harness.errors import BadInput, MissingComponent
 
 _ASK = (
     "import json,sys,sysconfig;print(json.dumps({'version':sys.version.split()[0],"
-    "'stdlib':sysconfig.get_path('stdlib'),'library':sysconfig.get_config_var('LDLIBRARY') or '',"
+    "'stdlib':sysconfig.get_path('stdlib'),'prefixes':[sys.prefix,sys.base_prefix],"
+    "'library':sysconfig.get_config_var('LDLIBRARY') or '',"
     "'folder':sysconfig.get_config_var('LIBDIR') or ''}))"
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Interpreter:
-    """An interpreter on this machine: ``path`` is the executable, ``stdlib`` its library folder."""
+    """An interpreter on this machine: ``path`` is the executable, ``stdlib`` its library folder.
+
+    ``prefixes`` are the folders that it is installed in.
+    """
 
     path: Path
     version: str
     stdlib: Path
     library: Path | None
+    prefixes: tuple[Path, ...] = ()
 
     @property
     def minor(self) -> str:
@@ -56,6 +61,12 @@ def default() -> Interpreter:
     system = Path(f"/usr/bin/python{minor}")
     base = Path(getattr(sys, "_base_executable", sys.executable) or sys.executable)
     return _described(system if os.access(system, os.X_OK) else base)
+
+
+def folders() -> tuple[Path, ...]:
+    """What a process under this interpreter has to see: its installation, and that of a virtual environment."""
+    python = default()
+    return (python.path.parent, python.stdlib, *python.prefixes)
 
 
 def suits(specifier: str, *, file: object) -> Interpreter:
@@ -92,4 +103,5 @@ def _described(path: Path) -> Interpreter:
         version=answer["version"],
         stdlib=Path(answer["stdlib"]),
         library=library.resolve() if library.suffix != ".a" and library.is_file() else None,
+        prefixes=tuple(Path(prefix) for prefix in answer["prefixes"]),
     )

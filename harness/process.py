@@ -15,7 +15,7 @@ import itertools
 import json
 import logging
 import os
-import shutil
+import selectors
 import signal
 import subprocess
 import sys
@@ -29,14 +29,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness import cgroup, paths, watchdog
+from harness import cgroup, enclosure, files, mounts, paths, watchdog
+from harness.enclosure import Enclosure
 from harness.errors import DiskFull, HarnessError, MissingComponent
-from harness.sandbox import Policy, die_with_parent, user_for
+from harness.mounts import View
+from harness.sandbox import Policy
 
 log = logging.getLogger(__name__)
 
 _TAIL_BYTES = 64 * 1024
+_OUTPUT_BYTES, _CHUNK_BYTES = 64 * 2**20, 64 * 1024
 _PATIENCE_S = 0.2  # for the output of a process that was killed
+_DYING_S = 10.0
 
 #: What a tool that downloads may inherit: where to fetch from, through what, and whom to trust.
 _NETWORK_VARIABLES = (
@@ -137,7 +141,9 @@ def temporary_folder(prefix: str, *, readable: bool = False) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if os.geteuid() == 0:
+                mounts.detach_below(folder)
+            files.remove(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -249,43 +255,6 @@ def uninterrupted() -> Iterator[None]:
             put_off[came[0][0]](*came[0])
 
 
-# --- bounds --------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def bounds(
-    *,
-    memory_bytes: int,
-    processes: int,
-    disk_bytes: int,
-    cpus: float | None = None,
-    needed: Sequence[Path] = (),
-    loopback: bool = False,
-) -> Iterator[Policy]:
-    """A policy with a control group of its own, which is gone afterwards with every process in it.
-
-    ``needed`` are the folders that the process must reach; they decide whether it can run unprivileged.
-    """
-    group = cgroup.create(f"harness-{paths.key()}-{os.urandom(4).hex()}")
-    folders = [str(folder) for folder in group.folders.values()] if group else []
-    with guarded(control_group=folders):
-        try:
-            if group is not None:
-                group.limit(memory_bytes=memory_bytes, cpus=cpus, pids=processes)
-            yield Policy(
-                memory_bytes=memory_bytes,
-                processes=processes,
-                disk_bytes=disk_bytes,
-                group=group,
-                user_id=user_for(*needed),
-                visible=tuple(needed),
-                loopback=loopback,
-            )
-        finally:
-            if group is not None:
-                group.kill_and_remove()
-
-
 # --- processes that end by themselves ------------------------------------------------------------
 
 
@@ -299,45 +268,158 @@ def run(
     policy: Policy | None = None,
     kind: str = "tools",
 ) -> Completed:
-    """Run a tool to its end. TimedOut where it takes longer; MissingComponent where there is no such program."""
+    """Run a tool of ours to its end. TimedOut where it takes longer; MissingComponent where there is no such program.
+
+    What is not ours goes through :func:`harness.door.run`, which gives the ``policy``. Of each stream the end is kept,
+    as much as the policy's bounds say.
+    """
     log.debug("run: %s", " ".join(argv))
     begin = time.monotonic()
     with ledger.waiting_for(kind):
-        process = _popen(argv, env=env, cwd=cwd, policy=policy, stdin=subprocess.PIPE if stdin is not None else None)
-        with guarded(process_group=process.pid):
+        child = _popen(argv, env=env, cwd=cwd, policy=policy, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        with guarded(process_group=child.process.pid):
+            talk = _Talk(child.process, stdin, policy.bounds.output_bytes if policy else _OUTPUT_BYTES)
             try:
-                stdout, stderr = process.communicate(stdin, timeout=timeout_s)
-            except subprocess.TimeoutExpired:
-                ended = process.poll() is not None  # it has ended, and left something behind that holds its pipes
-                _end_tree(process, policy)
-                stdout, stderr = _rest_of_output(process)
-                if not ended:
-                    raise TimedOut(argv, timeout_s, f"{stdout}\n{stderr}") from None
+                if not talk.go_on(begin + timeout_s):
+                    ended = child.process.poll() is not None  # and left something behind that holds its pipes
+                    _end_tree(child.process, policy)
+                    talk.go_on(time.monotonic() + _PATIENCE_S)
+                    if not ended:
+                        raise TimedOut(argv, timeout_s, "\n".join(talk.said()))
+                child.process.wait()
             finally:
-                _end_tree(process, policy)
-    wall_s = time.monotonic() - begin
-    log.debug("ended with %d after %.2f s: %s", process.returncode, wall_s, argv[0])
-    return Completed(argv=tuple(argv), returncode=process.returncode, stdout=stdout, stderr=stderr, wall_s=wall_s)
+                _end_tree(child.process, policy)
+                child.process.wait()
+                talk.close()
+    stdout, stderr = talk.said()
+    wall_s, code = time.monotonic() - begin, child.process.returncode
+    log.debug("ended with %d after %.2f s: %s", code, wall_s, argv[0])
+    return Completed(argv=tuple(argv), returncode=code, stdout=stdout, stderr=stderr, wall_s=wall_s)
+
+
+class _Talk:
+    """What goes into a process and comes out of it: the end of each stream is kept, no more than ``at_most`` bytes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], stdin: str | None, at_most: int) -> None:
+        self._process, self._at_most = process, at_most
+        self._left = memoryview((stdin or "").encode())
+        self._kept: dict[int, bytearray] = {}
+        self._selector = selectors.DefaultSelector()
+        assert process.stdin is not None
+        if self._left:
+            os.set_blocking(process.stdin.fileno(), False)
+            self._selector.register(process.stdin, selectors.EVENT_WRITE)
+        else:
+            process.stdin.close()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            self._kept[stream.fileno()] = bytearray()
+            self._selector.register(stream, selectors.EVENT_READ)
+
+    def go_on(self, deadline_s: float) -> bool:
+        """Talk until both streams have ended; False where the time is up, or an ended process left them to another."""
+        while self._selector.get_map():
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            ready = self._selector.select(min(left_s, _PATIENCE_S))
+            for key, _ in ready:
+                self._write() if key.events == selectors.EVENT_WRITE else self._read(key)
+            if not ready and self._process.poll() is not None:
+                return False
+        return True
+
+    def said(self) -> tuple[str, str]:
+        """Standard output and standard error so far, or their ends."""
+        out, err = (bytes(kept[-self._at_most :]).decode(errors="replace") for kept in self._kept.values())
+        return out, err
+
+    def close(self) -> None:
+        """Close all ends."""
+        self._selector.close()
+        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if stream is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    stream.close()
+
+    def _write(self) -> None:
+        stream = self._process.stdin
+        assert stream is not None
+        try:
+            self._left = self._left[os.write(stream.fileno(), self._left[:_CHUNK_BYTES]) :]
+        except BrokenPipeError:
+            self._left = self._left[:0]
+        if not self._left:
+            self._selector.unregister(stream)
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+    def _read(self, key: selectors.SelectorKey) -> None:
+        chunk = os.read(key.fd, _CHUNK_BYTES)
+        if not chunk:
+            self._selector.unregister(key.fileobj)
+            return
+        kept = self._kept[key.fd]
+        kept += chunk
+        if len(kept) > 2 * self._at_most:
+            del kept[: -self._at_most]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Started:
+    """A process that was started: ``pid`` is its number, that of ``process`` may be of who waits for it."""
+
+    process: subprocess.Popen[bytes]
+    pid: int
 
 
 def _popen(
-    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None, policy: Policy | None, stdin: int | None
-) -> subprocess.Popen[str]:
-    try:
-        return subprocess.Popen(
-            list(argv),
-            env=dict(env),
-            cwd=cwd,
-            stdin=stdin if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-            preexec_fn=policy.entry() if policy else die_with_parent,  # noqa: PLW1509 -- see Child
-        )
-    except OSError as error:
-        raise _not_startable(argv[0], error) from error
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None,
+    policy: Policy | None,
+    stdin: int,
+    stderr: int,
+) -> _Started:
+    """Start it. Whoever is put behind a policy begins in ``cwd`` as it sees that.
+
+    The function that runs between fork and exec only makes system calls through names that are bound already, which is
+    what makes it safe beside other threads.
+    """
+    inside = policy.inside if policy else None
+    with contextlib.ExitStack() as stack:
+        told, tell = _pipe(stack) if inside is not None and inside.user is not None else (-1, -1)
+        entry = policy.entry(cwd, tell) if policy else enclosure.die_with_parent
+        if inside is not None:
+            stack.enter_context(inside.births())
+        try:
+            process = subprocess.Popen(
+                list(argv),
+                env=dict(env),
+                cwd=None if policy else cwd,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                bufsize=0,
+                start_new_session=True,
+                umask=0o022,
+                preexec_fn=entry,  # noqa: PLW1509 -- see above
+            )
+        except OSError as error:
+            raise _not_startable(argv[0], error) from error
+        except subprocess.SubprocessError as error:
+            raise MissingComponent(
+                f"{argv[0]} cannot be kept in bounds here", remedy="'harness doctor' says what this machine allows"
+            ) from error
+        return _Started(process=process, pid=enclosure.read_number(told) if told >= 0 else process.pid)
+
+
+def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        stack.callback(os.close, end)
+    return ends
 
 
 def _not_startable(program: str, error: OSError) -> HarnessError:
@@ -356,24 +438,47 @@ def _end_tree(process: subprocess.Popen[Any], policy: Policy | None) -> None:
     _end_group(process)
 
 
-def _rest_of_output(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What an ended process had printed; what somebody else still holds open is not waited for."""
-    try:
-        return process.communicate(timeout=_PATIENCE_S)
-    except subprocess.TimeoutExpired as error:
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
-        process.wait()
-        said = [
-            part.decode(errors="replace") if isinstance(part, bytes) else "" for part in (error.stdout, error.stderr)
-        ]
-        return said[0], said[1]
-
-
 def _end_group(process: subprocess.Popen[Any]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+# --- namespaces ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def enclosed(view: View) -> Iterator[Enclosure]:
+    """Namespaces for one instance, in which it finds ``view``; whoever is left in there is ended afterwards.
+
+    OSError where this machine or this user may not make them.
+    """
+    root = os.geteuid() == 0
+    with contextlib.ExitStack() as stack:
+        told, tell = _pipe(stack)
+        try:
+            with enclosure.first_born() if root else contextlib.nullcontext():
+                first = subprocess.Popen(
+                    enclosure.FIRST,
+                    env={},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                    preexec_fn=enclosure.maker(view, root=root, told=tell),  # noqa: PLW1509 -- as in _popen
+                )
+        except subprocess.SubprocessError as error:
+            raise OSError(errno.EPERM, "namespaces cannot be made") from error
+        stack.callback(_ended, first)
+        inside = enclosure.opened(first.pid if root else enclosure.read_number(told), root=root)
+        stack.callback(inside.close)
+        yield inside
+
+
+def _ended(process: subprocess.Popen[Any]) -> None:
+    """Kill the process, and wait until it is gone with all that live in its namespaces."""
+    _end_group(process)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=_DYING_S)
 
 
 # --- processes that serve ------------------------------------------------------------------------
@@ -383,8 +488,7 @@ class Child:
     """A process that runs until it is ended; the end of what it prints is kept.
 
     It is put in bounds between fork and exec, so ``exec_done_s``, when Popen returns, is the moment
-    at which the isolated process exists. The function run there only makes system calls through
-    names that are bound already, which is what makes it safe beside the reader thread.
+    at which the isolated process exists.
     """
 
     def __init__(
@@ -392,25 +496,12 @@ class Child:
     ) -> None:
         log.debug("start: %s", " ".join(argv))
         self._tail: deque[bytes] = deque(maxlen=_TAIL_BYTES // 4096)
-        entry = policy.entry() if policy else die_with_parent
         if policy and policy.group:
             cgroup.settle()  # that wait is the kernel's, not the artifact's
-        try:
-            self.spawned_s = time.monotonic()
-            self._process = subprocess.Popen(
-                list(argv),
-                env=dict(env),
-                cwd=cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=entry,  # noqa: PLW1509 -- see above
-            )
-            self.exec_done_s = time.monotonic()
-        except OSError as error:
-            raise _not_startable(argv[0], error) from error
-        self.pid = self._process.pid
+        self.spawned_s = time.monotonic()
+        started = _popen(argv, env=env, cwd=cwd, policy=policy, stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        self.exec_done_s = time.monotonic()
+        self._process, self.pid = started.process, started.pid
         self._reader = threading.Thread(target=self._drain, daemon=True)
         self._reader.start()
 

@@ -9,19 +9,76 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from harness import interpreter, paths, process
-from harness.errors import BuildFailure, MissingComponent
+from harness import door, files, interpreter, paths, process
+from harness.errors import BadInput, BuildFailure, CheckFailure, MissingComponent
+from harness.files import Links
+from harness.sandbox import Bounds
 
 _LOCKS = paths.PACKAGE / "resources" / "tools"
 
 #: For installations that become part of an artifact: uv notes when each wheel's file was last changed, and who
 #: installed it, so that no two would be the same (astral-sh/uv issue 10523, read 2026-11-23).
 UV_SAME_EVERY_TIME = {"UV_NO_INSTALLER_METADATA": "1"}
+
+#: What a tool that builds may use, to end one that has gone wild. It is far above what any needs: PyInstaller takes
+#: 1.0 GB for a model with PyTorch, files in memory included.
+BOUNDS = Bounds(memory_bytes=4 * 2**30, processes=1024, disk_bytes=64 * 2**30)
+
+
+# --- tools that build, behind the door -----------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """Where the steps of one build are done, one after the other. ``what`` is being done, in messages."""
+
+    what: str
+    inside: door.Opened
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        timeout_s: float,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        fine: Sequence[int] | None = (0,),
+    ) -> process.Completed:
+        """Do a step; BuildFailure where it takes longer or its exit code is not ``fine`` (None: any is)."""
+        try:
+            done = self.inside.run(argv, env=env, timeout_s=timeout_s, cwd=cwd, stdin=stdin)
+        except process.TimedOut as error:
+            raise BuildFailure(f"{self.what}: {error.problem}", log=error.output) from error
+        if fine is not None and done.returncode not in fine:
+            group = self.inside.policy.group
+            memory = f", having used up {BOUNDS.memory_bytes // 2**30} GiB" if group and group.oom_killed() else ""
+            name = Path(argv[0]).name
+            raise BuildFailure(f"{self.what}: {name} ended with exit code {done.returncode}{memory}", log=done.output)
+        return done
+
+
+@contextlib.contextmanager
+def bench(
+    what: str, *, shows: Sequence[Path] = (), writes: Sequence[Path] = (), links: Links = "keep"
+) -> Iterator[Bench]:
+    """A place for the steps of a build behind the door, within :data:`BOUNDS`; see :func:`harness.door.opened`.
+
+    What packages and models bring may be executed there. BuildFailure for what they may not leave behind.
+    """
+    try:
+        with door.opened(BOUNDS, shows=shows, writes=writes, links=links) as inside:
+            yield Bench(what=what, inside=inside)
+    except (CheckFailure, BadInput) as error:
+        raise BuildFailure(f"{what}: {error.problem}", remedy=error.remedy) from error
+
+
+# --- tools in environments of their own ----------------------------------------------------------
 
 
 @lru_cache(maxsize=1)
@@ -82,7 +139,7 @@ def uv_environment(cache: Path | None = None) -> dict[str, str]:
 
 
 def _make(tool: str, lock: Path, folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    files.remove(folder)
     env = uv_environment()
     python = str(folder / "bin" / "python")
     steps = (
@@ -102,5 +159,5 @@ def _make(tool: str, lock: Path, folder: Path) -> None:
                     remedy="check that a package index is in reach (UV_DEFAULT_INDEX names another)",
                 )
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove(folder, ignore_errors=True)
         raise

@@ -34,6 +34,7 @@ def profile(model: str, out: Path | None, as_json: bool) -> None:
     from harness.spec import model as models
 
     found = models.find(model)
+    console.note_ceilings(found)
     with console.progress() as tell:
         taken = profiles.take(found, tell)
     file = profiles.kept() / taken.file_name

@@ -11,11 +11,14 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.errors import BadInput, HarnessError, one_line, printable
+
+if TYPE_CHECKING:
+    from harness.spec.model import Model
 
 _FEW_SECONDS, _MANY_MINUTES = 90, 100
 _SILENT_S = 120.0  # a log that says nothing for longer looks like a run that hangs
@@ -65,6 +68,15 @@ def say(text: str = "") -> None:
 def note(text: str) -> None:
     """A line on standard error: said to people, in nobody's way."""
     click.echo(printable(text), err=True)
+
+
+def note_ceilings(*models: Model) -> None:
+    """Say of each model where it asks for more than this machine allows."""
+    from harness import ceiling
+
+    for model in models:
+        for text in ceiling.bounded(model.file.resources).told:
+            note(f"{model.name} {text}")
 
 
 def as_json(value: Any) -> None:

@@ -25,7 +25,7 @@ def doctor(as_json: bool) -> int:
     import os
     import shutil
 
-    from harness import interpreter, paths, sandbox, tools
+    from harness import ceiling, door, interpreter, paths, tools
     from harness.measure import host
     from harness.methods import METHODS
 
@@ -37,7 +37,7 @@ def doctor(as_json: bool) -> int:
     python = interpreter.default()
     add("Python for models", True, f"{python.version} ({python.path})")
     add("uv", True, f"{tools.uv_version()} ({tools.uv()})")
-    able = sandbox.abilities()
+    able = door.abilities()
     missing = able.missing()
     remedy = "run the harness as root, or read docs/methodology.md on what this changes" if missing else ""
     add("isolation of models", not missing, "; ".join(missing) or "network, user, memory, processes, disk", remedy)
@@ -52,6 +52,8 @@ def doctor(as_json: bool) -> int:
             "others cannot walk to it, so models run as root",
             "set HARNESS_CACHE to a folder such as /var/cache/ml-packaging-harness",
         )
+    for one in ceiling.ceilings():
+        add(f"ceiling of {one.what}", True, f"{one.shown} for any one model: {one.source} ({one.variable})")
     for method_id, method in METHODS.items():
         available = method.check()
         add(f"method {method_id}", available.ready, available.reason or "ready", available.remedy)

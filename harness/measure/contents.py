@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import process, tree
+from harness import process
+from harness.files import walk
 from harness.methods import pruning
 from harness.spec import reading
 from harness.spec.kinds import Count
@@ -88,7 +89,8 @@ class Counter:
     def of(self, folder: Path) -> Contents:
         """The contents of ``folder``; nothing where it is not there."""
         kinds: dict[str, list[Path]] = {"native": [], "bytecode": [], "sources": [], "data": []}
-        for file in sorted(tree.files(folder)):
+        there = walk(folder) if folder.is_dir() else ()
+        for file in sorted(entry.path for entry in there if entry.kind in {"file", "link"}):
             kinds["native" if is_native(file) else _KINDS.get(file.suffix, "data")].append(file)
         return Contents(**{kind: self.amount(files) for kind, files in kinds.items()})
 
@@ -122,7 +124,10 @@ class Counter:
             copy = scratch / "packages"
             if packages.is_dir():
                 # Further names suffice: pruning changes no file in place.
-                shutil.copytree(packages, copy, symlinks=True, copy_function=_linked)
+                copy.mkdir()
+                for entry in walk(packages):
+                    place = copy / entry.relative
+                    place.mkdir() if entry.kind == "folder" else _linked(entry.path, place)
                 pruning.prune(copy, rules)
             return self.of(copy)
 
@@ -156,7 +161,7 @@ def is_native(file: Path) -> bool:
     return not file.is_symlink() and re.search(r"\.so(\.[0-9.]+)?$", file.name) is not None
 
 
-def _linked(source: str, target: str) -> None:
+def _linked(source: Path, target: Path) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:  # another file system, or links are not allowed

@@ -25,7 +25,7 @@ class _Plain:
             installed,
             limits,
             lambda socket: [str(self._python), "-m", "harness_runner", "serve", "--socket", str(socket)],
-            needed=[self._python.parent.parent],
+            shows=[self._python.parent.parent],
             PYTHONPATH=str(installed.root),
         )
 

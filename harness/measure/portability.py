@@ -17,6 +17,7 @@ from typing import cast
 from harness import paths, process
 from harness.errors import BuildFailure, CheckFailure, HarnessError, MissingComponent, ModelFailure
 from harness.measure.part import Part, Subject, Taken
+from harness.methods import hosted
 from harness.methods.contract import Installed, Instance
 from harness.methods.serving import Served
 from harness.metrics import TARGETS, State, Target
@@ -106,9 +107,7 @@ def _with_empty_caches(installed: Installed, stack: ExitStack) -> Installed:
     if not installed.extraction_caches:
         return installed
     folder = stack.enter_context(process.temporary_folder("target-cache", readable=True))
-    caches = tuple(folder / str(number) for number in range(len(installed.extraction_caches)))
-    for cache in caches:
-        cache.mkdir(mode=0o755)
+    caches = tuple(hosted.extraction_folder(folder, cache.name) for cache in installed.extraction_caches)
     return replace(installed, extraction_caches=caches)
 
 

@@ -21,7 +21,7 @@ from statistics import median
 from typing import Any
 
 from harness import __version__, paths, process, tree
-from harness.errors import BadInput
+from harness.errors import BadInput, ModelFailure
 from harness.measure import contents, host, plain, sentinel, start
 from harness.measure.contents import Amount, Contents
 from harness.measure.start import limits_of
@@ -237,6 +237,8 @@ def _starts(
             steps(f"start it, {state}, {number + 1} of {count}")
             sentinel_s = sentinel.seconds()
             taken = start.take(method, installed, limits, model, state)
+            if taken.doubt:
+                raise ModelFailure(taken.doubt, remedy="leave the runner's own module and its clock to themselves")
             if not taken.dropped:
                 yield _local_start(state, sentinel_s, taken.values)
 
@@ -246,9 +248,9 @@ def _loaded(
 ) -> Amount | None:
     """The bytecode in ``packages`` of the modules that answering the examples loads; None where it is not known."""
     assert sources is not None
-    timeout_s = locked.model.file.resources.start_timeout_s + locked.model.file.resources.predict_timeout_s
-    with process.temporary_folder("loaded", readable=True) as scratch:
-        names = rehearsal.modules(locked, python, sources, scratch=scratch, timeout_s=timeout_s)
+    allowed = limits_of(locked.model)
+    timeout_s = allowed.start_timeout_s + allowed.predict_timeout_s
+    names = rehearsal.modules(locked, python, sources, timeout_s=timeout_s)
     return counter.amount(file for name in names for file in _bytecode_of(packages, name)) if names else None
 
 

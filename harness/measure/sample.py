@@ -72,7 +72,8 @@ class Sample:
 
     Flags: ``failed`` (it broke; ``note`` says how), ``absent`` (it can't be had here; ``note`` says
     why), ``unfit`` (it is beyond a limit of its platform; ``note`` says which), ``dropped:REASON``
-    (measured but not what it was meant to be), ``kept`` (measured here earlier; ``note`` says when), ``outlier``.
+    (measured but not what it was meant to be), ``kept`` (measured here earlier; ``note`` says when), ``outlier``,
+    ``doubtful`` (of a start of which the instance says what can't be true: its phases are ``absent``, the rest counts).
     """
 
     __pydantic_config__ = reading.STRICT

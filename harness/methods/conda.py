@@ -13,13 +13,12 @@ Docs: conda-lock's ``lock``, conda-pack and its ``conda-unpack``, py-rattler's `
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness import process, tools, tree
-from harness.errors import BuildFailure, HarnessError
+from harness import files, process, tools, tree
+from harness.errors import BadInput, BuildFailure, CheckFailure, HarnessError
 from harness.methods import hosted, layout, placement, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import Served
@@ -43,8 +42,8 @@ PROVIDES = capabilities.given(LAYERS)
 # The channel that was decided on for each model in this process: nothing else tells a kept artifact from another's.
 _channels: dict[str, str] = {}
 
-# conda-unpack, which is the artifact's own code.
-_UNPACK_S, _UNPACK_MEMORY_BYTES, _UNPACK_DISK_BYTES = 300.0, 2**30, 8 * 2**30
+_UNPACK_S = 300.0
+_CHANNEL = "name another channel in the table 'conda' of model.toml"
 
 
 def check() -> Availability:
@@ -68,15 +67,8 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     """A folder ``conda/``: the relocatable environment with the model among its packages."""
     variants.require(ID, options, locked.model)
     environment = locking.locked(locked.model, locked.lock)
-    prefix, folder = layout.fresh_folder(workdir, "prefix"), layout.fresh_folder(workdir, ID)
-    cache = options.tool_cache / "packages"  # where conda-pack finds files as they were before their installation
-    request = {**locking.request(environment), "prefix": str(prefix), "cache": str(cache)}
-    needed = [workdir, options.tool_cache]
-    packages = dict(tooling.task("install", request, timeout_s=options.timeout_s, needed=needed)["packages"])
-    # rattler's mark that a folder can be made again; conda-unpack would carry the folder's name for its sake.
-    (prefix / "CACHEDIR.TAG").unlink(missing_ok=True)
-    _relocatable(prefix, folder, needed, options.timeout_s)
-    shutil.rmtree(prefix)
+    folder = layout.fresh_folder(workdir, ID)
+    packages = _installed(environment, folder, options)
     layout.write_sources(locked, hosted.site_packages(folder), bytecode=options.bytecode, weights=options.weights)
     placement.kept_apart(locked, options, workdir)
     _compile(folder, options)
@@ -131,21 +123,60 @@ def remove(artifact: Artifact) -> None:
     hosted.remove(artifact)
 
 
-def _relocatable(prefix: Path, folder: Path, needed: list[Path], timeout_s: float) -> None:
+def _installed(environment: locking.Locked, folder: Path, options: BuildOptions) -> dict[str, str]:
+    """Install the locked packages, and unpack them to the empty ``folder`` as conda-pack packs them; their versions.
+
+    Where and whence is one folder: conda-pack finds files as they were before their installation in the cache of
+    packages, and takes none from another disk (conda-pack issue 478). It is another user's meanwhile.
+    """
+    scratch = options.tool_cache
+    prefix, unpacked = scratch / "prefix", scratch / ID
+    for old in (prefix, unpacked):
+        files.remove(old)
+    request = {**locking.request(environment), "prefix": str(prefix), "cache": str(scratch / "packages")}
+    shows = [environment.file, *(tooling.folder(name) for name in ("packages", "made", "channels"))]
+    answer = tooling.task("install", request, timeout_s=options.timeout_s, shows=shows, writes=(scratch,))
+    # rattler's mark that a folder can be made again; conda-unpack would carry the folder's name for its sake.
+    files.remove(prefix / "CACHEDIR.TAG")
+    _relocatable(scratch, prefix, unpacked, options.timeout_s)
+    files.remove(prefix)
+    folder.rmdir()
+    shutil.move(unpacked, folder)
+    return {str(name): str(version) for name, version in answer["packages"]}
+
+
+def _relocatable(scratch: Path, prefix: Path, folder: Path, timeout_s: float) -> None:
     """Have conda-pack archive the environment, and unpack that to ``folder``, which is packed as every other is.
 
     Its ``--format no-archive`` would do so at once, but ends silently, with exit code 0, where two packages have a
     file in common (conda-pack issue 422) or the package cache is on another disk (issue 478).
     """
-    archive = folder.with_name(f"{ID}-pack.tar")
+    archive = scratch / f"{ID}-pack.tar"
+    folder.mkdir()
     pack = [str(tools.executable("conda", "conda-pack")), "--prefix", str(prefix), "--output", str(archive), "--quiet"]
     for argv in (pack, ["tar", "-xf", str(archive), "-C", str(folder)]):
-        done = tooling.run(argv, timeout_s=timeout_s, needed=needed)
+        done = tooling.run(argv, timeout_s=timeout_s, writes=(scratch,))
         if done.returncode != 0:
             raise BuildFailure(f"{Path(argv[0]).name} ended with exit code {done.returncode}", log=done.output)
-    archive.unlink()
+    files.remove(archive)
     if not (folder / "bin" / "conda-unpack").is_file():
         raise BuildFailure("conda-pack packed no conda-unpack", log=done.output)
+    _checked(folder)
+
+
+def _checked(folder: Path) -> None:
+    """BuildFailure where packages have put anything into the environment that the harness could be led out of it by."""
+    try:
+        files.take_back(folder, at_most_bytes=tools.BOUNDS.disk_bytes, links="inside")
+    except (BadInput, CheckFailure) as error:
+        raise BuildFailure(f"a package of the channel is harmful: {error.problem}", remedy=error.remedy) from error
+    packages = hosted.site_packages(folder)
+    for place in (packages, *packages.parents):
+        if place == folder:
+            return
+        if place.is_symlink() or not place.is_dir():
+            name = place.relative_to(folder)
+            raise BuildFailure(f"a package of the channel has something else than a folder at {name}", remedy=_CHANNEL)
 
 
 def _compile(folder: Path, options: BuildOptions) -> None:
@@ -181,29 +212,11 @@ def _undated(library: Path) -> bool:
 
 
 def _unpacked(root: Path) -> float:
-    """Run ``conda-unpack`` in bounds; its seconds. The files are the user's that models run as only meanwhile."""
+    """Run ``conda-unpack``, which is the artifact's own code; its seconds."""
+    argv = [str(root / "bin" / "python"), str(root / "bin" / "conda-unpack")]
     with (
-        process.temporary_folder("unpack", readable=True) as home,
-        process.bounds(
-            memory_bytes=_UNPACK_MEMORY_BYTES, processes=64, disk_bytes=_UNPACK_DISK_BYTES, needed=[root, home]
-        ) as policy,
+        process.temporary_folder("unpack") as home,
+        tools.bench("conda-unpack", writes=(root, home), links="inside") as bench,
     ):
-        _give(root, policy.user_id)
-        argv = [str(root / "bin" / "python"), str(root / "bin" / "conda-unpack")]
         env = process.environment(home, PYTHONDONTWRITEBYTECODE="1")
-        try:
-            done = process.run(argv, env=env, timeout_s=_UNPACK_S, cwd=home, policy=policy)
-        except process.TimedOut as error:
-            raise BuildFailure(f"conda-unpack: {error.problem}", log=error.output) from error
-        finally:
-            _give(root, os.geteuid() if policy.user_id is not None else None)
-    if done.returncode != 0:
-        raise BuildFailure(f"conda-unpack ended with exit code {done.returncode}", log=done.output)
-    return done.wall_s
-
-
-def _give(root: Path, user: int | None) -> None:
-    if user is not None:
-        for parent, _, names in os.walk(root):
-            for path in (parent, *(os.path.join(parent, name) for name in names)):
-                os.chown(path, user, user, follow_symlinks=False)
+        return bench.run(argv, env=env, timeout_s=_UNPACK_S, cwd=home).wall_s

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from harness.metrics import Fidelity
 from harness.platforms.depot import Depot
-from harness.sandbox import Surroundings
+from harness.sandbox import Bounds, Surroundings
 from harness.spec.model import Json, Model
 from harness.spec.scenario import Facility, Quality
 from harness.spec.weights import LockedModel
@@ -27,6 +27,10 @@ Bytecode = Literal["none", "timestamp", "checked-hash", "unchecked-hash"]
 
 #: Where a model's weights are: in the artifact; put beside it once, when it is installed; or fetched by every start.
 Placement = Literal["inside", "mounted", "fetched"]
+
+
+#: No answer of an instance is longer than this, whatever a model's examples look like.
+LONGEST_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +163,18 @@ class Limits:
     cpus: float | None = None
     #: What it finds around it, where that is not this machine as it is.
     surroundings: Surroundings | None = None
+    #: How many bytes of JSON an answer to one input may have; longer ones are given up while they are received.
+    answer_bytes: int = LONGEST_BYTES
+
+    #: What is said of the model where it asks for more memory than this machine allows.
+    memory_told: str = ""
+
+    @property
+    def bounds(self) -> Bounds:
+        """What it may use, as the door takes it."""
+        return Bounds(
+            memory_bytes=self.memory_bytes, processes=self.processes, disk_bytes=self.disk_bytes, cpus=self.cpus
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +183,7 @@ class Stamps:
 
     ``spawned_s`` is taken by the harness just before the instance is asked for; ``interpreter_s``,
     ``imports_s`` and ``weights_s`` by the runner inside; ``sandbox_s`` when the isolated process exists.
+    ``doubt`` says why those of the runner can't be true, where they can't: then no phase of the start is known.
     """
 
     spawned_s: float
@@ -174,6 +191,7 @@ class Stamps:
     interpreter_s: float
     imports_s: float
     weights_s: float
+    doubt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

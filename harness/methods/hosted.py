@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import interpreter, process, tools, tree
+from harness import door as doors
+from harness import files, interpreter, process, tools, tree
 from harness.errors import HarnessError
 from harness.methods import placement
 from harness.methods.contract import Artifact, Availability, Installed, Limits, Sizes
 from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
 from harness.platforms import host
 from harness.platforms.depot import Depot, Fetched
-from harness.spec import environments
 
 
 def check() -> Availability:
@@ -117,49 +118,65 @@ def serving(
     *,
     http: Http | None = None,
     port: int | None = None,
-    needed: Sequence[Path] = (),
-    writable: Sequence[Path] = (),
+    shows: Sequence[Path] = (),
     **env: str,
 ) -> Iterator[Served]:
-    """Start ``command(socket)`` in bounds, with a home of its own that is gone afterwards.
+    """Start ``command(socket)`` behind the door, with a home of its own that is gone afterwards.
 
-    It reads the artifact's root, the interpreter, and ``needed``. With ``port`` it is reached there, on the
-    loopback of a network namespace of its own, instead of on the socket. In another root file system the interpreter
-    is the one that is in there, if any.
+    It sees the artifact's root, the interpreter, and what it ``shows``; it writes to its home and to the folders that
+    the artifact extracts itself to, all of them on one disk. With ``port`` it is reached there, on the loopback of a
+    network namespace of its own, instead of on the socket. In another root file system the interpreter is the one that
+    is in there, if any.
     """
     assert installed.root is not None
-    around = limits.surroundings
-    own_python = around is not None and around.root is not None
-    with process.temporary_folder("instance", readable=True) as scratch:
-        home = scratch / "home"
+    kept = installed.extraction_caches
+    with _disk(limits.disk_bytes, kept) as disk:
+        home = disk / "home"
         home.mkdir(mode=0o755)
         with (
+            contextlib.closing(UnixSocket(home / SOCKET_NAME, owned=True)) as own,
             placement.access(installed, home) as access,
             host.running(
                 command(home / SOCKET_NAME),
                 env=process.environment(home, **env, **access.env),
                 cwd=home,
-                memory_bytes=limits.memory_bytes,
-                processes=limits.processes,
-                disk_bytes=limits.disk_bytes,
-                cpus=limits.cpus,
-                needed=(
-                    [installed.root, *needed, *access.shown]
-                    if own_python
-                    else environments.needed_paths(installed.root, *needed, *access.shown)
-                ),
-                writable=[home, *writable],
-                loopback=port is not None,
-                surroundings=around,
+                bounds=limits.bounds,
+                shows=(installed.root, *shows, *access.shown),
+                kept=(home, *kept),
+                around=limits.surroundings,
             ) as running,
             placement.answering(access.store),
         ):
-            door = UnixSocket(home / SOCKET_NAME) if port is None else Port(running.pid, port)
+            door = own if port is None else Port(running.pid, port)
             served = Served(running, door, limits, http=http, folder=home)
             try:
                 yield served
             finally:
                 served.close()
+
+
+def extraction_folder(target: Path, name: str) -> Path:
+    """A folder on the target that the artifact extracts itself to, kept from one start to the next."""
+    folder = target / "extracted" / name
+    folder.mkdir(parents=True)
+    return folder
+
+
+@contextmanager
+def _disk(disk_bytes: int, kept: Sequence[Path]) -> Iterator[Path]:
+    """The disk that an instance writes to: the one with what it has extracted before, else one for it alone."""
+    if not kept:
+        with doors.workspace(disk_bytes) as folder:
+            yield folder
+        return
+    folder = kept[0].parent
+    doors.limit(folder, disk_bytes)
+    for each in kept:
+        each.mkdir(exist_ok=True)
+    try:
+        yield folder
+    finally:
+        files.remove(folder / "home")
 
 
 def present(artifact: Artifact) -> bool:

@@ -24,14 +24,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import interpreter, paths, process, tools, tree
-from harness.errors import BuildFailure, HarnessError, MissingComponent
+from harness import ceiling, files, interpreter, paths, tools, tree
+from harness import door as doors
+from harness.errors import BadInput, BuildFailure, EngineGone, HarnessError, MissingComponent
 from harness.methods import layout, placement, pruning, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Limits, Sizes
 from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
 from harness.platforms import builds, containers, engine, images, namespaces
 from harness.platforms.depot import Depot
-from harness.sandbox import UNPRIVILEGED_ID
+from harness.sandbox import UNPRIVILEGED_ID, new_user
+from harness.spec import environments
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -115,7 +117,12 @@ def build(method_id: str, recipe: Recipe, locked: LockedModel, workdir: Path, op
         known = _built_by_use(running, recipe, locked, workdir, options, context, tag, weights)
     if known is None:
         text = dockerfile(recipe, locked, base, build_base, options)
-        known = builds.build_image(running, context, text, tag, no_cache=not options.keep_cache), options.bytecode
+        known = (
+            builds.build_image(
+                running, context, text, tag, no_cache=not options.keep_cache, timeout_s=options.timeout_s
+            ),
+            options.bytecode,
+        )
     built, bytecode = known
     return Artifact(
         method=method_id,
@@ -151,7 +158,9 @@ def _built_by_use(
     with contextlib.ExitStack() as stack:
         stack.callback(_forget, running, stage_tag)
         first = stage(locked, build_base, options, compiled=False)
-        builds.build_image(running, context, first, stage_tag, no_cache=not options.keep_cache)
+        builds.build_image(
+            running, context, first, stage_tag, no_cache=not options.keep_cache, timeout_s=options.timeout_s
+        )
         used = _modules_used(running, stage_tag, build_base.python, locked, options, weights)
         if used is None:
             return None
@@ -159,7 +168,9 @@ def _built_by_use(
         (rest / "used.txt").write_text("\n".join(used))
         second = f"FROM {stage_tag} AS build\nCOPY used.txt /build/used.txt\n"
         second += image(recipe, base, build_base, options, used="/build/used.txt")
-        built = builds.build_image(running, rest, second, tag, no_cache=not options.keep_cache)
+        built = builds.build_image(
+            running, rest, second, tag, no_cache=not options.keep_cache, timeout_s=options.timeout_s
+        )
         if options.keep_cache:
             stack.pop_all()
     return built, f"{options.bytecode}, of the {len(used)} modules that the examples load"
@@ -193,16 +204,13 @@ def _modules_used(
 
     What is wrong with a model is found out, and said, where it is started; no build fails of it.
     """
-    resources = locked.model.file.resources
-    root = os.geteuid() == 0
-    user = UNPRIVILEGED_ID if root else os.getuid()
-    with process.temporary_folder("used", readable=True) as scratch:
-        shared = scratch / "shared"
-        shared.mkdir(mode=0o700)
-        (shared / "examples.json").write_text(json.dumps(list(locked.model.examples.inputs)))
-        if root:
-            for path in (shared, shared / "examples.json"):
-                os.chown(path, user, user)
+    bounds, patience = environments.bounds(locked.model), ceiling.bounded(locked.model.file.resources)
+    user = new_user() or os.getuid()
+    with doors.workspace(bounds.disk_bytes) as disk:
+        shared = _shared_folder(disk, user)
+        examples = shared / "examples.json"
+        examples.write_text(json.dumps(list(locked.model.examples.inputs)))
+        examples.chmod(0o644)
         env = {"HOME": "/tmp", "PYTHONPATH": _PYTHONPATH, "PYTHONDONTWRITEBYTECODE": "1"}  # noqa: S108 -- inside
         if weights is not None:
             env |= placement.environment(_WEIGHTS, _SHARED)
@@ -214,16 +222,15 @@ def _modules_used(
                 mounts={shared: _SHARED},
                 shown={weights: _WEIGHTS} if weights is not None else {},
                 env=env,
-                memory_bytes=resources.memory_mb * 2**20,
-                processes=resources.processes,
+                memory_bytes=bounds.memory_bytes,
+                processes=bounds.processes,
                 user=f"{user}:{user}",
             ) as container:
-                code = container.wait(min(resources.start_timeout_s, options.timeout_s))
-            found = shared / "used"
-            if code != 0 or found.is_symlink() or not found.is_file() or found.stat().st_size > _LARGEST_LIST:
+                code = container.wait(min(patience.start_timeout_s, options.timeout_s))
+            if code != 0:
                 return None
-            lines = found.read_text(encoding="utf-8", errors="replace").splitlines()
-        except (BuildFailure, OSError):
+            lines = files.read_text(shared / "used", at_most=_LARGEST_LIST, below=shared).splitlines()
+        except (BuildFailure, BadInput, OSError):
             return None
     # The model has written this: nothing but files of the image's own may be named.
     return sorted({line for line in lines if re.fullmatch(r"/app/[\w./+-]+\.py", line) and ".." not in line}) or None
@@ -339,16 +346,13 @@ def serving(
     the image: it is given access to them.
     """
     running = engine.connect()
-    root = os.geteuid() == 0
     around = limits.surroundings
-    user = (around.user_id if around is not None else None) or (UNPRIVILEGED_ID if root else os.getuid())
-    with process.temporary_folder("instance", readable=True) as scratch:
-        shared = scratch / "shared"
-        shared.mkdir(mode=0o700)
-        if root:
-            os.chown(shared, user, user)
+    user = (around.user_id if around is not None else None) or new_user() or os.getuid()
+    with doors.workspace(limits.disk_bytes) as disk:
+        shared = _shared_folder(disk, user)
         socket = f"{_SHARED}/{SOCKET_NAME}"
         with (
+            contextlib.closing(UnixSocket(shared / SOCKET_NAME, owned=True)) as own,
             placement.access(installed, shared, inside=_SHARED, mounted_at=_WEIGHTS) as access,
             placement.answering(access.store),
             containers.running(
@@ -365,7 +369,7 @@ def serving(
                 user=f"{user}:{user}",
             ) as container,
         ):
-            door = UnixSocket(shared / SOCKET_NAME) if port is None else Port(container.pid, port)
+            door = own if port is None else Port(container.pid, port)
             served = Served(container, door, limits, http=http, folder=shared if port is None else None)
             try:
                 yield served
@@ -373,10 +377,21 @@ def serving(
                 served.close()
 
 
+def _shared_folder(disk: Path, user: int) -> Path:
+    """A folder that a container's user may write to, and nobody else may look into."""
+    shared = disk / "shared"
+    shared.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(shared, user, user)
+    return shared
+
+
 def present(artifact: Artifact) -> bool:
     """Whether the engine that is used now has the image, under its tag and with its digest."""
     try:
         return artifact.image is not None and builds.image_id(engine.connect(), artifact.image) == artifact.digest
+    except EngineGone:
+        raise  # it may have it
     except HarnessError:
         return False
 

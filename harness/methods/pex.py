@@ -20,14 +20,12 @@ import csv
 import hashlib
 import io
 import json
-import os
-import shutil
 import zipfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
-from harness import interpreter, process, sandbox, tools, tree
+from harness import door, files, interpreter, process, tools, tree
 from harness.errors import BuildFailure
 from harness.methods import hosted, layout, placement, pruning, rehearsal, variants
 from harness.methods.contract import (
@@ -110,9 +108,7 @@ def write(locked: LockedModel, file: Path, options: BuildOptions) -> dict[str, s
 
 def _environment(locked: LockedModel, folder: Path, rules: Sequence[str], options: BuildOptions) -> None:
     """The dependencies as PEX is to take them: installed from the locked wheels, and pruned."""
-    environments.install(
-        locked.lock, folder, cache=options.tool_cache / "uv", bytecode="none", timeout_s=options.timeout_s
-    )
+    environments.install(locked.lock, folder, cache=options.tool_cache, bytecode="none", timeout_s=options.timeout_s)
     packages = hosted.site_packages(folder)
     if rules:
         pruning.prune(packages, rules)
@@ -172,8 +168,8 @@ def _add_bytecode(locked: LockedModel, file: Path, options: BuildOptions, weight
     room = _room(locked, file)
     if options.bytecode == "none" or room <= file.stat().st_size:
         return 0
-    with process.temporary_folder("pex", readable=True) as scratch:
-        names = _loaded(locked, file, scratch, options, weights)
+    with process.temporary_folder("pex") as scratch:
+        names = _loaded(locked, file, options, weights)
         if not names:
             return 0
         sources = scratch / "compiled"
@@ -183,30 +179,30 @@ def _add_bytecode(locked: LockedModel, file: Path, options: BuildOptions, weight
         return _append(file, sources, names, at_most=room)
 
 
-def _loaded(
-    locked: LockedModel, file: Path, scratch: Path, options: BuildOptions, weights: Path | None = None
-) -> list[str]:
+def _loaded(locked: LockedModel, file: Path, options: BuildOptions, weights: Path | None = None) -> list[str]:
     """The archive's sources that answering the examples loads: those for which Python wrote bytecode."""
-    copy, extraction = scratch / file.name, scratch / "pex_root"
-    shutil.copyfile(file, copy)
-    extraction.mkdir()
-    if not rehearsal.answered(
-        locked,
-        [*_command(copy), "once"],
-        scratch=scratch,
-        weights=weights,
-        writable=[extraction],
-        timeout_s=options.timeout_s,
-        PEX_ROOT=str(extraction),
-        PEX_IGNORE_RCFILES="1",
-    ):
-        return []
     with zipfile.ZipFile(file) as archive:
         pex_hash = str(json.loads(archive.read("PEX-INFO"))["pex_hash"])
         names = [name for name in archive.namelist() if name.endswith(".py")]
-    # The folder was the model's to write to: it is asked for names of ours only, and nothing in it is read.
-    laid_out = list(extraction.glob(f"unzipped_pexes/*/{pex_hash}"))
-    return [name for name in names if any((place / _cached(name)).is_file() for place in laid_out)]
+    with door.workspace(environments.bounds(locked.model).disk_bytes) as disk:
+        extraction = disk / "pex_root"
+        extraction.mkdir()
+        if not rehearsal.answered(
+            locked,
+            [*_command(file), "once"],
+            disk=disk,
+            shows=(file,),
+            weights=weights,
+            writes=[extraction],
+            timeout_s=options.timeout_s,
+            PEX_ROOT=str(extraction),
+            PEX_IGNORE_RCFILES="1",
+        ):
+            return []
+        # The folder was the model's to write to: it is asked for names of ours only, and nothing in it is read.
+        written = [entry.relative.parts for entry in files.walk(extraction)]
+    below = {parts[3:] for parts in written if (parts[0], *parts[2:3]) == ("unzipped_pexes", pex_hash)}
+    return [name for name in names if PurePosixPath(_cached(name)).parts in below]
 
 
 def _cached(name: str) -> str:
@@ -253,18 +249,8 @@ def sizes(artifact: Artifact, depot: Depot) -> Sizes:
 
 def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
     """Fetch the file; its extraction folder is empty until the first start."""
-    extraction = extraction_folder(target, "pex_root")
+    extraction = hosted.extraction_folder(target, "pex_root")
     return hosted.install_file(artifact, target, depot, extraction_caches=(extraction,))
-
-
-def extraction_folder(target: Path, name: str) -> Path:
-    """A folder on the target that instances, whoever they run as, may write to."""
-    folder = target / name
-    folder.mkdir()
-    user = sandbox.user_for(target)
-    if user is not None:
-        os.chown(folder, user, user)
-    return folder
 
 
 def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:
@@ -277,7 +263,6 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served
         installed,
         limits,
         lambda socket: [*argv, "--socket", str(socket)],
-        writable=[extraction],
         PEX_ROOT=str(extraction),
         PEX_IGNORE_RCFILES="1",
     )

@@ -330,7 +330,7 @@ def sizes(artifact: Artifact, depot: Depot) -> Sizes:
 
 def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
     """Fetch the file; the folder that it extracts interpreter and PEX to is empty until the first start."""
-    extraction = pex.extraction_folder(target, "scie")
+    extraction = hosted.extraction_folder(target, "scie")
     found = hosted.install_file(artifact, target, depot, extraction_caches=(extraction,))
     return dataclasses.replace(found, cold_paths=(*found.own_paths, extraction))
 
@@ -348,6 +348,5 @@ def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served
         installed,
         limits,
         lambda socket: [file, "serve", "--socket", str(socket)],
-        writable=[extraction],
         HOME=str(extraction),
     )

@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
-from harness import interpreter, paths, process, tools, tree
+from harness import door, interpreter, paths, process, tools, tree
 from harness.errors import BuildFailure
 from harness.methods import hosted, layout, placement, pruning, rehearsal, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
@@ -46,9 +46,6 @@ PROVIDES = capabilities.given(LAYERS)
 _RESOURCES = paths.PACKAGE / "resources" / "pyinstaller"
 #: Hard links would be copied apart, and PyInstaller takes the lists of installed files for what they say.
 _RULES = ("tests", "stubs", "headers", "symbols")
-
-# What PyInstaller itself may use; for a model with PyTorch it took 1.0 GB of memory here, files in memory included.
-_MEMORY_BYTES, _PROCESSES, _DISK_BYTES = 4 * 2**30, 64, 32 * 2**30
 
 #: As with every artifact that lies on the target.
 present, remove = hosted.present, hosted.remove
@@ -96,22 +93,20 @@ def frozen(
 ) -> tuple[Path, dict[str, str]]:
     """What PyInstaller makes, moved to ``folder``; and what is to be said of it. BuildFailure where it refuses."""
     rules = [rule for rule in _RULES if rule in locked.model.file.prune]
-    with process.temporary_folder("pyinstaller", readable=True) as scratch:
+    with process.temporary_folder("pyinstaller") as scratch, door.workspace(tools.BOUNDS.disk_bytes) as disk:
         environment, sources = scratch / "environment", scratch / "sources"
         environments.install(
-            locked.lock, environment, cache=options.tool_cache / "uv", bytecode="none", timeout_s=options.timeout_s
+            locked.lock, environment, cache=options.tool_cache, bytecode="none", timeout_s=options.timeout_s
         )
         if rules:
             pruning.prune(hosted.site_packages(environment), rules)
         layout.write_sources(locked, sources, bytecode="none")
         layout.compile_bytecode(sources, bytecode=options.bytecode, place="app")
         loaded = _loaded(locked, scratch, options)
-        arguments = _arguments(locked, scratch, loaded, kind)
-        _run_pyinstaller(scratch, arguments, options)
-        made = folder / locked.model.name
-        shutil.move(scratch / "dist" / locked.model.name, made)
-    _give_back(made)
-    return made, {
+        made = _run_pyinstaller(disk, scratch, _arguments(locked, disk, scratch, loaded, kind), options)
+        place = folder / locked.model.name
+        _copy(made / locked.model.name, place)
+    return place, {
         "pyinstaller": tools.version("pyinstaller"),
         "interpreter": interpreter.default().version,
         "pruned": ", ".join(rules) or "nothing",
@@ -123,7 +118,7 @@ def frozen(
 def _loaded(locked: LockedModel, scratch: Path, options: BuildOptions) -> list[str]:
     """The names of the modules that answering the examples loads, those of the runner and the model left out."""
     python, sources = scratch / "environment" / "bin" / "python", scratch / "sources"
-    names = rehearsal.modules(locked, python, sources, scratch=scratch, timeout_s=options.timeout_s)
+    names = rehearsal.modules(locked, python, sources, timeout_s=options.timeout_s)
     own = {"__main__", "predictor", "harness_runner", *_own_modules(locked)}
     return [name for name in names if name.partition(".")[0] not in own]
 
@@ -137,17 +132,12 @@ def _own_modules(locked: LockedModel) -> Iterator[str]:
             yield path.name
 
 
-def _copied(name: str, scratch: Path) -> Path:
-    """A script of ours where the unprivileged user reaches it."""
-    return Path(shutil.copyfile(_RESOURCES / name, scratch / name))
-
-
-def _arguments(locked: LockedModel, scratch: Path, loaded: Sequence[str], kind: str) -> list[str]:
+def _arguments(locked: LockedModel, disk: Path, scratch: Path, loaded: Sequence[str], kind: str) -> list[str]:
     sources, name = scratch / "sources", locked.model.name
     model = sources / layout.MODEL_FOLDER
     arguments = [f"--{kind}", "--name", name, "--noconfirm", "--log-level", "WARN", "--noupx"]
     for option in ("dist", "work", "spec"):
-        arguments += [f"--{option}path", str(scratch / option)]
+        arguments += [f"--{option}path", str(disk / option)]
     arguments += ["--paths", str(sources), "--paths", str(model)]
     arguments += ["--add-data", f"{model}{os.pathsep}{layout.MODEL_FOLDER}"]
     packages = hosted.site_packages(scratch / "environment")
@@ -160,7 +150,7 @@ def _arguments(locked: LockedModel, scratch: Path, loaded: Sequence[str], kind: 
         arguments += ["--copy-metadata", distribution]
     for module in sorted(_top_level(_tool_packages()) - _top_level(packages)):
         arguments += ["--exclude-module", module]
-    return [*arguments, str(_copied("entry.py", scratch))]
+    return [*arguments, str(_RESOURCES / "entry.py")]
 
 
 def _tool_packages() -> Path:
@@ -173,13 +163,13 @@ def _top_level(packages: Path) -> set[str]:
     return {name for name in names if name.isidentifier() and name != "__pycache__"}
 
 
-def _run_pyinstaller(scratch: Path, arguments: Sequence[str], options: BuildOptions) -> None:
-    """PyInstaller in bounds of its own: without network, as the user that models run as."""
-    python, home = scratch / "environment" / "bin" / "python", scratch / "own"
-    folders = [scratch / name for name in ("own", "dist", "work", "spec")]
-    for folder in folders:
+def _run_pyinstaller(disk: Path, scratch: Path, arguments: Sequence[str], options: BuildOptions) -> Path:
+    """Run PyInstaller behind the door, since its hooks import the dependencies; the folder of what it made."""
+    python, home = scratch / "environment" / "bin" / "python", disk / "own"
+    written = [disk / name for name in ("own", "dist", "work", "spec")]
+    for folder in written:
         folder.mkdir()
-    argv = [str(python), "-P", "-s", str(_copied("freeze.py", scratch)), str(_tool_packages()), *arguments]
+    argv = [str(python), "-P", "-s", str(_RESOURCES / "freeze.py"), str(_tool_packages()), *arguments]
     # Both for the same output each time (PyInstaller's "Creating a Reproducible Build").
     env = process.environment(
         home,
@@ -188,28 +178,23 @@ def _run_pyinstaller(scratch: Path, arguments: Sequence[str], options: BuildOpti
         PYTHONDONTWRITEBYTECODE="1",
         SOURCE_DATE_EPOCH=str(tree.FIXED_DATE),
     )
-    bounds = process.bounds(
-        memory_bytes=_MEMORY_BYTES,
-        processes=_PROCESSES,
-        disk_bytes=_DISK_BYTES,
-        needed=environments.needed_paths(scratch, _tool_packages()),
-    )
-    with bounds as policy:
-        environments.give_to(policy, *folders)
-        try:
-            done = process.run(argv, env=env, cwd=home, timeout_s=options.timeout_s, policy=policy)
-        except process.TimedOut as error:
-            raise BuildFailure(f"PyInstaller: {error}", log=error.output) from error
-    if done.returncode != 0:
-        raise BuildFailure(f"PyInstaller ended with exit code {done.returncode}", log=done.output)
+    shows = (scratch / "environment", scratch / "sources", _RESOURCES, _tool_packages())
+    with tools.bench("PyInstaller", shows=shows, writes=written, links="inside") as bench:
+        bench.run(argv, env=env, cwd=home, timeout_s=options.timeout_s)
+    return disk / "dist"
 
 
-def _give_back(made: Path) -> None:
-    """Have what was made belong to whoever runs the harness, and be the same for everybody else."""
-    for path in (made, *(made.rglob("*") if made.is_dir() else ())):
-        os.chown(path, os.geteuid(), os.getegid(), follow_symlinks=False)
-        if not path.is_symlink():
-            path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+def _copy(made: Path, place: Path) -> None:
+    """Copy what was made, with the links that PyInstaller makes of the libraries that packages share.
+
+    It was taken back, so none leads out, and nobody else can change it.
+    """
+    if made.is_symlink() or not made.exists():
+        raise BuildFailure(f"PyInstaller ended well, but left no {made.name}")
+    if made.is_dir():
+        shutil.copytree(made, place, symlinks=True)
+    else:
+        shutil.copy(made, place)
 
 
 # --- on the target -------------------------------------------------------------------------------

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
-from harness import cgroup, process
-from harness.errors import MissingComponent
+from harness import cgroup, door, process
 from harness.process import Child
-from harness.sandbox import Policy, Surroundings
+from harness.sandbox import Bounds, Surroundings
 
 
 class HostProcess:
@@ -50,62 +48,23 @@ def running(
     *,
     env: Mapping[str, str],
     cwd: Path,
-    memory_bytes: int,
-    processes: int,
-    disk_bytes: int,
-    cpus: float | None,
-    needed: Sequence[Path],
-    writable: Sequence[Path],
-    loopback: bool = False,
-    surroundings: Surroundings | None = None,
+    bounds: Bounds,
+    shows: Sequence[Path],
+    kept: Sequence[Path],
+    around: Surroundings | None = None,
 ) -> Iterator[HostProcess]:
-    """Start ``argv`` in bounds; it and everything it started are gone afterwards.
+    """Start ``argv`` behind :mod:`harness.door`; it and everything it started are gone afterwards.
 
-    ``needed`` are the folders it reads, ``writable`` those it may write to. With ``loopback`` its network
-    namespace has a loopback interface that is up, for a server that only speaks TCP. With ``surroundings`` that is
-    what it finds around it; MissingComponent where this machine can't have it so.
+    ``shows`` are the folders that it reads, ``kept`` those that it may write to, which stay its own. Its network
+    namespace has a loopback interface and leads nowhere. MissingComponent where this machine can't give it the
+    surroundings ``around`` it.
     """
-    with process.bounds(
-        memory_bytes=memory_bytes,
-        processes=processes,
-        disk_bytes=disk_bytes,
-        cpus=cpus,
-        needed=[*needed, *(folder.parent for folder in writable)],
-        loopback=loopback,
-    ) as bounded:
-        policy = bounded
-        if surroundings is not None:
-            policy = _surrounded(bounded, surroundings, needed=needed, home=cwd, writable=writable)
-        for folder in writable:
-            if policy.user_id is not None:
-                os.chown(folder, policy.user_id, policy.user_id)
-        child = Child(argv, env=env, cwd=cwd, policy=policy)
-        with process.guarded(process_group=child.pid):
-            try:
-                yield HostProcess(child, policy.group)
-            finally:
-                child.end()
-
-
-def _surrounded(
-    policy: Policy, surroundings: Surroundings, *, needed: Sequence[Path], home: Path, writable: Sequence[Path]
-) -> Policy:
-    """The policy with these surroundings, tried once: what goes wrong between fork and exec is not told otherwise."""
-    found = replace(
-        policy,
-        surroundings=surroundings,
-        home=home,
-        writable=tuple(writable),
-        # The folders above those it may write to are there already, or made with them.
-        visible=tuple(needed) if surroundings.root is not None else policy.visible,
-        user_id=policy.user_id if surroundings.user_id is None else surroundings.user_id,
-    )
-    if os.geteuid() != 0 or not found.possible():
-        raise MissingComponent(
-            "this machine does not let us give a process another root file system, user, or write protection",
-            remedy="run the harness as root, on Linux 5.12 or newer",
-        )
-    return found
+    with contextlib.ExitStack() as stack:
+        inside = stack.enter_context(door.opened(bounds, shows=shows, kept=kept, around=around))
+        child = Child(argv, env=env, cwd=cwd, policy=inside.policy)
+        stack.enter_context(process.guarded(process_group=child.pid))
+        stack.callback(child.end)
+        yield HostProcess(child, inside.policy.group)
 
 
 def peak_resident_bytes(pid: int) -> int | None:

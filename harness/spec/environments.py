@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness import interpreter, paths, process, sandbox, tools
+from harness import ceiling, files, interpreter, paths, process, tools
 from harness.errors import BuildFailure
+from harness.sandbox import Bounds
 from harness.spec.lock import Lock
 from harness.spec.model import Model
 
@@ -23,7 +21,7 @@ def installed(lock: Lock) -> Path:
         return python
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
         if not done.is_file():
-            shutil.rmtree(folder, ignore_errors=True)
+            files.remove(folder)
             install(lock, folder, cache=paths.cache() / "uv", bytecode="unchecked-hash", timeout_s=600)
             done.touch()
     return python
@@ -57,25 +55,7 @@ def _ran(argv: Sequence[str], env: Mapping[str, str], timeout_s: float) -> proce
         raise BuildFailure(f"making the environment: {error}", log=error.output) from error
 
 
-def bounds(model: Model, *needed: Path) -> AbstractContextManager[sandbox.Policy]:
-    """The policy that the model's own code runs under; its control group is gone afterwards."""
-    resources = model.file.resources
-    return process.bounds(
-        memory_bytes=resources.memory_mb * 2**20,
-        processes=resources.processes,
-        disk_bytes=resources.disk_mb * 2**20,
-        needed=needed,
-    )
-
-
-def give_to(policy: sandbox.Policy, *folders: Path) -> None:
-    """Let the user that the policy runs as write into ``folders``."""
-    for folder in folders:
-        if policy.user_id is not None:
-            os.chown(folder, policy.user_id, policy.user_id)
-
-
-def needed_paths(*more: Path) -> Sequence[Path]:
-    """The folders that a model's process has to reach: the interpreter's, and ``more``."""
-    python = interpreter.default()
-    return (python.path.parent, python.stdlib, *more)
+def bounds(model: Model) -> Bounds:
+    """What the model's own code may use: what its ``[resources]`` say, below this machine's ceiling."""
+    allowed = ceiling.bounded(model.file.resources)
+    return Bounds(memory_bytes=allowed.memory_bytes, processes=allowed.processes, disk_bytes=allowed.disk_bytes)

@@ -10,6 +10,7 @@ from harness.errors import BadInput, BuildFailure, HarnessError
 CODES = {
     "HarnessError": 1,
     "BadInput": 2,
+    "EngineGone": 3,
     "MissingComponent": 3,
     "ModelFailure": 1,
     "BuildFailure": 1,

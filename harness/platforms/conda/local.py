@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from harness import interpreter, process, tools, tree
+from harness import files, interpreter, process, tools, tree
 from harness.errors import CheckFailure
 from harness.platforms.conda import python_package, tooling
 from harness.spec import lock as locks
@@ -30,13 +30,24 @@ def channel(lock: Lock) -> Path:
     folder = tooling.folder("channels") / key
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
         if not (folder / "noarch" / "repodata.json").is_file():
-            shutil.rmtree(folder, ignore_errors=True)
-            for subdir in (tooling.platform(), "noarch"):
-                (folder / subdir).mkdir(parents=True)
-            for package in packages:
-                os.link(package, folder / tooling.platform() / package.name)
-            tooling.task("index", {"channel": str(folder)}, timeout_s=_TIMEOUT_S)
+            with process.temporary_folder("conda-channel") as scratch:
+                _index(scratch, packages)
+                files.remove(folder)
+                scratch.rename(folder)
     return folder
+
+
+def _index(folder: Path, packages: list[Path]) -> None:
+    """Make ``folder`` a channel of these packages. It is written to behind the door, so it has copies meanwhile."""
+    place = folder / tooling.platform()
+    for subdir in (place, folder / "noarch"):
+        subdir.mkdir()
+    for package in packages:
+        shutil.copyfile(package, place / package.name)
+    tooling.task("index", {"channel": str(folder)}, timeout_s=_TIMEOUT_S, writes=(folder,))
+    for package in packages:
+        (place / package.name).unlink()
+        os.link(package, place / package.name)
 
 
 def _converted(lock: Lock) -> list[Path]:
@@ -56,7 +67,7 @@ def _converted(lock: Lock) -> list[Path]:
                     "abi": interpreter.default().minor,
                     "platform": tooling.platform(),
                 }
-                tooling.task("convert", request, timeout_s=_TIMEOUT_S)
+                tooling.task("convert", request, timeout_s=_TIMEOUT_S, shows=(lock.wheels,), writes=(scratch,))
                 for wheel, output in outputs.items():
                     output.rename(places[wheel])
     return [package for place in places.values() for package in _files(place)]

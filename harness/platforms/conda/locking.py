@@ -20,7 +20,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from harness import interpreter, process, tools
+from harness import files, interpreter, process, tools
 from harness.errors import BuildFailure
 from harness.platforms.conda import channels, local, tooling
 from harness.spec.lock import Lock
@@ -109,7 +109,12 @@ def _make(folder: Path, environment: str, *, network: bool) -> None:
         argv += ["--lockfile", str(scratch / "conda-lock.yml"), "--virtual-package-spec", str(scratch / "target.yml")]
         argv += ["--pypi_to_conda_lookup_file", (scratch / "names.json").as_uri()]
         done = tooling.run(
-            argv, timeout_s=_TIMEOUT_S, network=network, HARNESS_REPODATA=str(tooling.folder("repodata"))
+            argv,
+            timeout_s=_TIMEOUT_S,
+            network=network,
+            shows=[tooling.folder(name) for name in ("channels", "made")],
+            writes=(scratch,),
+            env={"HARNESS_REPODATA": str(tooling.folder("repodata"))} if network else None,
         )
         if done.returncode != 0 or not (scratch / "conda-lock.yml").is_file():
             raise BuildFailure(
@@ -117,7 +122,7 @@ def _make(folder: Path, environment: str, *, network: bool) -> None:
                 log=_reason(done.stderr),
                 remedy="give the names and channels that conda has, in the table 'conda' of model.toml",
             )
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove(folder)
         folder.mkdir(parents=True)
         for name in ("environment.yml", "conda-lock.yml"):
             shutil.move(scratch / name, folder / name)

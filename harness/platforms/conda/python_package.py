@@ -66,7 +66,9 @@ def _make(scratch: Path, python: interpreter.Interpreter, key: str) -> None:
         "constrains": [f"python {minor}.* *_cpython"],
     }
     known = {"platform": tooling.platform(), "output": str(scratch / "packages")}
-    tooling.task("assemble", {"packages": [{**one, **known} for one in (package, empty)]}, timeout_s=_TIMEOUT_S)
+    asked = {"packages": [{**one, **known} for one in (package, empty)]}
+    (scratch / "packages").mkdir()
+    tooling.task("assemble", asked, timeout_s=_TIMEOUT_S, shows=(stage, abi), writes=(scratch / "packages",))
 
 
 def _stage(stage: Path, python: interpreter.Interpreter) -> None:

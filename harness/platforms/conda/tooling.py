@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import interpreter, paths, process, tools
+from harness import paths, process, tools, tree
 from harness.errors import BuildFailure, MissingComponent
-from harness.sandbox import Policy
+from harness.files import Links
 
 RESOURCES = paths.PACKAGE / "resources" / "conda"
 
 #: What conda calls the platforms that this method knows.
 _PLATFORMS = {"x86_64": "linux-64", "aarch64": "linux-aarch64"}
-
-# Far above what a solver or an installation needs; here to end one that has gone wild.
-_MEMORY_BYTES, _PROCESSES, _DISK_BYTES = 4 * 2**30, 512, 64 * 2**30
 
 
 def platform() -> str:
@@ -61,8 +56,6 @@ def versions() -> Mapping[str, str]:
 
 def tools_digest() -> str:
     """A digest of the tools and tasks: what is made by others is made anew."""
-    from harness import tree
-
     lock = paths.PACKAGE / "resources" / "tools" / "conda.txt"
     return " ".join(tree.sha256(file) for file in (lock, *sorted(RESOURCES.glob("*.py"))))
 
@@ -73,15 +66,24 @@ def without_secrets(text: str) -> str:
 
 
 def task(
-    name: str, request: Mapping[str, Any], *, timeout_s: float, network: bool = False, needed: Sequence[Path] = ()
+    name: str,
+    request: Mapping[str, Any],
+    *,
+    timeout_s: float,
+    network: bool = False,
+    shows: Sequence[Path] = (),
+    writes: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Do a task of ``resources/conda/tasks.py``; BuildFailure where it fails. ``needed`` folders may lie below /tmp."""
+    """Do a task of ``resources/conda/tasks.py``; BuildFailure where it fails. The rest as :func:`run` has it."""
     argv = [str(tools.executable("conda", "python")), str(RESOURCES / "tasks.py"), name]
-    done = run(argv, stdin=json.dumps(request), timeout_s=timeout_s, network=network, needed=needed)
+    stdin = json.dumps(request)
+    done = run(argv, stdin=stdin, timeout_s=timeout_s, network=network, shows=shows, writes=writes)
     try:
-        answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        raise BuildFailure(f"conda: {name} ended with exit code {done.returncode}", log=done.output) from None
+        answer = json.loads(done.stdout.strip().splitlines()[-1])
+    except (ValueError, IndexError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise BuildFailure(f"conda: {name} ended with exit code {done.returncode}", log=done.output)
     if "error" in answer:
         raise BuildFailure(f"conda: {name}: {answer['error']}", log=done.stderr)
     return answer
@@ -92,37 +94,40 @@ def run(
     *,
     timeout_s: float,
     network: bool = False,
-    needed: Sequence[Path] = (),
+    shows: Sequence[Path] = (),
+    writes: Sequence[Path] = (),
+    links: Links = "keep",
     stdin: str | None = None,
-    **env: str,
+    env: Mapping[str, str] | None = None,
 ) -> process.Completed:
-    """Run a program of the tool environment; BuildFailure where it takes longer."""
-    with contextlib.ExitStack() as stack:
-        scratch = stack.enter_context(process.temporary_folder("conda"))
-        if network:
-            policy, composed = None, {**process.network_environment(scratch), "TMPDIR": str(scratch)}
-        else:
-            policy, composed = stack.enter_context(_offline(*needed)), process.environment(scratch)
+    """Run a program of the tool environment; BuildFailure where it takes longer.
+
+    It runs behind the door, sees what it ``shows``, and writes to what it ``writes`` (``links``: as
+    :func:`harness.door.opened` has them). What is for fetching, and has the ``network``, runs as ourselves: it reads
+    lists of packages and downloads them, and opens none.
+    """
+    with process.temporary_folder("conda") as scratch:
+        composed = (
+            process.network_environment(scratch, TMPDIR=str(scratch)) if network else process.environment(scratch)
+        )
         # Bytecode beside our own scripts would change the folder that artifacts are keyed by.
-        composed |= {"XDG_CACHE_HOME": str(scratch / "cache"), "PYTHONDONTWRITEBYTECODE": "1", **env}
-        try:
-            done = process.run(argv, env=composed, timeout_s=timeout_s, stdin=stdin, cwd=scratch, policy=policy)
-        except process.TimedOut as error:
-            raise BuildFailure(f"conda: {error.problem}", log=without_secrets(error.output)) from error
+        composed |= {"XDG_CACHE_HOME": str(scratch / "cache"), "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
+        if network:
+            done = _fetched(argv, composed, timeout_s, stdin, scratch)
+        else:
+            seen = (tools.executable("conda", "python").parent.parent, RESOURCES, *shows)
+            with tools.bench("conda", shows=seen, writes=(scratch, *writes), links=links) as bench:
+                done = bench.run(argv, env=composed, timeout_s=timeout_s, cwd=scratch, stdin=stdin, fine=None)
     return dataclasses.replace(done, stdout=without_secrets(done.stdout), stderr=without_secrets(done.stderr))
 
 
-@contextmanager
-def _offline(*needed: Path) -> Iterator[Policy]:
-    """No network, and no more than a tool needs; as ourselves, since tools write to the harness's own folders."""
-    python = interpreter.default()
-    # No folder below another: each becomes a mount of its own, and files cannot be linked from one to the other.
-    apart = [folder for folder in needed if paths.cache() not in folder.parents]
-    visible = (python.path.parent, python.stdlib, paths.cache(), paths.PACKAGE, *apart)
-    with process.bounds(
-        memory_bytes=_MEMORY_BYTES, processes=_PROCESSES, disk_bytes=_DISK_BYTES, needed=visible
-    ) as policy:
-        yield dataclasses.replace(policy, user_id=None)
+def _fetched(
+    argv: Sequence[str], env: Mapping[str, str], timeout_s: float, stdin: str | None, cwd: Path
+) -> process.Completed:
+    try:
+        return process.run(argv, env=env, timeout_s=timeout_s, stdin=stdin, cwd=cwd)
+    except process.TimedOut as error:
+        raise BuildFailure(f"conda: {error.problem}", log=without_secrets(error.output)) from error
 
 
 def _locked() -> dict[str, str]:

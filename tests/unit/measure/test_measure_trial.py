@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from harness import errors, paths
-from harness.errors import BuildFailure, DiskFull, DoesNotFit, MissingComponent, ModelFailure
+from harness.errors import BuildFailure, DiskFull, DoesNotFit, EngineGone, MissingComponent, ModelFailure
 from harness.measure import artifacts, host, pages, parts, rebuild, start
 from harness.measure.pages import Residency
 from harness.measure.part import Part, Taken
@@ -26,6 +26,7 @@ from harness.measure.sample import SENTINEL
 from harness.measure.start import ColdStart
 from harness.methods.contract import Availability, Limit
 from harness.metrics import CACHE_STATES, START_STATES
+from harness.platforms import engine
 from harness.spec import lock as locks
 from harness.store import checking, query, runs
 
@@ -582,3 +583,113 @@ def test_steps_are_counted_for_later_estimates(bench: Any) -> None:
     assert spent["page-warm_n"] == spent["disk-cold_n"] == 3
     assert spent["build_s"] > 0
     assert bench.manifest().steps["tiny/_sentinel"]["sentinel_s"] == pytest.approx(0.3)
+
+
+# --- an engine that goes away --------------------------------------------------------------------
+
+GONE = EngineGone("the Docker engine has gone")
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The engine is back at once, each time."""
+    found: list[str] = []
+    monkeypatch.setattr(engine, "wait_until_back", lambda error, _say: found.append(error.problem))
+    return found
+
+
+@pytest.mark.parametrize("call", ["prepare", "build", "install", "start"])
+def test_a_run_goes_on_when_the_engine_is_back(bench: Any, waits: list[str], call: str) -> None:
+    """Wherever it went away: every cell is measured once, none has failed, and it was said once."""
+    bench.methods["two"].at(call, raising(GONE, 1))
+    outcome = bench.run()
+    assert outcome.failed == outcome.absent == {}
+    assert max(Counter(bench.keys()).values()) == 1
+    assert len(bench.samples()) == WHOLE
+    assert waits == [GONE.problem]
+    assert bench.told[-1][1:] == (30, 30)
+
+
+@pytest.mark.parametrize("call", ["prepare", "build", "install", "start"])
+def test_a_run_whose_engine_stays_away_ends_and_is_resumed(
+    bench: Any, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured is kept, nothing is recorded as failed, and the resumed run does the rest."""
+
+    def in_vain(error: EngineGone, _say: object) -> None:
+        raise error
+
+    monkeypatch.setattr(engine, "wait_until_back", in_vain)
+    bench.methods["two"].at(call, raising(GONE))
+    with pytest.raises(EngineGone):
+        bench.run()
+    assert not [s for s in bench.samples() if {"failed", "absent"} & set(s.flags)]
+    bench.methods["two"].planned.clear()
+    outcome = bench.resume()
+    assert outcome.failed == outcome.absent == {}
+    assert max(Counter(bench.keys()).values()) == 1
+    assert len(bench.samples()) == WHOLE
+
+
+def test_what_fails_while_the_engine_is_gone_is_open_still(
+    bench: Any, waits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that died with its engine looks like a model that failed."""
+    looks = iter([GONE])
+
+    def hold() -> None:
+        for error in looks:
+            raise error
+
+    monkeypatch.setattr(engine, "hold", hold)
+    bench.methods["two"].at("start", raising(ModelFailure("was killed by signal 9"), 3))
+    outcome = bench.run()
+    assert outcome.failed == {}
+    assert len(bench.samples()) == WHOLE
+    assert len(waits) == 1
+
+
+def test_a_failure_while_the_engine_is_there_is_the_cell_s(bench: Any, waits: list[str]) -> None:
+    bench.methods["two"].at("build", raising(BuildFailure("the Docker engine refused")))
+    assert list(bench.run().failed) == [("tiny", "two")]
+    assert waits == []
+
+
+def test_a_method_is_not_absent_because_the_engine_is_gone(
+    bench: Any, waits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``check`` never raises, and calls it not ready; the run notices all the same."""
+    monkeypatch.setattr(engine, "_using", engine._Using())
+    asked: list[int] = []
+
+    def check() -> Availability:
+        asked.append(1)
+        if len(asked) > 1:
+            return Availability(ready=True)
+        engine._missed("the Docker engine has gone")
+        return Availability(ready=False, reason="the Docker engine has gone")
+
+    monkeypatch.setattr(bench.methods["two"], "check", check)
+    outcome = bench.run()
+    assert outcome.absent == outcome.failed == {}
+    assert len(waits) == 1
+
+
+def test_a_model_that_ends_the_engine_each_time_is_given_up(bench: Any, waits: list[str]) -> None:
+    """It is not waited for without end; the run can be resumed."""
+    bench.methods["two"].at("build", raising(GONE))
+    with pytest.raises(EngineGone):
+        bench.run()
+    assert len(waits) == 2
+
+
+def test_what_a_ceiling_holds_back_stands_in_the_manifest(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words in which users were told; a model that is not held back has no such note."""
+    bench.run()
+    assert "ceiling" not in bench.manifest().models["tiny"]
+    monkeypatch.setenv("HARNESS_MAX_MEMORY_MB", "64")
+    shutil.rmtree(bench.made.results)
+    bench.run()
+    assert bench.manifest().models["tiny"]["ceiling"] == [
+        "asks for 2 GiB of memory; this machine allows 64 MiB (HARNESS_MAX_MEMORY_MB)"
+    ]

@@ -12,7 +12,7 @@ import pytest
 
 from harness import process
 from harness.errors import BuildFailure, DiskFull, MissingComponent
-from harness.platforms import engine, engine_processes
+from harness.platforms import engine, engine_processes, engine_setup
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def programs(monkeypatch: pytest.MonkeyPatch, *there: str) -> None:
     """Only these programs are installed."""
     monkeypatch.setattr(
-        "harness.platforms.engine.shutil.which", lambda name, **_: f"/usr/sbin/{name}" if name in there else None
+        "harness.platforms.engine_setup.shutil.which", lambda name, **_: f"/usr/sbin/{name}" if name in there else None
     )
 
 
@@ -53,9 +53,9 @@ def test_without_dockerd_the_packages_are_named(monkeypatch: pytest.MonkeyPatch)
 def test_iptables_is_asked_for_only_if_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     programs(monkeypatch, "dockerd")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert engine._remedy_to_start() == ""
-    monkeypatch.setitem(engine._SETTINGS, "iptables", True)
-    assert engine._remedy_to_start() == "apt-get install iptables"
+    assert engine_setup.remedy_to_start() == ""
+    monkeypatch.setitem(engine_setup.SETTINGS, "iptables", True)
+    assert engine_setup.remedy_to_start() == "apt-get install iptables"
 
 
 def test_other_users_are_told_that_root_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +74,8 @@ def test_the_sbin_folders_are_searched_although_the_path_lacks_them(
     (sbin / "dockerd").write_text("#!/bin/sh\n")
     (sbin / "dockerd").chmod(0o755)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(engine, "_SYSTEM_FOLDERS", (str(sbin),))
-    assert str(sbin / "dockerd") == engine._program("dockerd")
+    monkeypatch.setattr(engine_setup, "_SYSTEM_FOLDERS", (str(sbin),))
+    assert str(sbin / "dockerd") == engine_setup.program("dockerd")
 
 
 def test_status_says_why_there_is_none(own_cache: Path) -> None:
@@ -109,7 +109,7 @@ def test_caches_have_engines_of_their_own(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_command_line_holds_everything_that_tells_the_engine_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     programs(monkeypatch, "dockerd")
     places = engine._places()
-    argv = engine._command(places)
+    argv = engine_setup.command(places)
     assert argv[0] == "/usr/sbin/dockerd"
     options = dict(zip(argv[1::2], argv[2::2], strict=True))
     assert options == {
@@ -122,10 +122,10 @@ def test_the_command_line_holds_everything_that_tells_the_engine_apart(monkeypat
 
 
 def test_the_private_engine_makes_no_bridge_and_no_packet_filter_rules() -> None:
-    assert engine._SETTINGS["bridge"] == "none"
-    assert not engine._SETTINGS["iptables"]
-    assert not engine._SETTINGS["ip-forward"]
-    json.dumps(engine._SETTINGS)
+    assert engine_setup.SETTINGS["bridge"] == "none"
+    assert not engine_setup.SETTINGS["iptables"]
+    assert not engine_setup.SETTINGS["ip-forward"]
+    json.dumps(engine_setup.SETTINGS)
 
 
 def test_a_pid_file_that_names_another_process_is_not_believed(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_pid_file_that_names_another_process_is_not_believed(tmp_path: Path) -
 def test_the_end_of_the_log_is_in_the_message_when_the_engine_does_not_start(tmp_path: Path) -> None:
     places = engine_processes.Places(folder=tmp_path, runtime=tmp_path / "run")
     places.log.write_text('level=info msg="hello"\nfailed to start daemon: devices cgroup isn\'t mounted\n')
-    error = engine._did_not_start(places)
+    error = engine_setup.did_not_start(places)
     assert "devices cgroup isn't mounted" in error.problem
     assert "hello" not in error.problem
     assert str(places.log) in error.remedy

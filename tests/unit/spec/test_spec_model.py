@@ -160,7 +160,7 @@ def _not_utf8(folder: Path) -> None:
     ("damage", "named"),
     [
         (_not_there, ("there is no such file", "harness init")),
-        (_a_folder, ("cannot be read", "directory")),
+        (_a_folder, ("is a folder, not a file",)),
         (_not_toml, ("is not valid TOML", "line 1", "mend the line")),
         (_not_utf8, ("is not UTF-8 text", "save it as UTF-8")),
     ],
@@ -189,7 +189,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     [
         (None, ("there is no such file", '"inputs"')),
         ("{", ("is not valid JSON", "mend the line")),
-        ("\xff", ("cannot be read",)),
+        ("\xff", ("is not UTF-8",)),
         ("[1]", ("is not an object",)),
         ('{"inputs": [1]}', ("key 'outputs'", "is missing")),
         ('{"inputs": [1], "outputs": [1], "more": 1}', ("key 'more' = 1", "known keys")),
