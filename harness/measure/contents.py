@@ -20,6 +20,7 @@ from harness import process
 from harness.files import walk
 from harness.methods import layout
 from harness.spec import reading
+from harness.spec.kinds import Count
 
 _PIECE = 2**18
 #: Of a file larger than this, one piece in so many is compressed.
@@ -41,10 +42,10 @@ class Amount:
 
     __pydantic_config__ = reading.STRICT
 
-    bytes: int = 0
-    files: int = 0
-    packed_bytes: int = 0
-    archived_bytes: int = 0
+    bytes: Count = 0
+    files: Count = 0
+    packed_bytes: Count = 0
+    archived_bytes: Count = 0
 
     def __add__(self, other: Amount) -> Amount:
         return Amount(

@@ -7,22 +7,19 @@ because results folders are passed around: no name can hold what a terminal, a p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from harness.metrics import METRICS, Fidelity, State, Unit
 from harness.spec import reading
+from harness.spec.kinds import MOST, Date, Label, Name
 
 #: The method under which the sentinel's samples stand.
 SENTINEL = "_sentinel"
 
 #: The ``limits`` of a cell that is another one a second time (A/A): what differs then is the machine's doing.
 CANARY = "again"
-
-#: From here on values are no measurements: a petabyte, thirty million years.
-MOST = 1e15
 
 #: Below this, no clock and no counter tells a value from nothing.
 LEAST = 1e-15
@@ -40,22 +37,13 @@ def _declared(metric: str) -> str:
     return metric
 
 
-def _dated(text: str) -> str:
-    datetime.fromisoformat(text)
-    return text
-
-
 def _told_apart(value: float) -> float:
     if 0 < value < LEAST:
         raise ValueError("is too small to be a measurement")
     return value
 
 
-#: A model, a method, a run: letters, digits, and what is harmless between them.
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$", max_length=100)]
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.,=:-]*$", max_length=200)]
 Flag = Annotated[str, StringConstraints(pattern=r"^(failed|absent|unfit|kept|outlier|doubtful|dropped:[ -~]{1,200})$")]
-Date = Annotated[str, StringConstraints(pattern=r"^[0-9T:.+-]+$", max_length=40), AfterValidator(_dated)]
 Measured = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False), AfterValidator(_told_apart)]
 
 

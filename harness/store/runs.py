@@ -22,7 +22,7 @@ from harness import files
 from harness.errors import BadInput, CheckFailure, HarnessError, one_line
 from harness.measure.sample import Sample
 from harness.process import disk_full_named
-from harness.spec import reading
+from harness.spec import kinds, reading
 from harness.store import samples, schema
 from harness.store.records import SCHEMA_VERSION, Manifest
 
@@ -112,7 +112,7 @@ def read_manifest(folder: Path) -> Manifest:
             value=found,
             remedy="upgrade the harness",
         )
-    key, wrong = schema.check_bounds(table)
+    key, wrong = kinds.check_bounds(table)
     if wrong:
         raise BadInput(wrong, file=file, key=key, remedy=_DAMAGED)
     reading.record(schema.Written, table, file=file)

@@ -19,7 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from harness import files
 from harness.errors import BadInput, CheckFailure, one_line, printable
-from harness.measure.sample import LEAST, LONGEST_NOTE, MOST, Sample
+from harness.measure.sample import LEAST, LONGEST_NOTE, Sample
+from harness.spec.kinds import MOST
 
 LINES = "samples.jsonl"
 

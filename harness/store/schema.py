@@ -1,33 +1,22 @@
 """``run.json`` of schema 1, as it may be: what every reader relies on, by type.
 
 A results folder may be anybody's, so a manifest is checked against these records before it is used. Fields that are not
-named here may be there (a later harness of the same schema adds some); of them only :func:`check_bounds` is asked.
+named here may be there (a later harness of the same schema adds some); of them only
+:func:`harness.spec.kinds.check_bounds` is asked.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
 from harness.measure.plan import PARTS, Kept
-from harness.measure.sample import ROUNDS, Date, Label, Name
+from harness.measure.sample import ROUNDS
 from harness.metrics import State
+from harness.spec.kinds import OPEN, Amount, Count, Date, Digest, Host, Key, Label, Name, Text, Word
 
-#: How deep a manifest is nested, how many values it has, and how many letters a text: far beyond any honest one.
-DEPTH, VALUES, LETTERS = 12, 500_000, 65_536
-_LARGEST = 2.0**63
-
-_OPEN: Any = {"extra": "ignore", "strict": True, "allow_inf_nan": False}
-
-Text = Annotated[str, StringConstraints(max_length=LETTERS)]
-Word = Annotated[str, StringConstraints(max_length=300, pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$")]
-Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.,=:/ -]*$", max_length=300)]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0, le=2**63)]
-Amount = Annotated[float, Field(ge=0, le=1e15)]
 Names = Annotated[tuple[Name, ...], Field(max_length=1000)]
 Words = Annotated[tuple[Word, ...], Field(max_length=10_000)]
 Part = Annotated[str, StringConstraints(pattern=f"^({'|'.join(PARTS)})$")]
@@ -37,7 +26,7 @@ Part = Annotated[str, StringConstraints(pattern=f"^({'|'.join(PARTS)})$")]
 class Planned:
     """``plan``; see :class:`harness.measure.plan.Plan`."""
 
-    __pydantic_config__ = _OPEN
+    __pydantic_config__ = OPEN
 
     models: Names
     methods: Names
@@ -58,25 +47,10 @@ class Planned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Host:
-    """``host``: what tells one machine from another; what else is there is only shown."""
-
-    __pydantic_config__ = _OPEN
-
-    processor: Word
-    cores: Annotated[int, Field(ge=1, le=1_000_000)]
-    python: Word
-    machine: Word = ""
-    memory_bytes: Count = 0
-    kernel: Word = ""
-    system: Word = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Features:
     """What the article's rules ask of a model."""
 
-    __pydantic_config__ = _OPEN
+    __pydantic_config__ = OPEN
 
     dependencies: Count = 0
     pinned: Count = 0
@@ -87,7 +61,7 @@ class Features:
 class Locked:
     """One lock of a model."""
 
-    __pydantic_config__ = _OPEN
+    __pydantic_config__ = OPEN
 
     packages: Count = 0
     wheel_bytes: Count = 0
@@ -97,7 +71,7 @@ class Locked:
 class Described:
     """A model, under its name in ``models``."""
 
-    __pydantic_config__ = _OPEN
+    __pydantic_config__ = OPEN
 
     payload: Word = ""
     described: Word = ""
@@ -115,7 +89,7 @@ class Described:
 class Made:
     """An artifact, under ``model/method`` in ``artifacts``."""
 
-    __pydantic_config__ = _OPEN
+    __pydantic_config__ = OPEN
 
     digest: Word = ""
     memory_mb: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,12}$")] | Count | None = None
@@ -125,7 +99,7 @@ class Made:
 class Available:
     """Whether a method could be used there, under its name in ``availability``."""
 
-    __pydantic_config__ = _OPEN
+    __pydantic_config__ = OPEN
 
     ready: bool
     reason: Text = ""
@@ -147,7 +121,7 @@ Steps = Annotated[dict[Key, Amount], Field(max_length=1000), AfterValidator(_pai
 class Written:
     """The whole of ``run.json``."""
 
-    __pydantic_config__ = _OPEN
+    __pydantic_config__ = OPEN
 
     schema_version: int
     run_id: Name
@@ -163,37 +137,3 @@ class Written:
     timings: dict[Key, Amount] = field(default_factory=dict)
     steps: dict[Key, Steps] = field(default_factory=dict)
     digests: dict[Key, Digest] = field(default_factory=dict)
-
-
-def check_bounds(table: Any) -> tuple[str, str]:
-    """The first key whose value is beyond what is reasonable, and what is wrong with it; twice nothing where none is.
-
-    That is what types don't say: how deep, how many, how long, how large, and halves of characters.
-    """
-    waiting, count = [("", table, 0)], 0
-    while waiting:
-        key, value, depth = waiting.pop()
-        count += 1
-        if depth > DEPTH or count > VALUES:
-            return key, "is nested too deeply" if depth > DEPTH else f"is beyond {VALUES:,} values"
-        if isinstance(value, str) and (len(value) > LETTERS or not _whole(value)):
-            return key, f"is not a text of at most {LETTERS:,} letters"
-        if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _LARGEST):
-            return key, "is not a number of reasonable size"
-        if isinstance(value, list):
-            waiting += [(key, part, depth + 1) for part in value]
-        if isinstance(value, dict):
-            for name, part in value.items():
-                if len(name) > LETTERS or not _whole(name):
-                    return key, "has a key that is not a name"
-                waiting.append((f"{key}.{name}" if key else name, part, depth + 1))
-    return "", ""
-
-
-def _whole(text: str) -> bool:
-    """Whether it has no half of a character, which nothing can write."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import BadInput, CheckFailure, DiskFull, HarnessError, printable
-from harness.measure.sample import LEAST, MOST
+from harness.measure.sample import LEAST
+from harness.spec.kinds import MOST
 from harness.store import query, runs
 
 
