@@ -118,7 +118,7 @@ def _end_build(engine: Engine, tag: str) -> None:
                 asked.remove_container(one["Id"], force=True, v=True)
 
 
-def _followed(answers: Iterable[Mapping[str, Any]], tag: str, timeout_s: float) -> tuple[str, str]:
+def _followed(answers: Iterable[Mapping[str, Any]], tag: str, timeout_s: float = _BUILD_S) -> tuple[str, str]:
     """Read what the builder says to its end: the image's id and the end of the log. An error raises."""
     lines: deque[str] = deque(maxlen=_LOG_LINES)
     image = ""
