@@ -148,7 +148,7 @@ def seconds() -> Ceiling:
 def _ceiling(what: str, variable: str, found: int, source: str, worded: Callable[[int], str]) -> Ceiling:
     given = settings.count(variable)
     value = found if given is None else given
-    source = source if given is None else f"set by {variable}"
+    source = f"{source}; {variable} sets another" if given is None else f"set by {variable}"
     return Ceiling(what=what, value=value, shown=worded(value), variable=variable, source=source)
 
 

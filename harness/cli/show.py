@@ -53,7 +53,7 @@ def doctor(as_json: bool) -> int:
             "set HARNESS_CACHE to a folder such as /var/cache/ml-packaging-harness",
         )
     for one in ceiling.ceilings():
-        add(f"ceiling of {one.what}", True, f"{one.shown} for any one model: {one.source} ({one.variable})")
+        add(f"ceiling of {one.what}", True, f"{one.shown} for any one model: {one.source}")
     for method_id, method in METHODS.items():
         available = method.check()
         add(f"method {method_id}", available.ready, available.reason or "ready", available.remedy)

@@ -24,7 +24,7 @@ from typing import IO, Any, Literal
 
 from harness import ceiling, paths, process, tree
 from harness.errors import BuildFailure, CheckFailure, DiskFull, HarnessError
-from harness.platforms.engine import Engine, asking, asking_apart, refusal
+from harness.platforms.engine import Engine, asking, asking_apart, hold, refusal
 
 #: On every image and build stage of ours, with the tag that was being built.
 BUILD_LABEL = "ml-packaging-harness.build"
@@ -100,6 +100,7 @@ def build_image(
             image, log = _followed(answers, tag, timeout_s)
             return BuiltImage(id=asked.inspect_image(image or tag)["Id"], tag=tag, log=log)
     except HarnessError:
+        hold()  # an engine that is being stopped says that the build failed
         _end_build(engine, tag)
         prune_stages(engine, tag)
         raise
@@ -118,7 +119,7 @@ def _end_build(engine: Engine, tag: str) -> None:
                 asked.remove_container(one["Id"], force=True, v=True)
 
 
-def _followed(answers: Iterable[Mapping[str, Any]], tag: str, timeout_s: float) -> tuple[str, str]:
+def _followed(answers: Iterable[Mapping[str, Any]], tag: str, timeout_s: float = _BUILD_S) -> tuple[str, str]:
     """Read what the builder says to its end: the image's id and the end of the log. An error raises."""
     lines: deque[str] = deque(maxlen=_LOG_LINES)
     image = ""

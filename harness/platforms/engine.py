@@ -15,50 +15,26 @@ import contextlib
 import http.client
 import os
 import secrets
-import socket
-import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
 from harness import paths, process, settings, tools
 from harness.errors import BuildFailure, DiskFull, EngineGone, HarnessError, MissingComponent
-from harness.platforms import engine_processes, engine_setup, engine_users
+from harness.platforms import engine_processes, engine_reach, engine_setup, engine_users
 from harness.platforms.engine_processes import Places
+from harness.platforms.engine_reach import ANSWER_S, Kind
+from harness.platforms.engine_reach import Engine as Engine  # noqa: PLC0414 -- it is had from here
 from harness.platforms.engine_users import EngineInUse, User
 
-Kind = Literal["reachable", "private"]
 Say = Callable[[str], None]
 
-_PING_S = 3
-_ANSWER_S = 900  # a build step may be silent for as long as it takes to install a large model's packages
 _START_S = 60.0
 _LOOK_S = 0.5
 _DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 _START_IT = "start the engine again ('harness engine start')"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Engine:
-    """An engine that answers. ``url`` is its socket; ``data_root`` is a folder on the engine's own host."""
-
-    url: str
-    kind: Kind
-    version: str
-    storage_driver: str
-    data_root: Path
-    cgroup_version: str
-    cgroup_driver: str
-
-    @property
-    def socket(self) -> Path | None:
-        """The Unix socket it listens on; None for an engine that is reached over a network."""
-        parts = urlsplit(self.url)
-        return Path(parts.path) if parts.scheme == "unix" else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,16 +85,16 @@ def look(*, joining: bool = False) -> tuple[Engine | None, str]:
     reasons = []
     # Another engine has other images: who has used one goes on with that one.
     for url, kind in (_used() or dict(_candidates())).items():
-        found = _reach_private() if joining and kind == "private" else _reach(url, kind)
+        found = _reach_private() if joining and kind == "private" else engine_reach.reach(url, kind)
         if isinstance(found, Engine):
             return found, ""
         reasons.append(found)
     return None, "; ".join(reasons)
 
 
-def client(engine: Engine, *, timeout_s: int = _ANSWER_S) -> Any:
+def client(engine: Engine, *, timeout_s: int = ANSWER_S) -> Any:
     """The low-level docker-py client of ``engine``, made once and shared; it waits ``timeout_s`` for each answer."""
-    return _client(engine.url, timeout_s)
+    return engine_reach.client(engine.url, timeout_s)
 
 
 @contextlib.contextmanager
@@ -128,7 +104,7 @@ def asking_apart(engine: Engine, doing: str) -> Iterator[Any]:
     That is how an engine is told to leave what it was doing: a build, say.
     """
     with asking(engine, doing), contextlib.ExitStack() as stack:
-        own = stack.enter_context(contextlib.closing(_client.__wrapped__(engine.url)))
+        own = stack.enter_context(contextlib.closing(engine_reach.client.__wrapped__(engine.url)))
 
         def cut_off_at_the_end(answer: Any, **_: Any) -> None:
             stack.callback(answer.close)
@@ -138,7 +114,7 @@ def asking_apart(engine: Engine, doing: str) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def asking(engine: Engine, doing: str, *, absent_ok: bool = False, timeout_s: int = _ANSWER_S) -> Iterator[Any]:
+def asking(engine: Engine, doing: str, *, absent_ok: bool = False, timeout_s: int = ANSWER_S) -> Iterator[Any]:
     """The client, for a request: the time counts as the engine's, and its refusals become our errors.
 
     With ``absent_ok`` the block just ends where the engine has no such image or container.
@@ -198,34 +174,13 @@ def _used() -> dict[str, Kind]:
     return {url: kind for url, kind in _candidates() if url in _using.listeners}
 
 
-def _reach(url: str, kind: Kind) -> Engine | str:
-    """The engine at ``url``, or why it can't be used."""
-    name = "the private engine" if kind == "private" else url.removeprefix("unix://")
-    # Asked for plainly first: docker-py takes its time to load, and leaves a refused socket open.
-    try:
-        _listener(url)
-    except FileNotFoundError:
-        return f"{name} is not running" if kind == "private" else f"there is no {name}"
-    except PermissionError:
-        return f"{name} may not be used by this user"
-    except OSError:
-        return f"{name} does not answer"
-    import docker.errors
-    import requests
-
-    try:
-        return _described(url, kind, _client(url, _PING_S).info())
-    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ImportError):
-        return f"{name} does not answer"
-
-
 def _reach_private() -> Engine | str:
     """The private engine, with this process as its user from now on; or why it can't be used."""
     places = _places()
     if engine_users.joined(places.folder) or not os.path.exists(places.socket):
-        return _reach(places.url, "private")
+        return engine_reach.reach(places.url, "private")
     with tools.alone(places.lock):  # nobody stops it while we become its user
-        found = _reach(places.url, "private")
+        found = engine_reach.reach(places.url, "private")
         if isinstance(found, Engine):
             _join(places)
         return found
@@ -234,45 +189,6 @@ def _reach_private() -> Engine | str:
 def _join(places: Places) -> None:
     with process.disk_full_named(places.folder):
         engine_users.join(places.folder)
-
-
-def _listener(url: str) -> int:
-    """The process that listens at ``url``, 0 where that can't be known; OSError where nobody does."""
-    parts = urlsplit(url)
-    if parts.scheme != "unix":
-        return 0
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_PING_S)
-        probe.connect(parts.path)
-        pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return int(pid)
-
-
-def _described(url: str, kind: Kind, info: dict[str, Any]) -> Engine:
-    return Engine(
-        url=url,
-        kind=kind,
-        version=str(info.get("ServerVersion", "")),
-        storage_driver=str(info.get("Driver", "")),
-        data_root=Path(info.get("DockerRootDir") or "/var/lib/docker"),
-        cgroup_version=f"v{info.get('CgroupVersion', '1')}",
-        cgroup_driver=str(info.get("CgroupDriver", "")),
-    )
-
-
-def _address(url: str) -> dict[str, Any]:
-    import docker.utils
-
-    if url == os.environ.get("DOCKER_HOST"):
-        return dict(docker.utils.kwargs_from_env())  # with the certificates of DOCKER_CERT_PATH
-    return {"base_url": url}
-
-
-@lru_cache(maxsize=8)
-def _client(url: str, timeout_s: int = _ANSWER_S) -> Any:
-    import docker
-
-    return docker.APIClient(version="auto", timeout=timeout_s, **_address(url))
 
 
 # --- engines that go away ------------------------------------------------------------------------
@@ -286,7 +202,7 @@ def expect() -> None:
 def hold() -> None:
     """EngineGone where an engine that this process uses has gone: whatever failed may have failed of that."""
     for url, kind in _used().items():
-        found = _reach(url, kind)
+        found = engine_reach.reach(url, kind)
         if not isinstance(found, Engine):
             raise _missed(f"the Docker engine has gone ({found})")
         _same_as_before(url)
@@ -325,7 +241,7 @@ def wait_until_back(gone: EngineGone, say: Say) -> None:
 
 def _same_as_before(url: str) -> None:
     try:
-        now = _listener(url)
+        now = engine_reach.listener(url)
     except OSError:
         raise _missed("the Docker engine has gone") from None
     if _using.listeners.setdefault(url, now) != now:
@@ -338,7 +254,7 @@ def _missed(problem: str) -> EngineGone:
 
 
 def _forget(*urls: str) -> None:
-    _client.cache_clear()
+    engine_reach.client.cache_clear()
     for url in urls:
         _using.listeners.pop(url, None)
 
@@ -353,7 +269,7 @@ def start(say: Say = lambda _: None) -> Engine:
     """
     places = _places()
     with tools.alone(places.lock):
-        found = _reach(places.url, "private")
+        found = engine_reach.reach(places.url, "private")
         if isinstance(found, Engine):
             return _ours(places, found)
         lacking = engine_setup.remedy_to_start()
@@ -387,7 +303,7 @@ def _awaited(places: Places, pid: int, say: Say) -> Engine:
     with process.ledger.waiting_for("engine"):
         while engine_processes.alive(pid) and time.monotonic() - begin < _START_S:
             say(f"waiting for the private Docker engine ({time.monotonic() - begin:.0f} s)")
-            found = _reach(places.url, "private")
+            found = engine_reach.reach(places.url, "private")
             if isinstance(found, Engine):
                 places.socket.chmod(0o600)
                 # Containers that were running when an earlier engine was killed are still listed.

@@ -105,7 +105,7 @@ def test_the_machine_is_the_ceiling_where_nothing_is_set(monkeypatch: pytest.Mon
     monkeypatch.setattr(ceiling.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100 * 2**20}))
     found = {one.what: one for one in ceiling.ceilings()}
     assert (found["memory"].value, found["memory"].shown) == (4096, "4 GiB")
-    assert found["memory"].source == "80% of the machine's memory"
+    assert found["memory"].source == "80% of the machine's memory; HARNESS_MAX_MEMORY_MB sets another"
     assert (found["disk"].value, found["disk"].shown) == (50, "50 MiB")
     assert (found["processes"].value, found["time"].value) == (4096, 4 * 3600)
 

@@ -20,7 +20,7 @@ from harness.cli import cli, evidence
 from harness.errors import MissingComponent
 from harness.methods import METHODS
 from harness.methods.contract import Limit
-from harness.platforms import engine, engine_users
+from harness.platforms import engine, engine_reach, engine_users
 from harness.platforms.engine_users import EngineInUse, User
 from harness.sandbox import Abilities
 from harness.spec import model as models
@@ -330,10 +330,10 @@ def test_the_doctor_tells_the_ceilings(harness: Harness, monkeypatch: pytest.Mon
     monkeypatch.setenv("HARNESS_MAX_MEMORY_MB", "2048")
     monkeypatch.delenv("HARNESS_MAX_PROCESSES", raising=False)
     checks = {one["what"]: one["detail"] for one in harness("doctor", "--json").json["checks"]}
-    assert checks["ceiling of memory"] == (
-        "2 GiB for any one model: set by HARNESS_MAX_MEMORY_MB (HARNESS_MAX_MEMORY_MB)"
+    assert checks["ceiling of memory"] == "2 GiB for any one model: set by HARNESS_MAX_MEMORY_MB"
+    assert checks["ceiling of processes"] == (
+        "4,096 for any one model: the default; HARNESS_MAX_PROCESSES sets another"
     )
-    assert checks["ceiling of processes"] == "4,096 for any one model: the default (HARNESS_MAX_PROCESSES)"
     assert {"ceiling of disk", "ceiling of time"} <= set(checks)
     monkeypatch.setenv("HARNESS_MAX_SECONDS", "long")
     found = harness("doctor")
@@ -345,7 +345,7 @@ SOMEBODY = User(pid=17, command="harness run digits-onnx", since="2026-11-30T12:
 
 def test_the_engine_s_users_are_told(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """To people and to machines."""
-    monkeypatch.setattr(engine, "look", lambda: (engine._described("unix:///x", "private", {}), ""))
+    monkeypatch.setattr(engine, "look", lambda: (engine_reach.described("unix:///x", "private", {}), ""))
     monkeypatch.setattr(engine_users, "users", lambda _: (SOMEBODY,))
     assert "process 17 (harness run digits-onnx)" in harness("engine", "status").out
     assert harness("engine", "status", "--json").json["users"] == [dataclasses.asdict(SOMEBODY)]

@@ -11,7 +11,7 @@ import pytest
 from harness import methods, sandbox
 from harness.errors import EngineGone, MissingComponent, ModelFailure
 from harness.measure import host
-from harness.platforms import engine
+from harness.platforms import engine, engine_reach
 from harness.sandbox import Abilities
 from harness.store import query, runs
 
@@ -127,7 +127,7 @@ def test_a_resumed_run_expects_the_engine_that_it_began_with(
     harness: Harness, bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only where there was one."""
-    for there in (None, engine._described("unix:///x", "private", {})):
+    for there in (None, engine_reach.described("unix:///x", "private", {})):
         monkeypatch.setattr(engine, "look", lambda there=there: (there, ""))
         run_id = measure(harness, bench, "--json").json["run"]
         harness("run", "--resume", run_id)

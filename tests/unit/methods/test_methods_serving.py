@@ -352,6 +352,16 @@ def test_who_ran_out_of_memory_is_told_how_much_there_was(talk: Talk) -> None:
     assert "memory_mb" in raised.value.remedy
 
 
+def test_whom_a_ceiling_held_back_is_told_to_raise_that(talk: Talk) -> None:
+    """The model's own resources are not what was in the way."""
+    talk.running.code, talk.running.oom = -9, True
+    told = "asks for 64 GiB of memory; this machine allows 19 GiB (HARNESS_MAX_MEMORY_MB)"
+    with pytest.raises(ModelFailure, match="ran out of memory") as raised:
+        talk.served(line(b""), memory_told=told).predict([1])
+    assert told in raised.value.remedy
+    assert "model.toml" not in raised.value.remedy
+
+
 def test_who_is_killed_unseen_may_have_run_out_of_memory(talk: Talk) -> None:
     """A kill that nobody accounts for is called one, with its likely cause, and what to do if that is it."""
     talk.running.code = -9

@@ -12,7 +12,7 @@ import pytest
 
 from harness import process
 from harness.errors import BuildFailure, DiskFull, MissingComponent
-from harness.platforms import engine, engine_processes, engine_setup
+from harness.platforms import engine, engine_processes, engine_reach, engine_setup
 
 
 @pytest.fixture(autouse=True)
@@ -166,11 +166,11 @@ def test_what_an_engine_says_of_itself_becomes_a_record() -> None:
         "CgroupVersion": "2",
         "CgroupDriver": "systemd",
     }
-    found = engine._described("unix:///run/x.sock", "reachable", info)
+    found = engine_reach.described("unix:///run/x.sock", "reachable", info)
     assert found.socket == Path("/run/x.sock")
     assert (found.version, found.storage_driver, found.data_root) == ("20.10.24", "overlay2", Path("/d"))
     assert (found.cgroup_version, found.cgroup_driver) == ("v2", "systemd")
-    assert engine._described("tcp://10.0.0.1:2376", "reachable", info).socket is None
+    assert engine_reach.described("tcp://10.0.0.1:2376", "reachable", info).socket is None
 
 
 def test_a_full_disk_is_told_from_other_refusals() -> None:
@@ -185,7 +185,7 @@ def test_an_engine_that_went_away_is_a_missing_component(monkeypatch: pytest.Mon
     import requests
 
     monkeypatch.setattr(engine, "client", lambda *_, **__: object())
-    gone = engine._described("unix:///x", "reachable", {})
+    gone = engine_reach.described("unix:///x", "reachable", {})
     with (
         pytest.raises(MissingComponent, match=r"looking: .* stopped answering \(refused\)"),
         engine.asking(gone, "looking"),
@@ -197,15 +197,15 @@ def test_a_socket_that_nobody_listens_on_is_said_to_be_silent(tmp_path: Path, mo
     place = tmp_path / "d.sock"
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(place))
-    assert engine._reach(f"unix://{place}", "reachable") == f"{place} does not answer"
-    assert engine._reach(f"unix://{tmp_path}/none", "reachable") == f"there is no {tmp_path}/none"
+    assert engine_reach.reach(f"unix://{place}", "reachable") == f"{place} does not answer"
+    assert engine_reach.reach(f"unix://{tmp_path}/none", "reachable") == f"there is no {tmp_path}/none"
 
 
 def test_an_absent_image_ends_the_block_if_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     import docker.errors
 
     monkeypatch.setattr(engine, "client", lambda *_, **__: object())
-    there = engine._described("unix:///x", "reachable", {})
+    there = engine_reach.described("unix:///x", "reachable", {})
     with engine.asking(there, "looking", absent_ok=True):
         raise docker.errors.NotFound("no such image")
     with pytest.raises(BuildFailure), engine.asking(there, "looking"):
@@ -216,13 +216,13 @@ def test_waiting_for_the_engine_is_not_the_harness_s_own_time(monkeypatch: pytes
     ledger = process.Ledger()
     monkeypatch.setattr(process, "ledger", ledger)
     monkeypatch.setattr(engine, "client", lambda *_, **__: object())
-    with engine.asking(engine._described("unix:///x", "reachable", {}), "looking"):
+    with engine.asking(engine_reach.described("unix:///x", "reachable", {}), "looking"):
         pass
     assert list(ledger.spent_s) == ["engine"]
 
 
 def test_a_session_uses_a_running_engine_and_leaves_it_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    running = engine._described("unix:///x", "reachable", {})
+    running = engine_reach.described("unix:///x", "reachable", {})
     monkeypatch.setattr(engine, "connect", lambda: running)
     monkeypatch.setattr(engine, "stop", lambda: pytest.fail("it is not ours to stop"))
     with engine.session() as found:
@@ -235,7 +235,7 @@ def test_a_session_stops_the_engine_that_it_started(monkeypatch: pytest.MonkeyPa
 
     done: list[Any] = []
     monkeypatch.setattr(engine, "connect", none)
-    monkeypatch.setattr(engine, "start", lambda _say: engine._described("unix:///x", "private", {}))
+    monkeypatch.setattr(engine, "start", lambda _say: engine_reach.described("unix:///x", "private", {}))
     monkeypatch.setattr(engine, "stop", lambda: done.append("stopped"))
     with pytest.raises(MissingComponent, match="of the body"), engine.session():
         raise MissingComponent("of the body")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.errors import BuildFailure, DiskFull, EngineGone, MissingComponent
-from harness.platforms import engine, engine_processes, engine_users
+from harness.platforms import engine, engine_processes, engine_reach, engine_users
 from harness.platforms.engine_users import EngineInUse, User
 
 SOMEBODY = User(pid=17, command="harness run digits-onnx", since="2026-11-30T12:00:00+00:00")
@@ -188,7 +188,7 @@ def test_a_session_leaves_the_engine_that_it_started_to_those_who_use_it(monkeyp
         raise EngineInUse([SOMEBODY])
 
     monkeypatch.setattr(engine, "connect", none)
-    monkeypatch.setattr(engine, "start", lambda _say: engine._described("unix:///x", "private", {}))
+    monkeypatch.setattr(engine, "start", lambda _say: engine_reach.described("unix:///x", "private", {}))
     monkeypatch.setattr(engine, "stop", refuse)
     with engine.session():
         pass
@@ -202,8 +202,8 @@ class Daemon:
 
     def __init__(self, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._place = place
-        monkeypatch.setattr(engine, "_client", lambda *_: self)
-        engine._client.cache_clear = lambda: None  # type: ignore[attr-defined]
+        monkeypatch.setattr(engine_reach, "client", lambda *_: self)
+        engine_reach.client.cache_clear = lambda: None  # type: ignore[attr-defined]
         self.start()
 
     def start(self) -> None:
@@ -251,7 +251,7 @@ def test_gone_is_not_missing() -> None:
 def test_an_engine_that_is_another_by_now_is_gone(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was started anew: what ran in it is no more."""
     engine.connect()
-    monkeypatch.setattr(engine, "_listener", lambda _: 4711)
+    monkeypatch.setattr(engine_reach, "listener", lambda _: 4711)
     with pytest.raises(EngineGone, match="anew"):
         engine.hold()
     with pytest.raises(EngineGone, match="anew"):
@@ -322,7 +322,7 @@ def test_it_is_waited_for_and_said_once(daemon: Daemon, monkeypatch: pytest.Monk
         told.append(text)
         daemon.start()
 
-    monkeypatch.setattr(engine, "_listener", lambda _, before=engine._listener: before(_) + len(told))
+    monkeypatch.setattr(engine_reach, "listener", lambda _, before=engine_reach.listener: before(_) + len(told))
     engine.wait_until_back(EngineGone("it has gone"), say)
     assert told[0].startswith("it has gone. Waiting up to 60 s")
     assert len(told) == 1
