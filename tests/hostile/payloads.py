@@ -480,7 +480,7 @@ def locks_folders(where: Where) -> None:
 
     top = tempfile.mkdtemp(dir=".")
     os.mkdir(f"{top}/inner")  # noqa: F821
-    open(f"{top}/inner/file", "w").close()  # noqa: SIM115
+    open(f"{top}/inner/file", "w").close()
     os.chmod(f"{top}/inner", 0)  # noqa: F821
     os.chmod(top, 0)  # noqa: F821
 
