@@ -490,15 +490,13 @@ def locks_folders(where: Where) -> None:
 
 def swaps_its_socket(where: Where) -> None:
     """A link in the place of its socket, so that whoever connects does so to another's, with his own rights."""
+    import contextlib
+
     for name in ("s", os.path.join(os.environ["HOME"], "s")):  # noqa: F821
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(name)  # noqa: F821
-        except OSError:
-            pass
-        try:
+        with contextlib.suppress(OSError):
             os.symlink(where["socket"], name)  # noqa: F821
-        except OSError:
-            pass
 
 
 def says_nothing(where: Where) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
 from hostile import campaign, making
 from hostile.campaign import Kind, Need
 from hostile.ground import Witness
@@ -203,7 +202,7 @@ class Server:
     port: int
 
     def ask(self, sends: Iterator[bytes]) -> tuple[int | None, str]:
-        """Send the pieces, as far as they are taken; the status that came and the whole answer, None where it hung up."""
+        """Send the pieces, as far as they are taken; the status, None where it hung up, and the whole answer."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=_ANSWER_S) as connection:
             with contextlib.suppress(OSError):
                 for part in sends:

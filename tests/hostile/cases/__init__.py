@@ -11,7 +11,7 @@ CASES: list[Case] = [
     for case in module.CASES
 ]
 
-#: The part in ``nox -s tests``: one of each cause, of those that take a second or two and need neither engine nor index.
+#: The part in ``nox -s tests``: one of each cause, which takes a second or two and needs no engine.
 QUICK = frozenset(
     {
         *("model-reads-secrets", "model-reads-other-models", "model-reads-processes", "model-kills-others"),

@@ -29,7 +29,7 @@ Contents = Mapping[str, str]
 def _package(folder: Path, contents: Contents, modes: Mapping[str, int]) -> dict[str, object]:
     """Write ``python-3.11.99-0.tar.bz2``; its record for the channel's index."""
     index = {"name": "python", "version": _VERSION, "build": "0", "build_number": 0, "depends": [], "subdir": _SUBDIR}
-    files = {name: text for name, text in contents.items()}
+    files = dict(contents)
     paths = [
         {
             "_path": name,

@@ -84,6 +84,20 @@ def _nested(depth: int) -> Callable[[Ground, Path], None]:
     return put
 
 
+def _uv_lock(place: Ground) -> None:
+    """A lock of uv's that says a package comes from an address."""
+    source = f'{{ url = "http://127.0.0.1:{place.where["port"]}/x.whl" }}'
+    package = f'[[package]]\nname = "evil"\nversion = "1"\nsource = {source}\n'
+    folder = mlflow(
+        place,
+        files={
+            "uv.lock": f"version = 1\n{package}",
+            "python_env.yaml": "dependencies:\n- -r requirements.txt\n",
+        },
+    )
+    (folder / "conda.yaml").unlink()
+
+
 class _Executes:
     """What a pickle does when it is read: run a program."""
 
@@ -207,19 +221,7 @@ CASES = [
         lambda place: [mlflow(place), (place.folder / "out").symlink_to(place.path("owner"))],
         says=(r"remedy",),
     ),
-    _case(
-        "uv-lock-of-addresses",
-        lambda place: [
-            mlflow(
-                place,
-                files={
-                    "uv.lock": f'version = 1\n[[package]]\nname = "evil"\nversion = "1"\nsource = {{ url = "http://127.0.0.1:{place.where["port"]}/x.whl" }}\n',
-                    "python_env.yaml": "dependencies:\n- -r requirements.txt\n",
-                },
-            ),
-            (place.folder / "mlflow" / "conda.yaml").unlink(),
-        ],
-    ),
+    _case("uv-lock-of-addresses", _uv_lock),
     # Its code, in bounds.
     *(
         _case(

@@ -14,6 +14,7 @@ from hostile.making import GOOD, WHEEL, Make, model, pth, wheel, with_wheel
 
 Files = Mapping[str, str | bytes]
 _DATA = "hostile_pkg-1.0.data"
+_METADATA = "Metadata-Version: 2.1\nName: hostile-pkg\nVersion: 1.0\n"
 
 
 def _case(name: str, make: Make, **more: object) -> Case:
@@ -119,7 +120,7 @@ CASES = [
     _case(
         "console-script-called-python",
         with_wheel(
-            lambda place: {
+            lambda _: {
                 "hostile_pkg-1.0.dist-info/entry_points.txt": "[console_scripts]\npython = hostile_pkg:main\n"
                 "../../../../escaped-script = hostile_pkg:main\n",
                 "hostile_pkg/__init__.py": "def main():\n    pass\n",
@@ -186,18 +187,13 @@ CASES = [
     _case("setuid-entry", with_wheel(lambda _: {f"{_DATA}/scripts/tool": "#!/bin/sh\nid\n"}), exits=(0,)),
     _case(
         "metadata-with-escapes",
-        with_wheel(
-            lambda _: {
-                "hostile_pkg-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: hostile-pkg\nVersion: 1.0\n\x1b[2J: x\n\n\x9b"
-            }
-        ),
+        with_wheel(lambda _: {"hostile_pkg-1.0.dist-info/METADATA": f"{_METADATA}\x1b[2J: x\n\n\x9b"}),
     ),
     _case(
         "requires-by-url",
         with_wheel(
             lambda place: {
-                "hostile_pkg-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: hostile-pkg\nVersion: 1.0\n"
-                f"Requires-Dist: evil @ http://127.0.0.1:{place.where['port']}/evil-1.0.tar.gz\n"
+                "hostile_pkg-1.0.dist-info/METADATA": f"{_METADATA}Requires-Dist: evil @ http://127.0.0.1:{place.where['port']}/evil-1.0.tar.gz\n"
             }
         ),
         exits=(1, 2),
