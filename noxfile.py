@@ -67,6 +67,18 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(reuse_venv=True)
+def hostile(session: nox.Session) -> None:
+    """Every hostile input, tried against the built wheel: models, builds, results, requests. Under half an hour.
+
+    ``nox -s hostile -- --as-user`` tries those that apply as an ordinary user; ``-k NAME`` only some.
+    """
+    env = {"HARNESS_TEST_WITHOUT": ",".join(leave_out(session)), "PYTHONDONTWRITEBYTECODE": ""}
+    install(session, ".[all]", "--group", "test")
+    # Each of the two has a cache, a home and an engine of its own; what is left is told apart by them.
+    session.run("pytest", "tests/hostile", "--part=all", "--numprocesses=2", *session.posargs, env=env)
+
+
+@nox.session(reuse_venv=True)
 def lint(session: nox.Session) -> None:
     """Ruff, mypy strict, and the order of imports."""
     install(session, ".[all]", "--group", "lint")

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from hostile import campaign
+from hostile.cases import QUICK
 from hostile.ground import Witness
 
 #: The ordinary user of ``--as-user``: no account has the number.
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         item.stash[_KIND] = case.kind
         as_user = config.getoption("as_user") or os.geteuid() != 0
-        fits = case.quick or config.getoption("part") == "all"
+        fits = case.name in QUICK or config.getoption("part") == "all"
         fits &= not (as_user and ("root" in case.needs or "engine" in case.needs or case.without_root == "left out"))
         (chosen if fits else left).append(item)
     config.hook.pytest_deselected(items=left)
@@ -106,5 +106,3 @@ def _kind_told(request: pytest.FixtureRequest) -> None:
     kind = request.node.stash.get(_KIND, None)
     if kind is not None:
         request.node.user_properties.append(("kind", kind))
-
-

@@ -94,7 +94,9 @@ def training(body: str | Payload, *, artifact: str = "weights.txt", **more: Any)
 # --- wheels --------------------------------------------------------------------------------------
 
 
-def wheel(files: Mapping[str, str | bytes], *, name: str = "hostile_pkg", links: Mapping[str, str] | None = None) -> bytes:
+def wheel(
+    files: Mapping[str, str | bytes], *, name: str = "hostile_pkg", links: Mapping[str, str] | None = None
+) -> bytes:
     """A wheel ``NAME-1.0-py3-none-any.whl`` with these files; ``links`` are entries that say they are links."""
     import io
 
@@ -164,7 +166,11 @@ def lock_header(requirements: Sequence[str]) -> str:
 
 
 def mlflow(
-    place: Ground, *, mlmodel: str | None = None, conda: str | None = None, files: Mapping[str, str | bytes] | None = None
+    place: Ground,
+    *,
+    mlmodel: str | None = None,
+    conda: str | None = None,
+    files: Mapping[str, str | bytes] | None = None,
 ) -> Path:
     """An MLflow folder with a loader module of its own: no package has to be there to run it."""
     folder = place.folder / "mlflow"

@@ -480,7 +480,7 @@ def locks_folders(where: Where) -> None:
 
     top = tempfile.mkdtemp(dir=".")
     os.mkdir(f"{top}/inner")  # noqa: F821
-    open(f"{top}/inner/file", "w").close()  # noqa: SIM115
+    open(f"{top}/inner/file", "w").close()
     os.chmod(f"{top}/inner", 0)  # noqa: F821
     os.chmod(top, 0)  # noqa: F821
 
@@ -490,15 +490,13 @@ def locks_folders(where: Where) -> None:
 
 def swaps_its_socket(where: Where) -> None:
     """A link in the place of its socket, so that whoever connects does so to another's, with his own rights."""
+    import contextlib
+
     for name in ("s", os.path.join(os.environ["HOME"], "s")):  # noqa: F821
-        try:
+        with contextlib.suppress(OSError):
             os.unlink(name)  # noqa: F821
-        except OSError:
-            pass
-        try:
+        with contextlib.suppress(OSError):
             os.symlink(where["socket"], name)  # noqa: F821
-        except OSError:
-            pass
 
 
 def says_nothing(where: Where) -> None:

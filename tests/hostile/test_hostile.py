@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from hostile import campaign
 from hostile.campaign import Case
 from hostile.cases import CASES

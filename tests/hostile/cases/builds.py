@@ -42,7 +42,7 @@ def looks_around(where: payloads.Where) -> None:
             pass
 
 
-def _by_wheel(method: str, *, quick: bool = False) -> Case:
+def _by_wheel(method: str) -> Case:
     """A wheel whose ``.pth`` runs wherever an interpreter sees it: in the build, if that starts one."""
     return Case(
         name=f"build-{method}-pth",
@@ -51,14 +51,13 @@ def _by_wheel(method: str, *, quick: bool = False) -> Case:
         commands=(package(method),),
         exits=(0, 1),
         needs=_needs(method),
-        quick=quick,
         timeout_s=_TIMEOUT_S,
         disk_mb=1500,
         memory_mb=600,
     )
 
 
-def _by_model(method: str, payload: payloads.Payload, *, quick: bool = False) -> Case:
+def _by_model(method: str, payload: payloads.Payload) -> Case:
     """The model itself, as it is rehearsed, asked and started by each method."""
     return Case(
         name=f"build-{method}-{payload.__name__.replace('_', '-')}",
@@ -67,7 +66,6 @@ def _by_model(method: str, payload: payloads.Payload, *, quick: bool = False) ->
         commands=(package(method),),
         exits=(0,),
         needs=_needs(method),
-        quick=quick,
         timeout_s=_TIMEOUT_S,
         disk_mb=1500,
         memory_mb=600,
@@ -104,7 +102,7 @@ atexit.register(swap)
 """
 
 
-def _pyinstaller(name: str, method: str, target: str, *, quick: bool = False) -> Case:
+def _pyinstaller(name: str, method: str, target: str) -> Case:
     predictor = "import hostile_pkg\n" + payloads.GOOD
     return Case(
         name=f"build-{method}-{name}",
@@ -112,15 +110,14 @@ def _pyinstaller(name: str, method: str, target: str, *, quick: bool = False) ->
         make=with_wheel(lambda place: _hook(_swapping(place, str(place.where[target]))), predictor=predictor),
         commands=(package(method),),
         exits=(1, 2),
-        quick=quick,
         timeout_s=_TIMEOUT_S,
         disk_mb=600,
     )
 
 
 CASES = [
-    *(_by_wheel(method, quick=method in {"venv", "pex"}) for method in (*ON_THE_HOST, *IN_ENGINE)),
-    *(_by_model(method, looks_around, quick=method == "pex") for method in (*ON_THE_HOST, *IN_ENGINE)),
+    *(_by_wheel(method) for method in (*ON_THE_HOST, *IN_ENGINE)),
+    *(_by_model(method, looks_around) for method in (*ON_THE_HOST, *IN_ENGINE)),
     *(_by_model(method, payloads.outlives) for method in ("pex", "pyinstaller", "container")),
     *(_by_model(method, payloads.nests) for method in ("pex", "pyinstaller", "rest-api")),
     *(_by_model(method, payloads.prints_endlessly) for method in ("pex", "pyinstaller", "container")),

@@ -29,7 +29,7 @@ Contents = Mapping[str, str]
 def _package(folder: Path, contents: Contents, modes: Mapping[str, int]) -> dict[str, object]:
     """Write ``python-3.11.99-0.tar.bz2``; its record for the channel's index."""
     index = {"name": "python", "version": _VERSION, "build": "0", "build_number": 0, "depends": [], "subdir": _SUBDIR}
-    files = {name: text for name, text in contents.items()}
+    files = dict(contents)
     paths = [
         {
             "_path": name,
@@ -97,12 +97,16 @@ def _case(name: str, contents: Callable[[Ground], Contents], modes: Mapping[str,
 CASES = [
     _case("site-packages-a-link", lambda place: {**_python(place), _SITE: f"-> {place.where['owner']}"}),
     _case("library-a-link", lambda place: {**_python(place), "lib": f"-> {place.where['home']}"}),
-    _case("model-folder-a-link", lambda place: {**_python(place), f"{_SITE}/harness_model": f"-> {place.where['owner']}"}),
+    _case(
+        "model-folder-a-link", lambda place: {**_python(place), f"{_SITE}/harness_model": f"-> {place.where['owner']}"}
+    ),
     _case("runner-a-link", lambda place: {**_python(place), f"{_SITE}/harness_runner": f"-> {place.where['home']}"}),
-    _case("a-file-is-a-link-to-a-key", lambda place: {**_python(place), f"{_SITE}/key.py": f"-> {place.where['secret']}"}),
+    _case(
+        "a-file-is-a-link-to-a-key", lambda place: {**_python(place), f"{_SITE}/key.py": f"-> {place.where['secret']}"}
+    ),
     _case(
         "links-up-by-steps",
-        lambda place: {**_python(place), "lib/python3.11": "-> ../up", "up": f"-> {place.where['witness'] if 'witness' in place.where else place.where['owner']}"},
+        lambda place: {**_python(place), "lib/python3.11": "-> ../up", "up": f"-> {place.where['owner']}"},
     ),
     _case("entry-above", lambda place: {**_python(place), "../../../../escaped": "x"}),
     _case(

@@ -13,19 +13,18 @@ from hostile.payloads import GOOD, Payload
 RIGHT = (r"all of 1 example right",)
 
 
-def _held(payload: Payload, *, quick: bool = False, told: bool = False, name: str = "") -> Case:
+def _held(payload: Payload, *, told: bool = False, name: str = "") -> Case:
     """It is tried when the model is loaded, does not work, and the model answers right."""
     return Case(
         name=f"model-{(name or payload.__name__).replace('_', '-')}",
         kind="model",
         make=loading(payload),
         says=RIGHT,
-        quick=quick,
         without_root="told" if told else "held",
     )
 
 
-def _bounded(payload: Payload, *says: str, quick: bool = False, exits: tuple[int, ...] = (1,), **more: object) -> Case:
+def _bounded(payload: Payload, *says: str, exits: tuple[int, ...] = (1,), **more: object) -> Case:
     """It is tried when the model is asked, and is ended with a reason."""
     return Case(
         name=f"model-{payload.__name__.replace('_', '-')}",
@@ -33,7 +32,6 @@ def _bounded(payload: Payload, *says: str, quick: bool = False, exits: tuple[int
         make=predicting(payload),
         exits=exits,
         says=says,
-        quick=quick,
         disk_mb=80,
         **more,  # type: ignore[arg-type]
     )
@@ -102,7 +100,7 @@ def _says(name: str, predictor: str, *, commands: tuple[Command, ...] = (CHECK,)
         kind="model",
         make=plain(predictor),
         commands=commands,
-        **{"exits": (1,), "quick": False, **more},  # type: ignore[arg-type]
+        **{"exits": (1,), **more},  # type: ignore[arg-type]
     )
 
 
@@ -119,32 +117,31 @@ _SAID = [
         _stamps("dict(interpreter=now - 1e6, imports=now - 1e6, weights=now - 1e6)"),
         **_DOUBT,
         never=(r"-1,000,|-1000000",),
-        quick=True,
     ),
     _says("stamps-future", _stamps("dict(interpreter=now + 1e6, imports=now + 1e6, weights=now + 1e6)"), **_DOUBT),
     _says("stamps-backwards", _stamps("dict(interpreter=now, imports=now - 0.1, weights=now - 0.2)"), **_DOUBT),
     _says("stamps-text", _stamps("dict(interpreter='now', imports=[], weights=None)"), **_DOUBT),
     _says("stamps-missing", _stamps("{}"), **_DOUBT),
     _says("nan", _sending(b'{"outputs": [NaN]}\n'), says=_NO_PREDICTION),
-    _says("huge-number", _sending(b'{"outputs": [1e999]}\n'), says=_NO_PREDICTION, quick=True),
+    _says("huge-number", _sending(b'{"outputs": [1e999]}\n'), says=_NO_PREDICTION),
     _says("a-million-digits", _answering("connection.sendall(b'{\"outputs\": [' + b'9' * 10**6 + b']}\\n')")),
-    _says("deep-json", _answering("connection.sendall(b'{\"outputs\": ' + b'[' * 10**6 + b'\\n')"), quick=True),
+    _says("deep-json", _answering("connection.sendall(b'{\"outputs\": ' + b'[' * 10**6 + b'\\n')")),
     _says("no-json", _sending(b"\xff\xfe\x00\n"), says=_NO_PREDICTION),
-    _says("a-list", _sending(b"[1, 2]\n"), says=_NO_PREDICTION, quick=True),
+    _says("a-list", _sending(b"[1, 2]\n"), says=_NO_PREDICTION),
     _says("null", _sending(b"null\n"), says=_NO_PREDICTION),
     _says("outputs-as-object", _sending(b'{"outputs": {"0": 2}}\n'), says=_NO_PREDICTION),
     _says("error-as-number", _sending(b'{"error": 7}\n')),
-    _says("error-as-list", _sending(b'{"error": [[]]}\n'), quick=True),
-    _says("error-of-other-types", _sending(b'{"error": {"stage": [], "type": {}, "message": 1}}\n'), quick=True),
+    _says("error-as-list", _sending(b'{"error": [[]]}\n')),
+    _says("error-of-other-types", _sending(b'{"error": {"stage": [], "type": {}, "message": 1}}\n')),
     _says(
         "error-of-100-mb",
         _answering("connection.sendall(b'{\"error\": {\"type\": \"' + b'x' * 10**8 + b'\"}}\\n')"),
         memory_mb=300,
     ),
-    _says("endless-answer", _answering(_LONG + "connection.sendall(b' ' * 2**20)"), memory_mb=300, quick=True),
+    _says("endless-answer", _answering(_LONG + "connection.sendall(b' ' * 2**20)"), memory_mb=300),
     _says("endless-lines", _answering(_LONG + "connection.sendall(b'{}\\n' * 2**18)"), memory_mb=300),
     _says("slowly", _answering(_LONG + "connection.sendall(b' ')\n    time.sleep(0.1)")),
-    _says("control-characters", _raising("\x1b[31m \x9b31m \u202e \ud800 \x00"), says=(r"ValueError",), quick=True),
+    _says("control-characters", _raising("\x1b[31m \x9b31m \u202e \ud800 \x00"), says=(r"ValueError",)),
     _says("markup", _raising("[bold red]x[/] [link=file:///etc]y[/link] [/]"), says=(r"\[bold red\]",)),
     _says("exception-that-raises", "class E(Exception):\n    def __str__(self):\n        raise E\n\n\nraise E\n"),
     _says(
@@ -177,21 +174,21 @@ def _twice(place: Ground) -> None:
 
 CASES = [
     # What it reads.
-    _held(payloads.says_nothing, quick=True),
-    _held(payloads.reads_secrets, quick=True, told=True),
-    _held(payloads.reads_other_models, quick=True, told=True),
-    _held(payloads.reads_processes, quick=True, told=True),
-    _held(payloads.kills_others, quick=True),
+    _held(payloads.says_nothing),
+    _held(payloads.reads_secrets, told=True),
+    _held(payloads.reads_other_models, told=True),
+    _held(payloads.reads_processes, told=True),
+    _held(payloads.kills_others),
     # What it reaches.
-    _held(payloads.connects, quick=True, told=True),
+    _held(payloads.connects, told=True),
     _held(payloads.makes_raw_sockets),
     # What rights it gets.
-    _held(payloads.makes_namespaces, quick=True),
+    _held(payloads.makes_namespaces),
     _held(payloads.mounts),
     _held(payloads.gains_rights),
-    _held(payloads.writes_outside, quick=True, told=True),
+    _held(payloads.writes_outside, told=True),
     # What stays.
-    _held(payloads.outlives, quick=True),
+    _held(payloads.outlives),
     Case(
         name="model-leaves-in-memory",
         kind="model",
@@ -200,14 +197,14 @@ CASES = [
         says=RIGHT,
     ),
     # What it uses up.
-    _bounded(payloads.forks, exits=(0, 1), quick=True),
+    _bounded(payloads.forks, exits=(0, 1)),
     _bounded(payloads.fills_one_file, "File too large|No space|disk_mb"),
-    _bounded(payloads.fills_many_files, "disk_mb|No space|quota", quick=True),
+    _bounded(payloads.fills_many_files, "disk_mb|No space|quota"),
     _bounded(payloads.fills_by_children, exits=(0, 1)),
     _bounded(payloads.fills_deleted_files, "disk_mb|No space|quota"),
     _bounded(payloads.fills_inodes, exits=(0, 1), timeout_s=90.0),
     _bounded(payloads.fills_shared_memory, exits=(0, 1)),
-    _bounded(payloads.prints_endlessly, exits=(0, 1), memory_mb=250, quick=True),
+    _bounded(payloads.prints_endlessly, exits=(0, 1), memory_mb=250),
     _bounded(payloads.locks_folders, exits=(0,)),
     Case(
         name="model-nests-1500-folders",
@@ -215,7 +212,6 @@ CASES = [
         make=loading(payloads.nests),
         commands=(CHECK, CACHE),
         says=(r"in all",),
-        quick=True,
     ),
     Case(
         name="model-nests-20000-folders",

@@ -14,25 +14,23 @@ from hostile.payloads import Payload
 _NOT_WRITTEN = (r"weights\.txt|train", r"remedy")
 
 
-def _held(payload: Payload, *, quick: bool = False, told: bool = False, **more: object) -> Case:
+def _held(payload: Payload, *, told: bool = False, **more: object) -> Case:
     """It is tried while training, does not work, and the weights are made."""
     return Case(
         name=f"train-{payload.__name__.replace('_', '-')}",
         kind="train",
         make=training(payload),
-        quick=quick,
         without_root="told" if told else "held",
         **{"says": (r"all of 1 example right",), **more},  # type: ignore[arg-type]
     )
 
 
-def _output(name: str, body: str, *, quick: bool = False, **more: object) -> Case:
+def _output(name: str, body: str, **more: object) -> Case:
     """It leaves this as its weights, which is refused."""
     return Case(
         name=f"train-{name}",
         kind="train",
         make=training(body),
-        quick=quick,
         **{"exits": (1, 2), "says": _NOT_WRITTEN, **more},  # type: ignore[arg-type]
     )
 
@@ -70,24 +68,28 @@ def _data_changed(place: Ground) -> None:
 
 
 CASES = [
-    _held(payloads.reads_secrets, quick=True, told=True),
+    _held(payloads.reads_secrets, told=True),
     _held(payloads.reads_other_models, told=True),
     _held(payloads.reads_processes, told=True),
     _held(payloads.kills_others),
-    _held(payloads.connects, quick=True, told=True),
+    _held(payloads.connects, told=True),
     _held(payloads.makes_namespaces),
     _held(payloads.writes_outside, told=True),
-    _held(payloads.outlives, quick=True),
+    _held(payloads.outlives),
     _held(payloads.forks, exits=(0, 1), says=()),
-    _held(payloads.prints_endlessly, exits=(0, 1), says=(), memory_mb=250, quick=True),
-    _held(payloads.fills_many_files, exits=(1,), says=(r"disk_mb|No space|quota",), disk_mb=80, quick=True),
+    _held(payloads.prints_endlessly, exits=(0, 1), says=(), memory_mb=250),
+    _held(payloads.fills_many_files, exits=(1,), says=(r"disk_mb|No space|quota",), disk_mb=80),
     _held(payloads.fills_deleted_files, exits=(1,), says=(r"disk_mb|No space|quota",), disk_mb=80),
     _held(payloads.fills_shared_memory, exits=(0, 1), says=(), disk_mb=80),
     _held(payloads.nests, exits=(0, 1), says=()),
-    _output("weights-link-to-secret", _PUT + "os.symlink(where['secret'], weights)", quick=True),
+    _output("weights-link-to-secret", _PUT + "os.symlink(where['secret'], weights)"),
     _output("weights-link-to-etc", _PUT + "os.symlink('/etc', weights)"),
-    _output("weights-in-linked-folder", "os.symlink(where['home'], out + '/w')\nos.mkdir(out + '/weights.txt')", says=(r"remedy",)),
-    _output("weights-fifo", _PUT + "os.mkfifo(weights)", quick=True),
+    _output(
+        "weights-in-linked-folder",
+        "os.symlink(where['home'], out + '/w')\nos.mkdir(out + '/weights.txt')",
+        says=(r"remedy",),
+    ),
+    _output("weights-fifo", _PUT + "os.mkfifo(weights)"),
     _output("weights-socket", _PUT + "import socket\nsocket.socket(socket.AF_UNIX).bind(weights)"),
     _output("weights-proc", _PUT + "os.symlink('/proc/self/environ', weights)"),
     _output("weights-endless-device", _PUT + "os.symlink('/dev/zero', weights)"),
@@ -104,7 +106,6 @@ CASES = [
         _PUT + "import resource\nos.truncate(os.open(weights, os.O_CREAT | os.O_RDWR), 2**30)",
         disk_mb=80,
         says=(r"disk_mb|large|MiB|No space",),
-        quick=True,
     ),
     _output(
         "weights-setuid",
@@ -112,7 +113,6 @@ CASES = [
         exits=(0, 1),
         says=(),
         after=_no_links_or_foreign,
-        quick=True,
     ),
     _output(
         "more-than-weights",
@@ -120,29 +120,54 @@ CASES = [
         exits=(0, 1),
         says=(),
         after=_no_links_or_foreign,
-        quick=True,
     ),
     _output(
         "names-with-control-characters",
-        _PUT + _GOOD_TOO + "open(out + '/\\x1b[2J\\x9b\\n\\u202e', 'w').close()\nopen(os.fsencode(out) + b'/\\xff', 'w').close()",
+        _PUT
+        + _GOOD_TOO
+        + "open(out + '/\\x1b[2J\\x9b\\n\\u202e', 'w').close()\nopen(os.fsencode(out) + b'/\\xff', 'w').close()",
         exits=(0, 1),
         says=(),
-        quick=True,
     ),
-    _output("nests-1500-in-output", _PUT + _GOOD_TOO + "os.chdir(out)\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')", exits=(0, 1), says=(), commands=(CHECK, CACHE), quick=True),
-    _output("nests-20000-in-output", _PUT + _GOOD_TOO + "os.chdir(out)\nfor _ in range(20000): os.mkdir('d'); os.chdir('d')", exits=(0, 1), says=(), commands=(CHECK, CACHE), timeout_s=120.0),
+    _output(
+        "nests-1500-in-output",
+        _PUT + _GOOD_TOO + "os.chdir(out)\nfor _ in range(1500): os.mkdir('d'); os.chdir('d')",
+        exits=(0, 1),
+        says=(),
+        commands=(CHECK, CACHE),
+    ),
+    _output(
+        "nests-20000-in-output",
+        _PUT + _GOOD_TOO + "os.chdir(out)\nfor _ in range(20000): os.mkdir('d'); os.chdir('d')",
+        exits=(0, 1),
+        says=(),
+        commands=(CHECK, CACHE),
+        timeout_s=120.0,
+    ),
     _output("locks-its-output", _PUT + _GOOD_TOO + "os.chmod(weights, 0)\nos.chmod(out, 0)", exits=(0, 1), says=()),
-    _output("100000-files-in-output", _PUT + _GOOD_TOO + "for number in range(100_000): open(f'{out}/{number}', 'w').close()", exits=(0, 1), says=(), timeout_s=120.0),
+    _output(
+        "100000-files-in-output",
+        _PUT + _GOOD_TOO + "for number in range(100_000): open(f'{out}/{number}', 'w').close()",
+        exits=(0, 1),
+        says=(),
+        timeout_s=120.0,
+    ),
     _output("hangs", "time.sleep(600)", says=(r"timeout_s",), timeout_s=60.0),
-    _output("forged-traceback", "sys.exit('Traceback (most recent call last):\\n\\x1b[2J\\x00')", says=(r"exit code 1",)),
-    _output("changes-its-model", _PUT + _GOOD_TOO + "open('predictor.py', 'a').write('broken(')\nopen('/work/x', 'w')", exits=(1,), says=(r"exit code 1",)),
+    _output(
+        "forged-traceback", "sys.exit('Traceback (most recent call last):\\n\\x1b[2J\\x00')", says=(r"exit code 1",)
+    ),
+    _output(
+        "changes-its-model",
+        _PUT + _GOOD_TOO + "open('predictor.py', 'a').write('broken(')\nopen('/work/x', 'w')",
+        exits=(1,),
+        says=(r"exit code 1",),
+    ),
     Case(
         name="train-of-other-data",
         kind="train",
         make=_data_changed,
         commands=(("check", "{folder}/model"), ("check", "{folder}/other")),
         says=(r"all of 1 example right",),
-        quick=True,
     ),
     Case(
         name="train-key-of-other-model",
