@@ -130,10 +130,11 @@ def samples(folder: Path | None) -> list[str]:
     return file.read_bytes().decode(errors="replace").split("\n")[:-1] if file and file.is_file() else []
 
 
-def key_of(line: str) -> str:
-    """What tells a sample from another: of two with the same the later counts."""
-    one = json.loads(line)
-    return json.dumps([one["cell"], one["metric"], one["round"], one["state"]], sort_keys=True)
+def measured(lines: Sequence[str]) -> Counter[str]:
+    """How often each value was measured; what failed may be tried again."""
+    found = [one for one in map(json.loads, lines) if one["value"] is not None]
+    keys = [[one["cell"], one["metric"], one["round"], one["state"]] for one in found]
+    return Counter(json.dumps(key, sort_keys=True) for key in keys)
 
 
 # --- one trial -----------------------------------------------------------------------------------
@@ -285,8 +286,7 @@ class Hitting:
         self._judge(bench.call(*self.argv()), "when it was gone on with")
         folder = bench.run_folder(self.results)
         if trial.command == "run":
-            keys = Counter(map(key_of, self.kept))
-            twice = [one for one, count in keys.items() if count > 1]
+            twice = [one for one, count in measured(self.kept).items() if count > 1]
             if twice:
                 trial.broken.append(f"{len(twice)} samples were taken again, such as {twice[0]}")
             verified = bench.call("verify", str(folder), "--results", str(self.results), "--json")

@@ -67,7 +67,7 @@ def cause(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if frame.filename.startswith(package)]
     places = [f"{Path(frame.filename).relative_to(package)}:{frame.name}" for frame in ours] or [frames[-1].name]
-    # Too deep: what calls itself, wherever it was just then.
-    where = Counter(places).most_common(1)[0][0] if isinstance(error, RecursionError) else places[-1]
+    most, times = Counter(places).most_common(1)[0]
+    where = most if times > 1 else places[-1]  # too deep: what calls itself, wherever it was just then
     said = f" ({error})" if isinstance(error, AssertionError) else ""
     return f"{type(error).__name__} in {where}{said}"

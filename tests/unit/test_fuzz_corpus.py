@@ -21,7 +21,44 @@ SLOW |= {"scenario_toml"}
 NO_SHRINKING = (Phase.explicit, Phase.generate)
 
 #: Crashes that are known and not mended yet, by :func:`targets.cause`: whoever mends one strikes it out here.
-OPEN: frozenset[str] = frozenset()
+OPEN = {
+    "AttributeError in cli/console.py:<genexpr>",
+    "AttributeError in store/checking.py:_phase_faults",
+    "IndexError in methods/lambda_zip.py:unpack",
+    "InvalidWheelFilename in spec/lock.py:_stored",
+    "IsADirectoryError in methods/lambda_zip.py:unpack",
+    "IsADirectoryError in tree.py:unpack",
+    "NotADirectoryError in tree.py:unpack",
+    "NotImplementedError in methods/lambda_zip.py:unpack",
+    "OSError in methods/lambda_zip.py:unpack",
+    "OSError in methods/pex.py:_correct",
+    "OSError in methods/pex_scie.py:<listcomp>",
+    "OSError in platforms/conda/channels.py:_given",
+    "OSError in tree.py:unpack",
+    "RecursionError in report/verify.py:_embedded",
+    "RecursionError in spec/model.py:answers_match",
+    "RecursionError in store/runs.py:read_manifest",
+    "RuntimeError in paths.py:cache",
+    "RuntimeError in paths.py:results",
+    "RuntimeError in platforms/conda/channels.py:_given",
+    "TypeError in methods/serving.py:worded",
+    "TypeError in spec/mlflow/importing.py:_checked_answer",
+    "TypeError in store/checking.py:_phase_faults",
+    "TypeError in store/checking.py:_sample_faults",
+    "TypeError in store/history.py:nights",
+    "TypeError in store/query.py:<dictcomp>",
+    "TypeError in store/query.py:<listcomp>",
+    "TypeError in store/query.py:values",
+    "UnicodeDecodeError in methods/pex.py:_correct",
+    "UnicodeEncodeError in methods/pex_scie.py:_cached",
+    "UnicodeEncodeError in paths.py:key",
+    "UnicodeEncodeError in tree.py:digest",
+    "ValueError in methods/pex.py:_correct",
+    "ValueError in spec/mlflow/importing.py:_checked_answer",
+    "ValueError in spec/reading.py:json_value",
+    "ValueError in spec/reading.py:toml_table",
+    "error in methods/lambda_zip.py:unpack",
+}
 
 KEPT = sorted(file.relative_to(targets.CORPUS).as_posix() for file in targets.CORPUS.glob("*/*"))
 
@@ -38,8 +75,9 @@ def read(name: str, data: bytes) -> None:
     try:
         targets.read(name, data)
     except Exception as error:
-        if targets.cause(error) not in OPEN:
-            raise
+        cause = targets.cause(error)
+        if cause not in OPEN:
+            raise AssertionError(f"{name}: {cause}") from error
 
 
 def test_the_corpus_is_of_known_readers() -> None:

@@ -52,21 +52,20 @@ class _Said:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self._open: list[socket.socket] = []
 
     def connect(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        with theirs:
-            theirs.settimeout(0.2)
-            with contextlib.suppress(OSError):  # more than a socket holds
-                theirs.sendall(self._data)
-            theirs.shutdown(socket.SHUT_WR)
-            with contextlib.suppress(OSError):  # what is asked must not break off on a closed socket
-                theirs.setblocking(False)
-                theirs.recv(65536)
+        self._open.append(theirs)  # what is asked must not break off on a closed one
+        theirs.setblocking(False)
+        with contextlib.suppress(BlockingIOError):  # more than a socket holds
+            theirs.send(self._data)
+        theirs.shutdown(socket.SHUT_WR)
         return ours
 
     def close(self) -> None:
-        pass
+        for theirs in self._open:
+            theirs.close()
 
 
 def _asked(data: bytes, http: serving.Http | None) -> None:
@@ -78,12 +77,10 @@ def _asked(data: bytes, http: serving.Http | None) -> None:
             served.facts,
             served.usage,
         )
-        for ask in asks:
-            try:
-                ask()
-            except HarnessError:
-                continue
-        served.close()
+        with contextlib.closing(served):
+            for ask in asks:
+                with contextlib.suppress(HarnessError):
+                    ask()
 
 
 def lines(data: bytes, place: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from fuzz import bundles, made
@@ -138,26 +139,19 @@ _VARIABLES = (
 
 def environment(data: bytes, place: Path) -> None:
     """``NAME=value`` lines: the harness's variables. Folders are only ever made below ``place``."""
-    os.chdir(place)
     for line in data.split(b"\n"):
         name, _, value = line.partition(b"=")
         text = os.fsdecode(value)
         leaves = ".." in text or os.path.isabs(text) or os.path.isabs(os.path.expanduser(text))
         if name.decode("ascii", "replace") in _VARIABLES and b"\0" not in value and not leaves:
             os.environ[name.decode()] = text
-    try:
+    with contextlib.chdir(place):
         console.width()
-        with contextlib.suppress(HarnessError):
-            paths.results()
-        with contextlib.suppress(HarnessError):
-            paths.key()
-        model = models.read(_folder(place))
-        for method in METHODS.values():
+        asked: list[Callable[[], object]] = [paths.results, paths.key, *(one.check for one in METHODS.values())]
+        for ask in asked:
             with contextlib.suppress(HarnessError):
-                method.check()
-        channels.source(model)
-    finally:
-        os.chdir("/")
+                ask()
+        channels.source(models.read(_folder(place)))
 
 
 def sources(data: bytes, place: Path) -> None:
