@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -195,17 +196,24 @@ def _loaded(locked: LockedModel, file: Path, options: BuildOptions, weights: Pat
         ):
             return []
         # The folder was the model's to write to: it is asked for names of ours only, and nothing in it is read.
-        written = [entry.relative.parts for entry in files.walk(extraction)]
-    below = {parts[3:] for parts in written if (parts[0], *parts[2:3]) == ("unzipped_pexes", pex_hash)}
-    return [name for name in names if PurePosixPath(_cached(name)).parts in below]
+        inside = os.path.realpath(extraction)
+        laid_out = list(extraction.glob(f"unzipped_pexes/*/{pex_hash}"))
+        return [name for name in names if any(_written(place / _cached(name), inside) for place in laid_out)]
+
+
+def _written(file: Path, inside: str) -> bool:
+    """Whether there is a file, maybe by links of PEX's to the folder of a wheel, ``inside`` that folder."""
+    place = os.path.realpath(file)
+    return place.startswith(f"{inside}/") and os.path.isfile(place)
 
 
 def _hash(about: bytes) -> str:
     """What a PEX says that its hash is; BuildFailure where it says nothing of it."""
-    try:
-        return str(json.loads(about)["pex_hash"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BuildFailure(f"PEX made a file without its hash: {error}") from error
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        said = str(json.loads(about)["pex_hash"])
+        if said.isalnum():
+            return said
+    raise BuildFailure("PEX made a file that does not say its hash")
 
 
 def _cached(name: str) -> str:
