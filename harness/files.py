@@ -276,6 +276,16 @@ def walk(
             os.close(descriptor)
 
 
+def taken(folder: Path, *, at_most: int) -> int:
+    """The bytes on the disk of all files below ``folder``; counted no further than where they are more than at most."""
+    total = 0
+    for entry in walk(folder):
+        total += entry.status.st_blocks * 512
+        if total > at_most:
+            break
+    return total
+
+
 def _listed(folder: int, path: Path, at_most: int, remedy: str) -> list[tuple[str, os.stat_result]]:
     """What is in the open folder, in reverse of the order in which it is walked."""
     found: list[tuple[str, os.stat_result]] = []

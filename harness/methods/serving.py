@@ -19,8 +19,8 @@ from typing import Any, Protocol
 
 import psutil
 
-from harness import cgroup, paths
-from harness.errors import DiskFull, ModelFailure
+from harness import cgroup, files, paths
+from harness.errors import BadInput, DiskFull, ModelFailure
 from harness.methods import messages, wire
 from harness.methods.contract import Limits, Stamps, Usage
 from harness.methods.doors import Door, Port, UnixSocket
@@ -238,10 +238,17 @@ class Served:
                 )
             raise ModelFailure(f"{how} before it answered{self._said()}")
         self._blame_own_disk("")
-        if self._folder is not None and not self._own_disk and _free_bytes(self._folder) < _LITTLE_ROOM_BYTES:
-            raise DiskFull(
-                f"the disk that holds {self._folder} is full", remedy="free some space and go on with --resume"
-            )
+        if self._folder is not None and not self._own_disk:
+            self._look_into(self._folder)
+
+    def _look_into(self, folder: Path) -> None:
+        """Raise where the disk that it shares with the harness is full, or where it wrote more there than it may."""
+        if _free_bytes(folder) < _LITTLE_ROOM_BYTES:
+            raise DiskFull(f"the disk that holds {folder} is full", remedy="free some space and go on with --resume")
+        with contextlib.suppress(BadInput):  # it writes there meanwhile, so what was listed may be gone
+            if files.taken(folder, at_most=self._limits.disk_bytes) > self._limits.disk_bytes:
+                allowed = f"{self._limits.disk_bytes / 2**20:.0f} MiB"
+                raise ModelFailure(f"wrote more than the {allowed} that it may write", remedy=_MORE_DISK)
 
     def _blame_own_disk(self, what: str) -> None:
         """ModelFailure where the disk that the instance has to itself is full, with ``what`` came of that."""

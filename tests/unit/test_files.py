@@ -337,3 +337,12 @@ def test_all_that_is_taken_back_is_bounded(tmp_path: Path) -> None:
     (tmp_path / "c").write_bytes(bytes([1]) * 200_000)
     with pytest.raises(CheckFailure, match="more than the 250,000 bytes"):
         files.take_back(tmp_path, at_most_bytes=250_000)
+
+
+def test_what_a_folder_takes_on_the_disk_is_counted_as_far_as_it_matters(tmp_path: Path) -> None:
+    """Blocks, not apparent sizes: holes take nothing."""
+    (tmp_path / "data").write_bytes(os.urandom(2**20))
+    with (tmp_path / "hole").open("wb") as file:
+        file.truncate(2**40)
+    assert 2**20 <= files.taken(tmp_path, at_most=2**30) < 2**21
+    assert files.taken(tmp_path, at_most=2**10) > 2**10
