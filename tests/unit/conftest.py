@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from harness import interpreter, process
+from harness import interpreter, process, removal
 from harness.interpreter import Interpreter
 from harness.measure.plan import Plan
 from harness.measure.sample import Cell, Sample
@@ -101,6 +101,30 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Interpreter:
     )
     monkeypatch.setattr(interpreter, "default", lambda: found)
     return found
+
+
+# --- folders that somebody made to do harm ---
+
+
+@pytest.fixture
+def nested() -> Iterator[Callable[..., Path]]:
+    """Nests folders deeper than a path can say; they are gone afterwards, as pytest itself can't remove them."""
+    made: list[Path] = []
+
+    def nest(folder: Path, levels: int = 1500, name: str = "d") -> Path:
+        made.append(folder)
+        here = os.open(folder, os.O_RDONLY)
+        for _ in range(levels):
+            os.mkdir(name, dir_fd=here)
+            inner = os.open(name, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+        os.close(here)
+        return folder
+
+    yield nest
+    for folder in made:
+        removal.remove(str(folder))
 
 
 # --- model folders -------------------------------------------------------------------------------
