@@ -137,7 +137,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     for number, column in enumerate(columns):
         # What a row is called stays whole: it is copied into the next command.
         shown.add_column(
-            Text(column), justify="right" if number in right else "left", overflow="fold", no_wrap=number == 0
+            Text(printable(column)), justify="right" if number in right else "left", overflow="fold", no_wrap=number == 0
         )
     for row in rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))
