@@ -166,7 +166,7 @@ CASES = [
         commands=(CHECK, CACHE),
     ),
     _case(
-        "50000-files", with_wheel(lambda _: {f"hostile_pkg/{number}": "" for number in range(50_000)}), timeout_s=120.0
+        "20000-files", with_wheel(lambda _: {f"hostile_pkg/{number}": "" for number in range(20_000)}), timeout_s=120.0
     ),
     _case(
         "source-that-takes-memory",
