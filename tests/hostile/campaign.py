@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hostile import ground as grounds
 from hostile.ground import Ground, Witness
@@ -139,18 +139,21 @@ def _run(case: Case, command: Command, place: Ground, witness: Witness) -> Ran:
     paths = {"model": place.model, "folder": place.folder, "results": place.folder / "results"}
     told = [part.format(**paths, out=place.folder / "out") for part in command]
     printed = place.folder / "printed"
-    who = {} if witness.user is None else {"user": witness.user, "group": witness.user, "extra_groups": []}
+    who: dict[str, Any] = (
+        {} if witness.user is None else {"user": witness.user, "group": witness.user, "extra_groups": []}
+    )
     begin, base_mb = time.monotonic(), _disk_mb(witness.cache, place.folder)
     with printed.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "harness", *told],
+            # Whoever ends the campaign ends what it runs, which may never end by itself.
+            ["setpriv", "--pdeathsig", "TERM", sys.executable, "-P", "-m", "harness", *told],
             env=witness.environment(),
             cwd=place.folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            **who,  # type: ignore[call-overload]  # a table of keywords
+            **who,
         )
     peak_mb = disk_mb = 0.0
     broken, looked_s, tree_mb = "", begin, 0.0

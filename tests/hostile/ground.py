@@ -23,6 +23,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 #: The user that instances ran as in versions that had one for all: another model's process, for those who look.
 NEIGHBOUR_ID = 65532
@@ -200,13 +201,13 @@ class Witness:
 
     def _neighbour(self, user: int | None) -> subprocess.Popen[bytes]:
         """A process with a secret in its environment, of the harness's user or of another model's."""
-        extra = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+        who: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         return subprocess.Popen(
             [sys.executable, "-c", _SLEEP, f"{self.token}-neighbour"],
             env={"SECRET": f"{self.canary} of a neighbour"},
             cwd="/",
             start_new_session=True,
-            **extra,  # type: ignore[call-overload]  # a table of keywords
+            **who,
         )
 
     def _listen(self) -> None:
@@ -236,8 +237,10 @@ class Witness:
                 for key, _ in selector.select(timeout=0.2):
                     self.touched.append(f"a connection to the {key.data} socket")
                     with contextlib.suppress(OSError):
-                        listener = self._sockets[key.data]
-                        _ = listener.recv(100) if key.data == "udp" else listener.accept()[0].close()
+                        if key.data == "udp":
+                            self._sockets[key.data].recv(100)
+                        else:
+                            self._sockets[key.data].accept()[0].close()
 
 
 def end(pid: int) -> None:

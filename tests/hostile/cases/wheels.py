@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from hostile import payloads
 from hostile.campaign import CACHE, CHECK, Case
 from hostile.ground import Ground
-from hostile.making import GOOD, WHEEL, Make, model, pth, wheel, with_wheel
+from hostile.making import WHEEL, Make, model, pth, wheel, with_wheel
+from hostile.payloads import GOOD
 
 Files = Mapping[str, str | bytes]
 _DATA = "hostile_pkg-1.0.data"
