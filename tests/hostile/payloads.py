@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -73,7 +74,7 @@ def source(payload: Payload, where: Where) -> str:
 def definitions(payload: Payload, where: Where) -> str:
     """The payload as a function that is not called yet."""
     # Without its annotations: it stands wherever code can stand, alone.
-    function = inspect.getsource(payload).replace("(where: Where) -> None:", "(where):")
+    function = re.sub(r"\(where: [\w.]+\) -> None:", "(where):", inspect.getsource(payload), count=1)
     return f"{_PREAMBLE.format(where=dict(where))}{function}\n"
 
 
