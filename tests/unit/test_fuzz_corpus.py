@@ -30,6 +30,7 @@ OPEN = {
     "IsADirectoryError in tree.py:unpack",
     "NotADirectoryError in tree.py:unpack",
     "NotImplementedError in methods/lambda_zip.py:unpack",
+    "PdfReadError in report/pdf.py:embedded",
     "OSError in methods/lambda_zip.py:unpack",
     "OSError in methods/pex.py:_correct",
     "OSError in methods/pex_scie.py:<listcomp>",
