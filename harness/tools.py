@@ -139,6 +139,7 @@ def uv_environment(cache: Path | None = None) -> dict[str, str]:
         UV_CACHE_DIR=str(cache or paths.cache() / "uv"),
         UV_NO_PROGRESS="1",
         UV_PYTHON_DOWNLOADS="never",
+        UV_SYSTEM_CERTS="1",  # as pip has it: companies have certificates of their own
     )
 
 

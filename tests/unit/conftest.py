@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from harness import interpreter, process, removal
+from harness import disks, door, interpreter, process, removal
 from harness.interpreter import Interpreter
 from harness.measure.plan import Plan
 from harness.measure.sample import Cell, Sample
