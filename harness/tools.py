@@ -135,7 +135,6 @@ def uv_environment(cache: Path | None = None) -> dict[str, str]:
     """The environment for uv: the user's indexes, certificates and proxies, and a cache of ours."""
     return process.network_environment(
         paths.cache(),
-        UV_SYSTEM_CERTS="1",
         UV_CACHE_DIR=str(cache or paths.cache() / "uv"),
         UV_NO_PROGRESS="1",
         UV_PYTHON_DOWNLOADS="never",
@@ -144,7 +143,6 @@ def uv_environment(cache: Path | None = None) -> dict[str, str]:
 
 
 def uv_offline(cache: Path) -> dict[str, str]:
-    """The environment for uv where it installs what is at hand: nothing of the user's, and ``cache`` for its own."""
     return process.environment(
         cache,
         UV_SYSTEM_CERTS="1",
