@@ -143,9 +143,9 @@ def uv_environment(cache: Path | None = None) -> dict[str, str]:
 
 
 def uv_offline(cache: Path) -> dict[str, str]:
+    """The environment for uv where it installs what is at hand: nothing of the user's, and ``cache`` for its own."""
     return process.environment(
         cache,
-        UV_SYSTEM_CERTS="1",
         UV_CACHE_DIR=str(cache / "uv"),
         UV_NO_CONFIG="1",
         UV_NO_PROGRESS="1",
