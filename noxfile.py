@@ -6,6 +6,7 @@ elsewhere it says what is missing and what it leaves out, and goes on with the r
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -40,15 +41,15 @@ def bench(session: nox.Session) -> None:
     system_packages(session)
     install(session, ".[all]")
     report = Path("results", "report.html").absolute()
-    with_engine = start_engine(session)
+    started = start_engine(session)
     try:
         methods = [part for method in BENCH for part in ("--method", method)]
         session.run("harness", "run", "digits-onnx", "--profile", "quick", *methods, success_codes=[0, 1])
         session.run("harness", "recommend", "digits-onnx", "--scenario", "edge-device", success_codes=[0, 1])
         session.run("harness", "report", "--out", str(report))
     finally:
-        if with_engine:
-            session.run("harness", "engine", "stop")
+        if started:
+            stop_engine(session)
 
 
 @nox.session(reuse_venv=True)
@@ -63,6 +64,18 @@ def tests(session: nox.Session) -> None:
     # Side by side, each with a cache and an engine of its own: these tests mostly wait for tools.
     session.run("pytest", "tests/real", *two, "--durations=20", *session.posargs, env=env)
     session.notify("lint")
+
+
+@nox.session(reuse_venv=True)
+def hostile(session: nox.Session) -> None:
+    """Every hostile input, tried against the built wheel: models, builds, results, requests. Under half an hour.
+
+    ``nox -s hostile -- --as-user`` tries those that apply as an ordinary user; ``-k NAME`` only some.
+    """
+    env = {"HARNESS_TEST_WITHOUT": ",".join(leave_out(session)), "PYTHONDONTWRITEBYTECODE": ""}
+    install(session, ".[all]", "--group", "test")
+    # Each of the two has a cache, a home and an engine of its own; what is left is told apart by them.
+    session.run("pytest", "tests/hostile", "--part=all", "--numprocesses=2", *session.posargs, env=env)
 
 
 @nox.session(reuse_venv=True)
@@ -83,15 +96,15 @@ def nightly(session: nox.Session) -> None:
     """
     system_packages(session)
     install(session, ".[all]")
-    with_engine = start_engine(session)
+    started = start_engine(session)
     plan = session.posargs or ("--profile", "nightly")
     try:
         session.run("harness", "run", *plan, success_codes=[0, 1])
         session.run("harness", "changes", "--all")
         session.run("harness", "report")
     finally:
-        if with_engine:
-            session.run("harness", "engine", "stop")
+        if started:
+            stop_engine(session)
 
 
 @nox.session(reuse_venv=True)
@@ -100,6 +113,22 @@ def benchmarks(session: nox.Session) -> None:
     system_packages(session)
     install(session, ".[all]", "--group", "test")
     session.run("pytest", "tests/benchmarks", "--benchmark-only", *session.posargs)
+
+
+@nox.session(reuse_venv=True)
+def fuzz(session: nox.Session) -> None:
+    """Fuzz every reader of files: ``nox -s fuzz -- --seconds 3600``. What breaks one is kept, and its path printed."""
+    install(session, ".[all]", "--group", "fuzz")
+    env = {"PYTHONPATH": str(Path("tests").absolute()), "HARNESS_CACHE": cache()}
+    session.run("python", "-m", "fuzz.run", *session.posargs, env=env)
+
+
+@nox.session(reuse_venv=True)
+def kills(session: nox.Session) -> None:
+    """Kill the harness 200 times at random moments, as root; two hours: ``nox -s kills -- --kills 20``."""
+    system_packages(session)
+    install(session, ".[all]")
+    session.run("python", "benchmarks/kills.py", *session.posargs)
 
 
 @nox.session
@@ -117,12 +146,21 @@ def install(session: nox.Session, *what: str) -> None:
 
 
 def start_engine(session: nox.Session) -> bool:
-    """Start the private Docker engine where none is reachable; whether there is one to stop afterwards."""
-    running = session.run("harness", "engine", "status", success_codes=[0, 3], silent=True) or ""
-    if "private" not in running and running.startswith("Docker engine"):
+    """Start the private Docker engine where no engine answers; whether it was started here, to be stopped again."""
+    running = session.run("harness", "engine", "status", success_codes=[0, 3], silent=True)
+    if str(running).startswith("Docker engine"):
         return False
-    session.run("harness", "engine", "start", success_codes=[0, 2, 3])
-    return True
+    # What it says meanwhile goes to the terminal.
+    started = session.run("harness", "engine", "start", "--json", success_codes=[0, 2, 3], silent=True, stderr=None)
+    try:
+        return bool(json.loads(str(started))["started"])
+    except (ValueError, KeyError):
+        return True  # it has said why not; maybe there is an engine, without a base image
+
+
+def stop_engine(session: nox.Session) -> None:
+    """Stop the private engine, unless others have come to use it: exit code 1."""
+    session.run("harness", "engine", "stop", success_codes=[0, 1])
 
 
 def cache() -> str:

@@ -1,8 +1,8 @@
 """A disk of its own for who is not trusted with ours: what is written to it, in sum, is at most its size.
 
-As root it is a file without blocks, with an ext4 file system in it, mounted by a loop device: making one takes 20 ms,
-and writing to it costs what writing to the disk below costs. It needs ``mkfs.ext4`` (e2fsprogs) and a free loop device. Who
-has no right to mount gets a plain folder, and :func:`available` says so: then each file is bounded, and the sum is looked at.
+As root it is a sparse file with an ext4 file system in it, mounted by a loop device. Making one takes 20 ms; writing to
+it is as fast as writing to the disk below. It needs ``mkfs.ext4`` (e2fsprogs) and a loop device. Who has no right to
+mount gets a plain folder, and :func:`available` says so: then each file is bounded, and the sum is looked at.
 
 Sources: loop(4), ``include/uapi/linux/loop.h``; mkfs.ext4(8).
 """

@@ -2,8 +2,8 @@
 
 Whatever may run such code is started by :func:`run`, by :func:`opened` where several steps share a folder, or, where it
 serves, by :mod:`harness.platforms.host` through :func:`opened`. It has one record of bounds
-(:class:`harness.sandbox.Bounds`), sees what it is shown and no more, and what it wrote is looked at before it is ours. A
-test holds that nothing else starts processes, but for tools of ours that execute nobody's code.
+(:class:`harness.sandbox.Bounds`), sees what it is shown and no more, and what it wrote is looked at before it is ours.
+A test holds that nothing else starts processes, but for tools of ours that execute nobody's code.
 """
 
 from __future__ import annotations
@@ -57,12 +57,13 @@ def run(
     timeout_s: float,
     shows: Sequence[Path] = (),
     writes: Sequence[Path] = (),
+    kept: Sequence[Path] = (),
     cwd: Path | None = None,
     stdin: str | None = None,
     kind: str = "tools",
 ) -> Completed:
     """Run one program to its end; see :func:`opened`. TimedOut where it takes longer than ``timeout_s``."""
-    with opened(bounds, shows=shows, writes=writes) as inside:
+    with opened(bounds, shows=shows, writes=writes, kept=kept) as inside:
         return inside.run(argv, env=env, timeout_s=timeout_s, cwd=cwd, stdin=stdin, kind=kind)
 
 
@@ -78,11 +79,10 @@ def opened(
 ) -> Iterator[Opened]:
     """A user, a control group and namespaces of one instance's own, for the time of the block.
 
-    It finds the system's programs, the interpreter's files, what it is shown, and the folders that it may write to. The
-    latter are its user's meanwhile, and ours again afterwards: CheckFailure where it left anything but files, folders and
-    links in them (``links``: see :func:`harness.files.take_back`), or more than it may. What is ``kept`` stays the
-    instance's, who comes again as the same user: what a start has extracted.
-    In other surroundings the interpreter is theirs.
+    It finds the system's programs, the interpreter's files, what it is shown, and the folders that it may write to.
+    The latter are its user's meanwhile, and ours again afterwards: CheckFailure where it left anything but files,
+    folders and links in them (``links``: see :func:`harness.files.take_back`), or more than it may. What is ``kept``
+    stays the instance's, who comes again as the same user. In other surroundings the interpreter is theirs.
     """
     group = cgroup.create(f"harness-{paths.key()}-{os.urandom(4).hex()}")
     folders = [str(folder) for folder in group.folders.values()] if group else []
@@ -96,7 +96,8 @@ def opened(
     user = _user_for(kept) if around is None or around.user_id is None else around.user_id
     if user is not None:
         for folder in (*writes, *kept):
-            files.give(folder, user)
+            if _owner(folder) != user:  # what is kept can be large
+                files.give(folder, user)
     with process.guarded(control_group=folders), contextlib.ExitStack() as stack:
         if group is not None:
             stack.callback(group.kill_and_remove)
@@ -105,14 +106,18 @@ def opened(
         inside = stack.enter_context(process.enclosed(view)) if _enclosures() else None
         yield Opened(policy=Policy(bounds=bounds, group=group, user_id=user, inside=inside))
     # Nothing of it runs any more, so nothing changes while it is looked at.
-    for folder in writes if user is not None else ():
+    for folder in writes:
         files.take_back(folder, at_most_bytes=disks.size_of(bounds.disk_bytes), links=links)
 
 
 def _user_for(kept: Sequence[Path]) -> int | None:
     """A new user, or who already has what is kept."""
-    owners = {owner for folder in kept if sandbox.is_instance_user(owner := folder.stat().st_uid)}
-    return owners.pop() if owners else sandbox.new_user()
+    owners = [owner for owner in map(_owner, kept) if sandbox.is_instance_user(owner)]
+    return owners[0] if owners else sandbox.new_user()
+
+
+def _owner(folder: Path) -> int:
+    return folder.stat().st_uid
 
 
 # --- what can be had here ------------------------------------------------------------------------

@@ -1,13 +1,13 @@
 """The namespaces that one instance lives in, made before it is started, so that entering them is all that is timed.
 
-An *enclosure* is a process of ours that does nothing (``sleep``), first in process, mount, network and IPC namespaces of its
-own. An instance is started into them: it sees itself, its children and that process, the files of its
+An *enclosure* is a process of ours that does nothing (``sleep``), the first in process, mount, network and IPC
+namespaces of its own. An instance is started into them: it sees itself, its children and that process, the files of its
 :class:`harness.mounts.View`, and a network that leads nowhere. When the first process ends, the kernel ends all others
 in there, whatever they have become; and it ends with the harness.
 
-As root the process that is started joins them itself. An ordinary user first makes a user namespace, in which it may do
-all that; joining a process namespace takes effect for children alone, so there a process stays between the harness and the
-instance, which waits for it and ends as it ended.
+As root the process that is started joins them itself. An ordinary user first makes a user namespace, which gives the
+right to all that. There, joining a process namespace takes effect for children alone, so a process stays between the
+harness and the instance; it waits for the instance and ends as that ended.
 
 Sources: namespaces(7), pid_namespaces(7), user_namespaces(7), setns(2).
 """
@@ -116,20 +116,21 @@ def first_born() -> Iterator[None]:
 def opened(first: int, *, root: bool) -> Enclosure:
     """The namespaces of the process ``first``, which is running already."""
     kinds = {"net": _NEWNET, "ipc": _NEWIPC, "mnt": _NEWNS}  # the mounts last: /proc is another one then
-    found: list[int] = []
-    try:
-        for name in (*kinds, "pid", *(() if root else ("user",))):
-            found.append(os.open(f"/proc/{first}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC))
-    except OSError:
-        for descriptor in found:
-            os.close(descriptor)
-        raise
-    return Enclosure(
-        first=first,
-        spaces=tuple(zip(found, kinds.values(), strict=False)),
-        processes=found[len(kinds)],
-        user=None if root else found[-1],
-    )
+    with contextlib.ExitStack() as stack:
+
+        def descriptor(name: str) -> int:
+            found = os.open(f"/proc/{first}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, found)
+            return found
+
+        made = Enclosure(
+            first=first,
+            spaces=tuple((descriptor(name), kind) for name, kind in kinds.items()),
+            processes=descriptor("pid"),
+            user=None if root else descriptor("user"),
+        )
+        stack.pop_all()
+    return made
 
 
 def leave_network(user: tuple[int, int] | None) -> None:

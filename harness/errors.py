@@ -9,20 +9,36 @@ code meaning
 1    a measured model or a check failed; what was measured is kept
 2    bad usage or bad input: the message names file, key, value and remedy
 3    a component that the command needs is missing
+70   a mistake of the harness: the message says how to report it
 130  interrupted; what was measured is kept
 ==== =========================================================================
 """
 
 from __future__ import annotations
 
+import unicodedata
 from typing import ClassVar
 
 
 def printable(text: str) -> str:
-    """``text`` with control characters and halves of characters escaped: models and tools may say anything."""
+    """``text`` with all that is obeyed and not shown escaped: models, tools and other people's files may say anything.
+
+    That is control characters but the line's end and the tab, what turns the order of letters round, what has no width,
+    and halves of characters. Spaces of every width stay.
+    """
+    if text.isprintable():
+        return text
     return "".join(
-        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode() for sign in text
+        sign
+        if sign.isprintable() or sign in "\n\t" or unicodedata.category(sign) == "Zs"
+        else sign.encode("unicode_escape").decode()
+        for sign in text
     )
+
+
+def one_line(text: str) -> str:
+    """As :func:`printable`, with ends of lines and tabs escaped too: a name must not look like another line."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 class HarnessError(Exception):
@@ -48,9 +64,9 @@ class BadInput(HarnessError):
         self, problem: str, *, file: object = None, key: str = "", value: object = None, remedy: str = ""
     ) -> None:
         self.file, self.key, self.value = file, key, value
-        where = [str(file)] if file is not None else []
+        where = [one_line(str(file))] if file is not None else []
         if key:
-            where.append(f"key '{key}'" + (f" = {_short(value)}" if value is not None else ""))
+            where.append(f"key '{one_line(key)}'" + (f" = {_short(value)}" if value is not None else ""))
         elif value is not None:
             where.append(_short(value))
         super().__init__(": ".join([*where, problem]), remedy=remedy)
@@ -87,6 +103,16 @@ class DiskFull(HarnessError):
     """The disk has no room; everything written before is intact."""
 
 
+class OutOfMemory(HarnessError):
+    """The machine had no memory left for the harness itself."""
+
+
+class Bug(HarnessError):
+    """Nobody expected this: a mistake of the harness, whatever it was given."""
+
+    exit_code = 70
+
+
 class Interrupted(HarnessError):
     """The user, or the system, asked us to stop."""
 
@@ -94,5 +120,17 @@ class Interrupted(HarnessError):
 
 
 def _short(value: object, limit: int = 80) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of a million digits, a list in a list in a list ...
+        text = f"a {type(value).__name__} that is too large to show"
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class EngineGone(HarnessError):
+    """The Docker engine that was used went away; everything measured before is intact.
+
+    No MissingComponent: what can do without those, or says that something is absent, has to let this pass.
+    """
+
+    exit_code = 3

@@ -46,6 +46,14 @@ def shown(path: object) -> str:
     return text if len(text) <= 400 else f"{text[:200]} … {text[-200:]}"  # noqa: PLR2004 -- what can be read
 
 
+def kind(path: Path) -> Kind | None:
+    """What lies at ``path``, a link not followed; None where nothing does."""
+    try:
+        return _kind(os.lstat(path).st_mode)
+    except (OSError, ValueError):
+        return None
+
+
 # --- reading -------------------------------------------------------------------------------------
 
 
@@ -112,12 +120,12 @@ def _regular(name: str, folder: int, path: Path, remedy: str = "") -> io.FileIO:
     """The regular file called ``name`` in the open ``folder``."""
     try:
         # Before it is opened: merely opening some devices does something.
-        _check_kind(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode, path, remedy)
+        check_kind(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode, path, remedy)
     except (OSError, ValueError) as error:
         _refuse(error, path, remedy)
     descriptor = _open_or_say(name, _FILE, folder, path, remedy)
     try:
-        _check_kind(os.fstat(descriptor).st_mode, path, remedy)
+        check_kind(os.fstat(descriptor).st_mode, path, remedy)
         if _file_system(descriptor) in _NOT_DISKS:
             raise BadInput("is not a file on a disk", file=shown(path), remedy=remedy or "replace it by a file")
         return io.FileIO(descriptor, closefd=True)
@@ -145,7 +153,8 @@ def _is_link(name: str, folder: int | None) -> bool:
     return False
 
 
-def _check_kind(mode: int, path: Path, remedy: str) -> None:
+def check_kind(mode: int, path: Path, remedy: str = "") -> None:
+    """BadInput where ``mode`` is not of a regular file."""
     if not stat.S_ISREG(mode):
         link = "replace it by the file that it points to" if stat.S_ISLNK(mode) else "replace it by a file"
         raise BadInput(f"is {_what(mode)}, not a file", file=shown(path), remedy=remedy or link)
@@ -168,6 +177,7 @@ def _refuse(error: OSError | ValueError, path: Path, remedy: str) -> NoReturn:
     said = {
         errno.ENOENT: "there is no such file",
         errno.ELOOP: "is a link, not a file",
+        errno.ENOTDIR: "is not a folder",
         errno.ENXIO: "is a socket or device, not a file",
         errno.ENAMETOOLONG: "has too long a name",
     }
@@ -216,14 +226,20 @@ class Entry:
         return _what(self.status.st_mode)
 
 
-def walk(folder: Path, *, max_depth: int = MAX_DEPTH, max_entries: int = MAX_ENTRIES) -> Iterator[Entry]:
+def walk(
+    folder: Path, *, below: Path | None = None, max_depth: int = MAX_DEPTH, max_entries: int = MAX_ENTRIES
+) -> Iterator[Entry]:
     """All that is below ``folder``: in each folder the files first, then its folders, each before what is in it.
 
-    Sorted by name. No link is followed but ``folder`` itself. BadInput where it is nested deeper, holds more entries,
-    cannot be read, or changes meanwhile.
+    Sorted by name. No link is followed but ``folder`` itself, and that neither where ``below`` is given, which is as
+    in :func:`read_bytes`. BadInput where it is nested deeper, holds more entries, cannot be read, or changes meanwhile.
     """
     remedy = "give a folder that can be read, and let nothing write to it meanwhile"
-    top = _open_or_say(os.fspath(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, None, folder, remedy)
+    if below is None or folder == below:
+        top = _open_or_say(os.fspath(folder), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, None, folder, remedy)
+    else:
+        with _parent(folder, below, "") as parent:
+            top = _open_or_say(folder.name, _FOLDER, parent, folder, "")
     # Descriptors of the folders that are open, and the entries in each that are still to come, the next one last.
     levels: list[tuple[int, list[tuple[str, os.stat_result]]]] = [(top, [])]
     count = 0
@@ -241,10 +257,12 @@ def walk(folder: Path, *, max_depth: int = MAX_DEPTH, max_entries: int = MAX_ENT
             count += 1
             if count > max_entries:
                 raise BadInput(f"holds more than {max_entries:,} entries", file=shown(folder), remedy="make it smaller")
-            kind = _kind(status.st_mode)
             path = at / name
-            yield Entry(path=path, relative=relative / name, kind=kind, status=status, parent=descriptor)
-            if kind == "folder":
+            entry = Entry(
+                path=path, relative=relative / name, kind=_kind(status.st_mode), status=status, parent=descriptor
+            )
+            yield entry
+            if entry.kind == "folder":
                 if len(levels) > max_depth:
                     raise BadInput(
                         f"holds folders nested more than {max_depth} deep", file=shown(folder), remedy="flatten it"
@@ -256,6 +274,16 @@ def walk(folder: Path, *, max_depth: int = MAX_DEPTH, max_entries: int = MAX_ENT
     finally:
         for descriptor, _ in levels:
             os.close(descriptor)
+
+
+def taken(folder: Path, *, at_most: int) -> int:
+    """The bytes on the disk of all files below ``folder``; counted no further than where they are more than at most."""
+    total = 0
+    for entry in walk(folder):
+        total += entry.status.st_blocks * 512
+        if total > at_most:
+            break
+    return total
 
 
 def _listed(folder: int, path: Path, at_most: int, remedy: str) -> list[tuple[str, os.stat_result]]:

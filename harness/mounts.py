@@ -1,9 +1,9 @@
 """What one process and its children find of this machine's files: a root file system put together for them alone.
 
 Nothing is there but what is listed: the system's programs and libraries (or another system's), the folders that the
-process is shown, read-only, and those that it may write to; ``/proc``, harmless devices, and empty folders in memory where
-programs expect to write. All of it is mounted between fork and exec, by system calls only, in a mount namespace of the
-process's own, and is gone with the last process in there.
+process is shown, read-only, and those that it may write to; ``/proc``, harmless devices, and empty folders in memory
+where programs expect to write. All of it is mounted between fork and exec, by system calls only, in a mount namespace
+of the process's own, and is gone with the last process in there.
 
 Sources: mount(2), mount_setattr(2), pivot_root(2) ("pivot_root(".", ".")", which needs no folder for the old root),
 mount_namespaces(7) for what an ordinary user's namespace may do.
@@ -62,8 +62,8 @@ class View:
     """A root file system, listed before the fork.
 
     ``links`` are symbolic links at its top, by name. ``shown`` and ``writable`` say what lies at which place in it,
-    without the leading slash. ``scratch_bytes`` is what each of ``/tmp``, ``/var/tmp``, ``/run`` and ``/dev/shm`` holds;
-    without ``scratch`` only the last is there.
+    without the leading slash. ``scratch_bytes`` is what each of ``/tmp``, ``/var/tmp``, ``/run`` and ``/dev/shm``
+    holds; without ``scratch`` only the last is there.
     """
 
     links: tuple[tuple[str, str], ...]

@@ -2,12 +2,12 @@
 
 Who runs the harness decides what can be had:
 
-* root: a user of the instance's own, namespaces of its own (:mod:`harness.enclosure`), a root file system with nothing but
-  what it needs, a control group, a filter of system calls, a disk of its own;
+* root: a user of the instance's own, namespaces of its own (:mod:`harness.enclosure`), a root file system with nothing
+  but what it needs, a control group, a filter of system calls, a disk of its own;
 * others: the same namespaces and filter where the kernel lets users make them; the instance is the same user as the
   harness, memory is bounded process by process, and the disk file by file.
 
-``abilities()`` says what can be had here; it stands in every run's manifest, in every report, and in ``harness doctor``.
+:func:`harness.door.abilities` says what can be had here; it stands in every run, every report, and ``harness doctor``.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The system calls that other people's code may not make: those that lead out of its namespaces.
 
-A filter of ``seccomp(2)``. Everything is allowed but what makes or enters namespaces and mounts, reaches the kernel
-by interfaces with a long history of faults (bpf, keyrings, userfaultfd, io_uring, performance counters), looks into other
-processes, or makes sockets of a family that no network namespace keeps in (``AF_VSOCK`` reaches a virtual machine's
-host). What is refused gets EPERM, as from a kernel that does not allow it to this user; ``clone3``, whose flags a filter
-cannot see, gets ENOSYS, so that the C library falls back to ``clone``.
+A filter of ``seccomp(2)``. Everything is allowed but what makes or enters namespaces and mounts, what reaches the
+kernel by interfaces with a long history of faults (bpf, keyrings, userfaultfd, io_uring, performance counters), what
+looks into other processes, and sockets of a family that no network namespace keeps in (``AF_VSOCK`` reaches a virtual
+machine's host). What is refused gets EPERM, as from a kernel that does not allow it to this user; ``clone3``, whose
+flags a filter cannot see, gets ENOSYS, so that the C library falls back to ``clone``.
 
 Numbers: the kernel's ``arch/x86/entry/syscalls/syscall_64.tbl`` and ``include/uapi/asm-generic/unistd.h``.
 """

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from harness.calibrate import records
-from harness.errors import BadInput
+from harness.errors import BadInput, CheckFailure
 from harness.measure import profile as profiles
 from harness.measure.profile import Profile
 from harness.measure.sample import SENTINEL
@@ -18,6 +18,7 @@ from harness.spec import model as models
 from harness.store import query, runs
 from harness.store.query import Value
 from harness.store.records import Manifest
+from harness.store.runs import LeftOut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +50,25 @@ class Study:
         )
 
 
-def gather(results: Path, run_ids: Sequence[str]) -> Study:
-    """The study of those runs. BadInput where they have no start, or a model has no profile that fits."""
+def gather(results: Path, run_ids: Sequence[str], left_out: LeftOut | None = None) -> Study:
+    """The study of those runs. BadInput where they have no start, or a model has no profile that fits.
+
+    With ``left_out``, runs that cannot be read are left out, and it is told of them.
+    """
     names = sorted(set(run_ids))
-    folders = {name: runs.folder_of(results, name) for name in names}
-    manifests = {name: runs.read_manifest(folder) for name, folder in folders.items()}
+    manifests: dict[str, Manifest] = {}
     values: dict[str, tuple[Value, ...]] = {}
     run_of: dict[str, str] = {}
     sentinels: dict[str, list[float]] = {}
-    for name, folder in folders.items():
-        every = query.values(folder)
+    for name in names:
+        try:
+            folder = runs.folder_of(results, name)
+            manifests[name], every = runs.read_manifest(folder), query.values(folder)
+        except (BadInput, CheckFailure) as error:
+            if left_out is None:
+                raise
+            left_out(name, error)
+            continue
         taken = {value.model: [*value.by_round.values()] for value in every if value.method == SENTINEL}
         # A model that was only built so far counts as little here as where the newest run of a model is asked for.
         for model in sorted({v.model for v in every if v.interval and v.metric == "cold_start_s"}):

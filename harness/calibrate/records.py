@@ -15,14 +15,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
 
 from harness import tree
 from harness.errors import BadInput, CheckFailure
 from harness.measure import profile as profiles
 from harness.metrics import State
 from harness.process import disk_full_named
-from harness.spec import reading
+from harness.spec import kinds, reading
+from harness.spec.kinds import MOST, Amount, Count, Date, Digest, Name, Positive, Word
 from harness.store import runs
 
 #: The version of the format that this code reads and writes.
@@ -32,15 +35,31 @@ FILE_NAME = "calibration.json"
 _REMEDY = "'harness calibrate' fits it anew"
 
 
+def _known_feature(name: str) -> str:
+    from harness.calibrate import laws
+
+    if name not in laws.FEATURES:
+        raise ValueError("is not a feature that this harness knows")
+    return name
+
+
+def _predictable(metric: str) -> str:
+    from harness.calibrate import laws
+
+    if metric not in laws.NEGLIGIBLE:
+        raise ValueError("is not a metric that this harness predicts")
+    return metric
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """A run that values come from: the file of its samples, and that file's sha256."""
 
     __pydantic_config__ = reading.STRICT
 
-    run_id: str
-    file: str
-    sha256: str
+    run_id: Name
+    file: Literal["samples.jsonl", "samples.parquet"]
+    sha256: Digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +68,11 @@ class Reference:
 
     __pydantic_config__ = reading.STRICT
 
-    model: str
-    family: str
-    run_id: str
-    payload: str
-    profile: str
+    model: Name
+    family: Word
+    run_id: Name
+    payload: Name
+    profile: Digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +81,8 @@ class Coefficient:
 
     __pydantic_config__ = reading.STRICT
 
-    feature: str
-    value: float
+    feature: Annotated[str, AfterValidator(_known_feature)]
+    value: Amount
     fitted: bool
 
 
@@ -76,13 +95,13 @@ class HeldOut:
 
     __pydantic_config__ = reading.STRICT
 
-    model: str
-    family: str
-    actual: float
-    predicted: float
-    simple: float
-    low: float | None
-    high: float | None
+    model: Name
+    family: Word
+    actual: Amount
+    predicted: Amount
+    simple: Amount
+    low: Amount | None
+    high: Amount | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,13 +110,13 @@ class Fit:
 
     __pydantic_config__ = reading.STRICT
 
-    method: str
-    metric: str
+    method: Name
+    metric: Annotated[str, AfterValidator(_predictable)]
     state: State
     coefficients: tuple[Coefficient, ...]
-    factor: float
-    models: tuple[str, ...]
-    families: int
+    factor: Annotated[float, Field(ge=1, le=1e6)]
+    models: tuple[Name, ...]
+    families: Count
     held_out: tuple[HeldOut, ...]
 
 
@@ -111,12 +130,12 @@ class Decided:
 
     __pydantic_config__ = reading.STRICT
 
-    chooser: str
-    cases: int
-    regret: float
-    top_1: float
-    top_2: float
-    gap_closed: float | None
+    chooser: Word
+    cases: Count
+    regret: Amount
+    top_1: Amount
+    top_2: Amount
+    gap_closed: Annotated[float, Field(ge=-MOST, le=MOST)] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,13 +151,13 @@ class Calibration:
     __pydantic_config__ = reading.STRICT
 
     schema_version: int
-    harness_version: str
-    created_at: str
-    hosts: tuple[dict[str, Any], ...]
-    sentinel_s: float
+    harness_version: Word
+    created_at: Date
+    hosts: Annotated[tuple[dict[str, Any], ...], Field(min_length=1)]
+    sentinel_s: Positive
     runs: tuple[Source, ...]
     models: tuple[Reference, ...]
-    ranges: dict[str, tuple[float, float]]
+    ranges: dict[str, tuple[Amount, Amount]]
     fits: tuple[Fit, ...]
     decisions: tuple[Decided, ...] = ()
 
@@ -190,7 +209,13 @@ def write(calibration: Calibration, file: Path) -> None:
 
 def read(file: Path) -> Calibration:
     """The calibration in ``file``; BadInput where it is not one, or of another version of the format."""
-    return reading.versioned(Calibration, file, version=SCHEMA_VERSION, remedy=_REMEDY)
+    calibration = reading.versioned(Calibration, file, version=SCHEMA_VERSION, remedy=_REMEDY)
+    key, wrong = kinds.check_bounds(dataclasses.asdict(calibration))
+    if wrong:
+        raise BadInput(wrong, file=file, key=key, remedy=_REMEDY)
+    for host in calibration.hosts:
+        reading.record(kinds.Host, host, file=file)
+    return calibration
 
 
 def of_results(folder: Path) -> Calibration | None:

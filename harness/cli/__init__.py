@@ -5,10 +5,12 @@ Commands import what they need when they run, so that ``harness --help`` answers
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
 from typing import Any
 
@@ -24,6 +26,7 @@ from harness.cli import (
     claims,
     console,
     decide,
+    failing,
     importing,
     make,
     measure,
@@ -47,7 +50,8 @@ First steps:
 
 \b
 Exit codes: 0 done; 1 a measured model or check failed; 2 bad usage or bad input;
-3 a needed component is missing; 130 interrupted, what was measured is kept.
+3 a needed component is missing; 70 a bug in the harness, the message says how to
+report it; 130 interrupted, what was measured is kept.
 
 \b
 Shell completion: eval "$(_HARNESS_COMPLETE=bash_source harness)"   (or zsh_source, fish_source)
@@ -92,11 +96,50 @@ def main() -> None:
     """Run the command line and exit with the code that :mod:`harness.errors` gives the outcome."""
     for number in _INTERRUPTS:
         signal.signal(number, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal's encoding lacks is shown escaped.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files here
     sys.exit(_run())
 
 
 def _run() -> int:
+    """Run the command; its exit code. Whatever happens is said in a message."""
     as_json = "--json" in sys.argv
+    try:
+        code = _outcome(as_json=as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 0  # whoever read our output has gone
+    except Exception as error:
+        code = _failed(error, as_json=as_json)
+    else:
+        return code
+    _let_go_of_output()
+    return code
+
+
+def _failed(error: Exception, *, as_json: bool) -> int:
+    ours = failing.as_ours(error)
+    if "-v" in sys.argv or "--verbose" in sys.argv:
+        with contextlib.suppress(OSError):
+            console.note("".join(traceback.format_exception(error)))
+    with contextlib.suppress(OSError):
+        console.failure(ours, as_json=as_json)
+    return ours.exit_code
+
+
+def _let_go_of_output() -> None:
+    """Keep the interpreter from complaining, when it ends, about output that nobody takes."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+
+def _outcome(*, as_json: bool) -> int:
     try:
         result: Any = cli(standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -117,10 +160,6 @@ def _run() -> int:
         return console.failure(Interrupted("interrupted; what was measured is kept"), as_json=as_json)
     except HarnessError as error:
         return console.failure(error, as_json=as_json)
-    except BrokenPipeError:
-        # Whoever read our output has gone; keep the interpreter from complaining about it at exit.
-        sys.stderr.close()
-        return 0
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

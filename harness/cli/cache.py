@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
 
 import click
 
 from harness.cli import console
-from harness.errors import HarnessError, MissingComponent
+from harness.errors import CheckFailure, HarnessError, MissingComponent
 
 
 @click.command()
@@ -21,7 +23,7 @@ def cache(prune: bool, as_json: bool) -> int:
     prune while none of them is running. All of the cache can be made again: where no harness and no engine of it is
     running, the folder may as well be deleted.
     """
-    from harness import paths, tree
+    from harness import files, paths
     from harness.measure import artifacts
     from harness.methods import METHODS
 
@@ -32,13 +34,13 @@ def cache(prune: bool, as_json: bool) -> int:
             try:
                 artifacts.discard(one, METHODS)
                 removed += 1
-            except MissingComponent as error:  # no engine that has its image
+            except (MissingComponent, CheckFailure) as error:  # no engine that has its image; it can't be removed
                 why = error
                 left.append(one)
         outdated = left
     folder, holds = paths.cache(), _holds()
-    total, free = sum(size for _, size, _ in holds), shutil.disk_usage(folder).free
-    useless, _ = tree.size(*(one.folder for one in outdated))
+    total, free = sum(size or 0 for _, size, _ in holds), shutil.disk_usage(folder).free
+    useless = sum(_bytes(one.folder) or 0 for one in outdated)
     if as_json:
         console.as_json(
             {
@@ -55,11 +57,14 @@ def cache(prune: bool, as_json: bool) -> int:
         )
         return why.exit_code if why else 0
     rows = [
-        (name, _size(size), str(entries), paths.HOLDS.get(name, "not known to this version"))
+        (files.shown(name), _size(size), str(entries), paths.HOLDS.get(name, "not known to this version"))
         for name, size, entries in holds
     ]
     console.table("", ("folder", "size", "entries", "what"), rows, right=(1, 2))
     console.say(f"{folder}: {_size(total)} in all; the disk has {_size(free)} free.")
+    for name, size, _ in holds:
+        if size is None:
+            console.note(f"{folder / files.shown(name)} cannot be read; where no harness is running, it can be deleted")
     if prune:
         console.say(f"Removed {removed} artifacts of other versions of the harness, with their images.")
     elif outdated:
@@ -68,25 +73,37 @@ def cache(prune: bool, as_json: bool) -> int:
             "harness: 'harness cache --prune' removes them."
         )
     if why is not None:
-        console.note(f"{len(left)} have images and stay: {why}")
+        console.note(f"{len(left)} stay: {why}")
         return why.exit_code
     return 0
 
 
-def _holds() -> list[tuple[str, int, int]]:
-    """Each folder of the cache with the bytes of its files and how many entries it has, the largest first."""
-    from harness import paths, tree
+def _holds() -> list[tuple[str, int | None, int]]:
+    """Each folder of the cache with the bytes of its files and how many entries it has, the largest first.
 
-    found: list[tuple[str, int, int]] = []
+    The bytes are None where something in it cannot be read: nested without end, or taken away meanwhile.
+    """
+    from harness import files, paths
+
+    found: list[tuple[str, int | None, int]] = []
     for folder in paths.cache().iterdir():
-        if folder.is_dir() and not folder.is_symlink():
-            entries = sum(1 for entry in folder.iterdir() if entry.suffix != ".lock")
-            found.append((folder.name, tree.size(folder)[0], entries))
-    return sorted(found, key=lambda one: -one[1])
+        if files.kind(folder) == "folder":
+            entries = sum(1 for name in os.listdir(folder) if not name.endswith(".lock"))
+            found.append((folder.name, _bytes(folder), entries))
+    return sorted(found, key=lambda one: -(one[1] or 0))
 
 
-def _size(size: int) -> str:
-    return f"{size / 1e9:,.2f} GB"
+def _bytes(folder: Path) -> int | None:
+    from harness import tree
+
+    try:
+        return tree.size(folder)[0]
+    except (HarnessError, OSError):
+        return None
+
+
+def _size(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 1e9:,.2f} GB"
 
 
 COMMANDS = (cache,)

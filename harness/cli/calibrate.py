@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the profile's JSON there as well.")
+@console.out_option("Write the profile's JSON there as well.")
 @console.json_option
 def profile(model: str, out: Path | None, as_json: bool) -> None:
     """Look at MODEL for a few seconds: what it brings along, and how it starts from a plain environment.
@@ -34,6 +34,7 @@ def profile(model: str, out: Path | None, as_json: bool) -> None:
     from harness.spec import model as models
 
     found = models.find(model)
+    console.note_ceilings(found)
     with console.progress() as tell:
         taken = profiles.take(found, tell)
     file = profiles.kept() / taken.file_name
@@ -54,9 +55,7 @@ def profile(model: str, out: Path | None, as_json: bool) -> None:
 @click.command()
 @click.option("--run", "run_ids", metavar="RUN_ID", multiple=True, help="Fit from this run; several times for several.")
 @console.results_option
-@click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The file to write. [default: by the runs]"
-)
+@console.out_option("The file to write. [default: by the runs]")
 @click.option("--splits", type=click.IntRange(min=0), default=40, show_default=True, help="To judge decisions by.")
 @click.option(
     "--against",
@@ -76,12 +75,13 @@ def calibrate(
     --against the folder of these runs.
     """
     from harness.calibrate import fit, gathering, records
+    from harness.cli import evidence
 
     if against is not None and out is not None:
         raise BadInput("goes with nothing that is kept", key="--against", value=against, remedy="leave out --out")
     folder = _results_folder(run_ids, results)
     chosen = list(run_ids) or _all_runs(folder)
-    study = gathering.gather(folder, chosen)
+    study = gathering.gather(folder, chosen, None if run_ids else evidence.left_out)
     if len(study.hosts) > 1:
         named = "; ".join(f"{host.get('processor')}, {host.get('cores')} cores" for host in study.hosts)
         console.note(f"Of {len(study.hosts)} machines ({named}); their seconds are compared by the sentinel.")
@@ -121,8 +121,9 @@ def _hold_against(fitter: Fitter, folder: Path, splits: int, *, as_json: bool) -
     """Print how well another machine is predicted, and how good decisions from profiles are there."""
     from harness.calibrate import gathering
     from harness.calibrate.elsewhere import Elsewhere
+    from harness.cli import evidence
 
-    other = Elsewhere(fitter=fitter, study=gathering.gather(folder, _all_runs(folder)))
+    other = Elsewhere(fitter=fitter, study=gathering.gather(folder, _all_runs(folder), evidence.left_out))
     qualities = other.validate()
     decided = _decisions(other, other.study.run_of, folder, splits)
     models, hosts = sorted(other.study.profiles), other.study.hosts

@@ -27,10 +27,11 @@ def changes(models: tuple[str, ...], unsure: bool, results: str | None, as_json:
     A change is told when a night's interval lies beyond those of up to seven nights before it, the next night's does
     too, and it is larger than the noise that the A/A canary shows. A size that differs is always a change.
     """
+    from harness.cli import evidence
     from harness.store import history
 
     folder = paths.results(Path(results) if results else None)
-    known = history.nights(folder)
+    known = history.nights(folder, evidence.left_out)
     found = [one for one in history.changes(known) if not models or one.model in models]
     waiting = [one for one in found if not one.recurs]
     told = found if unsure else [one for one in found if one.recurs]

@@ -61,11 +61,10 @@ def _evidences(model: str | None, results: str | None) -> list[Evidence]:
     found: dict[str, list[Evidence]] = {}
     for home in homes:
         for run_id in runs.run_ids(home):
-            # A run that is damaged, or of a newer harness, must not keep the others from being used.
             try:
                 found.setdefault(run_id, query.evidences(home, run_id))
             except (BadInput, CheckFailure) as error:
-                console.note(f"Run {run_id} is left out: {error.problem}")
+                evidence.left_out(run_id, error)
     every = [one for of_run in found.values() for one in of_run if one.values]
     if model is None:
         return every

@@ -11,11 +11,14 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.errors import HarnessError
+from harness.errors import BadInput, HarnessError, one_line, printable
+
+if TYPE_CHECKING:
+    from harness.spec.model import Model
 
 _FEW_SECONDS, _MANY_MINUTES = 90, 100
 _SILENT_S = 120.0  # a log that says nothing for longer looks like a run that hangs
@@ -46,23 +49,50 @@ def format_option(*kinds: str, default: str) -> Callable[[Any], Any]:
 
 def out_option(told: str) -> Callable[[Any], Any]:
     """``--out FILE``; eager, so that :func:`format_option` knows it."""
-    kind = click.Path(path_type=Path, dir_okay=False)
-    return click.option("--out", type=kind, is_eager=True, help=told)
+
+    def checked(_context: click.Context, _option: click.Parameter, out: Path | None) -> Path | None:
+        # A file is put in its place, so a device, a pipe or a link there would be gone.
+        if out is not None and os.path.lexists(out) and (out.is_symlink() or not out.is_file()):
+            what = "a link" if out.is_symlink() else "no file"
+            raise BadInput(f"is {what}", key="--out", value=str(out), remedy="name a file, or a new one")
+        return out
+
+    return click.option("--out", type=click.Path(path_type=Path), is_eager=True, callback=checked, help=told)
 
 
 def say(text: str = "") -> None:
-    """A line on standard output."""
-    click.echo(text)
+    """A line on standard output; nothing in it is obeyed by a terminal."""
+    click.echo(printable(text))
 
 
 def note(text: str) -> None:
     """A line on standard error: said to people, in nobody's way."""
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
+
+
+def note_ceilings(*models: Model) -> None:
+    """Say of each model where it asks for more than this machine allows."""
+    from harness import ceiling
+
+    for model in models:
+        for text in ceiling.bounded(model.file.resources).told:
+            note(f"{model.name} {text}")
 
 
 def as_json(value: Any) -> None:
-    """``value`` as JSON on standard output."""
-    click.echo(json.dumps(value, indent=2, default=str, allow_nan=False, ensure_ascii=False))
+    """``value`` as JSON on standard output, exactly; what a terminal would obey is escaped as JSON does it."""
+    click.echo(_safe(json.dumps(value, indent=2, default=str, allow_nan=False, ensure_ascii=False)))
+
+
+def _safe(text: str) -> str:
+    """JSON that says the same in signs that are shown as they are, and that the output can encode."""
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(
+        sign if sign == "\n" or (encoding == "utf8" and printable(sign) == sign) else json.dumps(sign)[1:-1]
+        for sign in text
+    )
 
 
 def duration(seconds: float) -> str:
@@ -88,7 +118,7 @@ def item(text: str, *, indent: int = 2, mark: str = "- ") -> None:
     """A line of a list, wrapped to the terminal."""
     head = " " * indent + mark
     console_width = min(width(), 120)
-    say(textwrap.fill(text, console_width, initial_indent=head, subsequent_indent=" " * len(head)))
+    say(textwrap.fill(printable(text), console_width, initial_indent=head, subsequent_indent=" " * len(head)))
 
 
 #: What :func:`table` puts between two columns, and at both ends together, in letters.
@@ -102,14 +132,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    heading = Text(printable(title)) if title else None
+    shown = Table(title=heading, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
         # What a row is called stays whole: it is copied into the next command.
         shown.add_column(
             Text(column), justify="right" if number in right else "left", overflow="fold", no_wrap=number == 0
         )
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
+        shown.add_row(*(Text(printable(cell)) for cell in row))
     Console(width=width(), highlight=False).print(shown)
 
 
@@ -120,6 +151,7 @@ def blocks(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) ->
     """
     from rich.cells import cell_len
 
+    rows = [[printable(cell) for cell in row] for row in rows]  # before they are measured
     cells = [max((cell_len(row[number]) for row in rows), default=0) for number in range(len(columns))]
     widths = [max(cell, cell_len(column)) for cell, column in zip(cells, columns, strict=True)]
     if sum(widths) + _GAP * (len(columns) - 1) > width() - _EDGES:  # headings in several lines, where that helps
@@ -153,8 +185,8 @@ def failure(error: HarnessError, *, as_json: bool) -> int:
             "remedy": error.remedy,
             "exit_code": error.exit_code,
         }
-        click.echo(json.dumps({"error": described}, indent=2, ensure_ascii=False))
-    click.echo(f"harness: {error}", err=True)
+        click.echo(_safe(json.dumps({"error": described}, indent=2, ensure_ascii=False)))
+    note(f"harness: {error}")
     return error.exit_code
 
 
@@ -202,7 +234,7 @@ def _bar() -> Iterator[Callable[[str, int, int], None]]:
         task = shown.add_task("", total=None)
 
         def tell(doing: str, done: int, total: int) -> None:
-            shown.update(task, description=doing, completed=done, total=total)
+            shown.update(task, description=one_line(doing), completed=done, total=total)
             shown.refresh()
 
         yield tell

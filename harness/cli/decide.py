@@ -11,7 +11,7 @@ import click
 
 from harness import __version__, paths
 from harness.cli import console
-from harness.errors import BadInput, HarnessError
+from harness.errors import BadInput, CheckFailure, HarnessError
 
 if TYPE_CHECKING:
     from harness.calibrate.records import Calibration
@@ -126,7 +126,7 @@ def verify(path: Path, results: str | None, as_json: bool) -> int:
 @click.command()
 @click.argument("run_id")
 @click.option("--format", "kind", type=click.Choice(("pytest-benchmark", "csv", "parquet")), required=True)
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="[default: RUN_ID.FORMAT]")
+@console.out_option("[default: RUN_ID.FORMAT]")
 @console.results_option
 @console.json_option
 def export(run_id: str, kind: str, out: Path | None, results: str | None, as_json: bool) -> None:
@@ -176,14 +176,21 @@ def _evidences(model: str | None, run_id: str | None, results: str | None) -> li
     if model is not None:
         return [evidence.of(model, run_id, results, predicted=True)]
     folder = paths.results(Path(results) if results else None)
+    if run_id is not None:
+        return query.evidences(folder, run_id)
     known = runs.run_ids(folder)
     shipped = paths.data("results") / "reference"
-    if run_id is None and not known and results is None and runs.run_ids(shipped):
+    if not known and results is None and runs.run_ids(shipped):
         console.note("From the reference results that travel with the harness; 'harness run' measures here.")
         return evidence.of_every_model(shipped)
-    if run_id is None and not known:
-        raise BadInput(f"there is no run in {folder}", remedy="'harness run' measures one; or name a MODEL")
-    return query.evidences(folder, run_id or known[-1])
+    for newest in reversed(known):
+        try:
+            return query.evidences(folder, newest)
+        except (BadInput, CheckFailure) as error:
+            evidence.left_out(newest, error)
+    raise BadInput(
+        f"there is no run in {folder} that can be read", remedy="'harness run' measures one; or name a MODEL"
+    )
 
 
 def _verify_run(path: Path) -> tuple[int, list[str], list[str]]:

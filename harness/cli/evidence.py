@@ -11,7 +11,7 @@ from typing import Any, Literal
 from harness import paths
 from harness.bootstrap import Interval
 from harness.cli import console
-from harness.errors import BadInput
+from harness.errors import BadInput, CheckFailure, HarnessError, one_line
 from harness.measure.sample import CANARY
 from harness.metrics import METRICS, PHASES, START_STATES, TARGETS, Fidelity, State
 from harness.report import numbers
@@ -33,11 +33,11 @@ def of(model: str, run_id: str | None, results: str | None, *, predicted: bool =
     folder, name = paths.results(Path(results) if results else None), name_of(model)
     if run_id is not None:
         return query.evidence(folder, run_id, name)
-    found = query.latest_run(folder, name)
+    found = query.latest_run(folder, name, left_out)
     if found is not None:
         return query.evidence(folder, found, name)
     reference = paths.data("results") / "reference"
-    shipped = query.latest_run(reference, name)
+    shipped = query.latest_run(reference, name, left_out)
     if shipped is None or results is not None:
         known = models.find(model)  # where there is no such model, this says so
         if predicted and (made := _predicted(known, (folder, reference) if results is None else (folder,))):
@@ -61,18 +61,30 @@ def of_every_model(home: Path, metrics: Collection[str] = ()) -> list[Evidence]:
     Models may be of several machines, whose seconds are not the same. Of ``metrics`` alone where they are named.
     BadInput where there is no run.
     """
-    if not runs.run_ids(home):
-        raise BadInput(f"there is no run in {home}", remedy="'harness run' measures one; --results names others")
     started: dict[str, Evidence] = {}
     tried: dict[str, Evidence] = {}
     wanted = {*metrics, "cold_start_s"} if metrics else ()
-    for run_id in reversed(runs.run_ids(home)):
-        if started.keys() >= set(runs.read_manifest(runs.folder_of(home, run_id)).plan["models"]):
+    for run_id, manifest in reversed(list(runs.readable(home, left_out))):
+        if started.keys() >= set(manifest.plan["models"]):
             continue  # all of it is known from newer ones; reading its samples takes a tenth of a second
-        for one in query.evidences(home, run_id, wanted):
+        try:
+            known = query.evidences(home, run_id, wanted)
+        except (BadInput, CheckFailure) as error:
+            left_out(run_id, error)
+            continue
+        for one in known:
             has_start = any(value.interval for value in one.values if value.metric == "cold_start_s")
             (started if has_start else tried).setdefault(one.model, one)
+    if not started and not tried:
+        raise BadInput(
+            f"there is no run in {home} that can be read", remedy="'harness run' measures one; --results names others"
+        )
     return list({**tried, **started}.values())
+
+
+def left_out(run_id: str, error: HarnessError) -> None:
+    """Say that a run is not used: one that is damaged must not keep the others from being used."""
+    console.note(f"Run {one_line(run_id)} is left out: {one_line(error.problem)}")
 
 
 def _predicted(model: Model, homes: Sequence[Path]) -> Evidence | None:
@@ -359,6 +371,13 @@ def _print_gaps(evidence: Evidence) -> None:
     dropped = sum(value.dropped for value in evidence.values if value.metric == "cold_start_s")
     if dropped:
         lines.append(f"{dropped} disk-cold starts were dropped: their pages had not left memory.")
+    for value in evidence.values:
+        if value.metric == "cold_start_s" and value.doubtful:
+            where = f"{value.method} {value.limits}" if value.limits != "default" else value.method
+            lines.append(
+                f"{where}: {value.doubtful} of its starts, {value.state}, are doubtful: what it says of its phases "
+                "cannot be true. How long they took in all was measured from outside."
+            )
     # One reason for several methods is said once.
     reasons: dict[tuple[str, str], list[str]] = {}
     for value in evidence.values:
@@ -366,8 +385,12 @@ def _print_gaps(evidence: Evidence) -> None:
             lines.append(f"{value.method} {value.limits}: {value.why_absent}")
         told = value.metric == "parity" or evidence.failure(value.method)
         if value.interval is None and value.why_absent and not told:
-            title = value.declared.title + (f", {value.state}" if value.state else "")
-            reasons.setdefault((title, value.why_absent), []).append(value.method)
+            of_phases = value.doubtful and value.metric in _PHASE_METRICS
+            title = ("phases of a start" if of_phases else value.declared.title) + (
+                f", {value.state}" * bool(value.state)
+            )
+            methods = reasons.setdefault((title, value.why_absent), [])
+            methods += [value.method] if value.method not in methods else []
     lines += [f"{', '.join(methods)}: no {title}: {why}" for (title, why), methods in reasons.items()]
     if not lines:
         return

@@ -88,23 +88,32 @@ def engine_start(as_json: bool) -> None:
             last = text.partition("(")[0]
             console.note(text)
 
-    started = engines.connect() if engines.status().engine else engines.start(tell)
+    there = engines.look()[0] is not None
+    started = engines.connect() if there else engines.start(tell)
     minor = interpreter.default().minor
     base, build_base = images.base(started, minor, say=tell), images.build_base(started, minor, say=tell)
     if as_json:
-        console.as_json({"engine": dataclasses.asdict(started), "base": dataclasses.asdict(base)})
+        console.as_json({"started": not there, "engine": dataclasses.asdict(started), "base": dataclasses.asdict(base)})
         return
     console.say(f"Docker engine: {started.kind}, version {started.version}, at {started.url}")
+    console.say("It ran before." if there else "It was started just now; 'harness engine stop' ends it.")
     console.say(f"Base image: {base.tag} ({base.source}), for building: {build_base.tag}")
 
 
 @engine.command("stop")
+@click.option("--wait", is_flag=True, help="Wait until nobody uses it any more, then stop it.")
+@click.option("--force", is_flag=True, help="Stop it under whoever uses it: their runs wait for it, or end resumable.")
 @console.json_option
-def engine_stop(as_json: bool) -> None:
-    """Stop the private engine; its images stay in the cache."""
+def engine_stop(wait: bool, force: bool, as_json: bool) -> None:
+    """Stop the private engine; its images stay in the cache. Exit code 1 where a process uses it.
+
+    Whoever uses it does so until the process ends: 'harness engine status' lists them.
+    """
     from harness.platforms import engine as engines
 
-    stopped = engines.stop()
+    if wait and force:
+        raise BadInput("is the opposite of --wait", key="--force", remedy="give one of them")
+    stopped = engines.stop_when_unused(console.note) if wait else engines.stop(force=force)
     if as_json:
         console.as_json({"stopped": stopped})
     else:
@@ -114,7 +123,7 @@ def engine_stop(as_json: bool) -> None:
 @engine.command("status")
 @console.json_option
 def engine_status(as_json: bool) -> int:
-    """Say which engine answers; exit code 3 where none does."""
+    """Say which engine answers, and who uses the private one; exit code 3 where none answers."""
     from harness.platforms import engine as engines
 
     found = engines.status()
@@ -124,6 +133,10 @@ def engine_status(as_json: bool) -> int:
         console.say(f"Docker engine: {found.engine.kind}, version {found.engine.version}, at {found.engine.url}")
     else:
         console.say(found.reason)
+    if not as_json and found.users:
+        console.say("The private engine is used by:")
+        for user in found.users:
+            console.item(str(user))
     return 0 if found.engine else 3
 
 

@@ -16,7 +16,7 @@ import click
 
 from harness import __version__, paths
 from harness.cli import aws, console
-from harness.errors import BadInput, HarnessError, Interrupted
+from harness.errors import BadInput, EngineGone, HarnessError, Interrupted
 
 if TYPE_CHECKING:
     from harness.measure.plan import Plan, ProfileName
@@ -96,14 +96,17 @@ def run(
 
     A model is a name that 'harness models' lists, or the path of a model folder. A cell that fails is a
     result with a reason; the others go on, and the exit code is 1. Interrupt it whenever you like: what was
-    measured is kept, and --resume goes on from there.
+    measured is kept, and --resume goes on from there. Where the Docker engine goes away, the run waits for it
+    (HARNESS_ENGINE_WAIT_S, 60 seconds), then ends with exit code 3, to be resumed.
     """
+    from harness import ceiling
     from harness.measure.trial import Trial
     from harness.methods import METHODS
-    from harness.platforms import depot
+    from harness.platforms import depot, engine
     from harness.store import query
     from harness.store import runs as stored
 
+    ceiling.ceilings(), engine.waiting_s()  # a variable that is wrong is told before anything is made
     folder = paths.results(Path(results) if results else None)
     if resume is not None and (models or methods or parts or options or anew):
         remedy = "leave out models and methods, --part, --with and --anew"
@@ -132,6 +135,7 @@ def run(
     with _writer(folder, plan, resume, cloud) as (plan, writer):
         run_id = writer.manifest.run_id
         _announce(plan, run_id, resumed=resume is not None)
+        _tell_ceilings(plan)
         if resume is None:
             _tell_estimate(plan, writer, folder)
         try:
@@ -140,11 +144,16 @@ def run(
                 depot.session(cloud=cloud, role=aws_role, anew="pull" not in plan.kept) as store,
             ):
                 taken = stored.read_samples(writer.folder)
-                outcome = Trial(plan, writer, METHODS, store, tell, taken=taken).carry_out()
+                outcome = Trial(plan, writer, METHODS, store, tell, taken=taken, say=console.note).carry_out()
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted; what run {run_id} has measured is kept", remedy=f"harness run --resume {run_id}"
             ) from None
+        except EngineGone as error:
+            raise EngineGone(
+                f"{error.problem}; what run {run_id} has measured is kept",
+                remedy=f"'harness engine start', then go on: harness run --resume {run_id}",
+            ) from error
         writer.update(finished_at=_now(), digests=query.compact(writer.folder))
     _tell_outcome(run_id, writer.folder, outcome, folder, as_json=as_json)
     return 1 if outcome.failed else 0
@@ -165,6 +174,7 @@ def _writer(
     """The writer of a new run with ``plan``, or of the run to resume with its own."""
     from harness.measure import host
     from harness.measure.plan import Plan
+    from harness.platforms import engine
     from harness.store import runs
 
     if plan is not None:
@@ -187,6 +197,8 @@ def _writer(
                 value=cloud,
                 remedy="give the --aws that it was begun with, or start a new run",
             )
+        if "docker" in writer.manifest.tools:
+            engine.expect()
         yield Plan.from_dict(writer.manifest.plan), writer
 
 
@@ -272,14 +284,10 @@ def _new_manifest(plan: Plan, cloud: AccountKind) -> Manifest:
 
 
 def _engine_version() -> dict[str, str]:
-    from harness.errors import MissingComponent
     from harness.platforms import engine
 
-    try:
-        found = engine.connect()
-    except MissingComponent:
-        return {}
-    return {"docker": f"{found.version} ({found.kind})"}
+    found, _ = engine.look()
+    return {"docker": f"{found.version} ({found.kind})"} if found else {}
 
 
 def _announce(plan: Plan, run_id: str, *, resumed: bool) -> None:
@@ -298,6 +306,17 @@ def _announce(plan: Plan, run_id: str, *, resumed: bool) -> None:
     if plan.variants:
         lines.append("  also built with " + ", ".join(dict.fromkeys(v.partition(":")[2] for v in plan.variants)))
     console.note("\n".join(lines))
+
+
+def _tell_ceilings(plan: Plan) -> None:
+    from harness.spec import model as specs
+
+    for name in plan.models:
+        found = None
+        with contextlib.suppress(BadInput):  # a model that can't be read any more is told where it is measured
+            found = specs.find(plan.folders[name])
+        if found is not None:
+            console.note_ceilings(found)
 
 
 def _tell_estimate(plan: Plan, writer: RunWriter, results: Path) -> None:

@@ -66,10 +66,12 @@ def check(model: str, as_json: bool) -> None:
     It runs as it will in every package: apart, without a network, within its 'resources'. What is wrong is named with
     the file, the key and what to do; what could be better comes last and does not fail the check.
     """
+    from harness import ceiling
     from harness.measure import checking
     from harness.spec import model as models
 
     found = models.find(model)
+    console.note_ceilings(found)
     done: list[checking.Step | checking.Advice] = []
     for one in checking.steps(found):
         done.append(one)
@@ -78,7 +80,9 @@ def check(model: str, as_json: bool) -> None:
     advice = [one for one in done if isinstance(one, checking.Advice)]
     if as_json:
         steps = [dataclasses.asdict(one) for one in done if isinstance(one, checking.Step)]
-        console.as_json({"model": found.name, "steps": steps, "advice": [dataclasses.asdict(one) for one in advice]})
+        held_back = ceiling.bounded(found.file.resources).told
+        told = [dataclasses.asdict(one) for one in advice]
+        console.as_json({"model": found.name, "steps": steps, "advice": told, "ceiling": held_back})
         return
     if advice:
         console.say()

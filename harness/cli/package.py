@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import __version__
+from harness import __version__, files
 from harness.cli import console
 from harness.errors import BadInput, DoesNotFit, MissingComponent
 
@@ -68,6 +68,7 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
     if not available.ready:
         raise MissingComponent(f"{method_id} can't be used here: {available.reason}", remedy=available.remedy)
     console.note(f"Packaging {found.name} as {method_id}")
+    console.note_ceilings(found)
     method.prepare(found)
     locked = weights.locked(found, extra=method.REQUIREMENTS)
     artifact = artifacts.up_to_date(method, locked)
@@ -265,7 +266,7 @@ def _unfinished(folder: Path) -> Iterator[Path]:
         try:
             yield place
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            files.remove(place, ignore_errors=True)
 
 
 def _move(unfinished: Path, folder: Path, names: Sequence[str], replaced: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from harness.cli import console
-from harness.errors import BadInput, HarnessError
+from harness.errors import BadInput, HarnessError, one_line
 
 #: Room for the wheels, images and artifacts of the sample models, in GB.
 _ENOUGH_GB = 5
@@ -25,7 +25,7 @@ def doctor(as_json: bool) -> int:
     import os
     import shutil
 
-    from harness import door, interpreter, paths, tools
+    from harness import ceiling, door, interpreter, paths, tools
     from harness.measure import host
     from harness.methods import METHODS
 
@@ -52,6 +52,8 @@ def doctor(as_json: bool) -> int:
             "others cannot walk to it, so models run as root",
             "set HARNESS_CACHE to a folder such as /var/cache/ml-packaging-harness",
         )
+    for one in ceiling.ceilings():
+        add(f"ceiling of {one.what}", True, f"{one.shown} for any one model: {one.source}")
     for method_id, method in METHODS.items():
         available = method.check()
         add(f"method {method_id}", available.ready, available.reason or "ready", available.remedy)
@@ -225,30 +227,38 @@ def _plain(value: Any) -> str:
 def runs(results: str | None, as_json: bool) -> None:
     """List the runs that were measured."""
     from harness import paths
+    from harness.cli import evidence
     from harness.store import runs as stored
 
     folder = paths.results(Path(results) if results else None)
-    found = []
-    for run_id in stored.run_ids(folder):
-        try:
-            manifest = stored.read_manifest(stored.folder_of(folder, run_id))
-        except BadInput as error:
-            console.note(f"left out: {error.args[0]}")
-            continue
-        found.append(
-            {
-                "run": run_id,
-                "finished": manifest.finished_at or "no",
-                "profile": manifest.plan.get("profile", ""),
-                "models": list(manifest.plan.get("models", ())),
-                "methods": list(manifest.plan.get("methods", ())),
-            }
-        )
+    damaged: dict[str, str] = {}
+
+    def left_out(run_id: str, error: HarnessError) -> None:
+        evidence.left_out(run_id, error)
+        damaged[run_id] = error.problem
+
+    found: list[dict[str, Any]] = [
+        {
+            "run": run_id,
+            "finished": manifest.finished_at or "no",
+            "profile": manifest.plan.get("profile", ""),
+            "models": list(manifest.plan["models"]),
+            "methods": list(manifest.plan["methods"]),
+        }
+        for run_id, manifest in stored.readable(folder, left_out)
+    ]
+    for name in stored.strangers(folder):
+        left_out(name, BadInput("its folder is not called as runs are", remedy="rename the folder"))
+    found += [
+        {"run": run_id, "finished": "damaged", "profile": "", "models": [], "methods": [], "damaged": why}
+        for run_id, why in damaged.items()
+    ]
+    found.sort(key=lambda one: str(one["run"]))
     if as_json:
         console.as_json(found)
         return
     rows = [
-        (one["run"], one["finished"], one["profile"], " ".join(one["models"]), " ".join(one["methods"]))
+        (one_line(one["run"]), one["finished"], one["profile"], " ".join(one["models"]), " ".join(one["methods"]))
         for one in found
     ]
     console.table("", ("run", "finished", "profile", "models", "methods"), rows)

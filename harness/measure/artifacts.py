@@ -14,7 +14,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness import interpreter, paths, process, tools, tree
+from harness import files, interpreter, paths, process, tools, tree
+from harness.errors import BadInput
 from harness.measure import reproducing
 from harness.methods.contract import Artifact, Method, Sizes
 from harness.methods.variants import DEFAULT, Variant
@@ -36,6 +36,12 @@ _BUILDS = "build.json"
 
 #: How many clean builds are kept in mind.
 _REMEMBERED = 8
+
+#: The largest record of an artifact or its builds that is read.
+_LARGEST_RECORD = 16 * 2**20
+
+#: What reading a record that is damaged, or of another version, may raise: it is as good as none then.
+_DAMAGED = (BadInput, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 _SOURCES = ("methods", "runtime", "resources", "platforms")
 
@@ -85,8 +91,8 @@ def seem_kept(model: str, method: str) -> tuple[int, frozenset[str]]:
     Of what our sources as they are made; whether the model is still as it was is not looked at. For estimates.
     """
     for record in paths.cache().glob(f"artifacts/{model}-{method}-{'[0-9a-f]' * 24}/{_BUILDS}"):
-        with contextlib.suppress(OSError, ValueError, AttributeError):
-            if json.loads(record.read_text()).get("sources") == own_sources():
+        with contextlib.suppress(*_DAMAGED):
+            if _load(record).get("sources") == own_sources():
                 return len(_known_builds(record.parent)), frozenset(one.stem for one in record.parent.glob("*.json"))
     return 0, frozenset()
 
@@ -137,9 +143,9 @@ def noted(
 ) -> dict[str, Any] | None:
     """What was noted beside the artifact under that name; None where nothing was, or of another artifact."""
     try:
-        table = json.loads((_folder(method, locked, variant) / f"{name}.json").read_text())
+        table = _load(_folder(method, locked, variant) / f"{name}.json")
         return table if table.pop("digest") == artifact.digest else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except _DAMAGED:
         return None
 
 
@@ -173,7 +179,7 @@ def cached(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -
     """The artifact of these inputs; None where it was not built, or is gone."""
     try:
         artifact = _read(_folder(method, locked, variant) / "artifact.json")
-    except (OSError, ValueError, TypeError, KeyError):
+    except _DAMAGED:
         return None
     return artifact if method.present(artifact) else None
 
@@ -190,8 +196,8 @@ def outdated() -> list[Outdated]:
     """The artifacts in the cache that nothing will ask for as long as the harness's sources are as they are."""
     found = []
     for record in sorted(paths.cache().glob(f"artifacts/*/{_BUILDS}")):
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            if json.loads(record.read_text()).get("sources") != own_sources():
+        with contextlib.suppress(*_DAMAGED):
+            if _load(record).get("sources") != own_sources():
                 artifact = _read(record.with_name("artifact.json"))
                 found.append(Outdated(artifact=artifact, folder=record.parent))
     return found
@@ -203,12 +209,17 @@ def discard(one: Outdated, methods: Mapping[str, Method]) -> None:
         method = methods.get(one.artifact.method)
         if method is not None and one.artifact.image is not None:
             method.remove(one.artifact)
-        shutil.rmtree(one.folder, ignore_errors=True)
+        files.remove(one.folder)
+
+
+def _load(record: Path) -> Any:
+    """The JSON value in a record; one of ``_DAMAGED`` where there is none."""
+    return json.loads(files.read_text(record, at_most=_LARGEST_RECORD))
 
 
 def _read(record: Path) -> Artifact:
-    """The artifact that a record is of; OSError, ValueError, TypeError or KeyError where it is none."""
-    table = json.loads(record.read_text())
+    """The artifact that a record is of; one of ``_DAMAGED`` where it is none."""
+    table = _load(record)
     return Artifact(**{**table, "path": Path(table["path"]) if table["path"] else None})
 
 
@@ -221,7 +232,7 @@ def _alone(method: Method, locked: LockedModel, variant: Variant) -> Iterator[Pa
 
 
 def _build_kept(method: Method, locked: LockedModel, folder: Path, variant: Variant) -> tuple[Artifact, CleanBuild]:
-    shutil.rmtree(folder, ignore_errors=True)
+    files.remove(folder)
     folder.mkdir(parents=True, mode=0o755)
     with process.guarded(folder=str(folder)):  # half an artifact must not be taken for one
         try:
@@ -231,15 +242,15 @@ def _build_kept(method: Method, locked: LockedModel, folder: Path, variant: Vari
             _remember(folder, [build])
             _write(folder / "artifact.json", table)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
+            files.remove(folder, ignore_errors=True)
             raise
     return artifact, build
 
 
 def _known_builds(folder: Path) -> list[CleanBuild]:
     try:
-        return [CleanBuild.from_dict(table) for table in json.loads((folder / _BUILDS).read_text())["builds"]]
-    except (OSError, ValueError, TypeError, KeyError):
+        return [CleanBuild.from_dict(table) for table in _load(folder / _BUILDS)["builds"]]
+    except _DAMAGED:
         return []
 
 

@@ -64,6 +64,12 @@ def steps(model: Model) -> Iterator[Step | Advice]:
         peak = taken.values.get("peak_resident_bytes")
         used = f", {peak / 1e6:.0f} MB of memory" if peak is not None else ""
         yield Step(name="again", found=f"started once more: right after {taken.values['cold_start_s']:.2f} s{used}")
+    if taken.doubt:
+        yield Advice(
+            subject=model.file.entrypoint,
+            text=f"will have no phases of a start: {taken.doubt}",
+            remedy="leave the runner's own module and its clock to themselves",
+        )
     yield from _advice(locked, taken.values)
 
 
@@ -100,17 +106,17 @@ def _advice(locked: LockedModel, used: Mapping[str, float]) -> Iterator[Advice]:
                 text="travels along, but is not declared: nobody notices when it changes",
                 remedy=f'[[artifacts]] with path = "{relative}" and sha256 = "{tree.sha256(path)}"',
             )
-    allowed = file.resources.memory_mb * 2**20
-    if used.get("peak_resident_bytes", 0) > _NEAR * allowed:
+    allowed, peak_bytes = limits_of(model), used.get("peak_resident_bytes", 0)
+    if peak_bytes > _NEAR * allowed.memory_bytes:
         yield Advice(
             subject="resources.memory_mb",
-            text=f"is nearly reached: {used['peak_resident_bytes'] / 2**20:.0f} of {file.resources.memory_mb} MiB",
+            text=f"is nearly reached: {peak_bytes / 2**20:.0f} of {allowed.memory_bytes / 2**20:.0f} MiB",
             remedy="raise it",
         )
-    if used["cold_start_s"] > _NEAR * file.resources.start_timeout_s:
+    if used["cold_start_s"] > _NEAR * allowed.start_timeout_s:
         yield Advice(
             subject="resources.start_timeout_s",
-            text=f"is nearly reached: {used['cold_start_s']:.1f} of {file.resources.start_timeout_s:g} s",
+            text=f"is nearly reached: {used['cold_start_s']:.1f} of {allowed.start_timeout_s:g} s",
             remedy="raise it; a busy machine is slower",
         )
 

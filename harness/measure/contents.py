@@ -16,9 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import process, tree
+from harness import process
+from harness.files import walk
 from harness.methods import layout
 from harness.spec import reading
+from harness.spec.kinds import Count
 
 _PIECE = 2**18
 #: Of a file larger than this, one piece in so many is compressed.
@@ -40,10 +42,10 @@ class Amount:
 
     __pydantic_config__ = reading.STRICT
 
-    bytes: int = 0
-    files: int = 0
-    packed_bytes: int = 0
-    archived_bytes: int = 0
+    bytes: Count = 0
+    files: Count = 0
+    packed_bytes: Count = 0
+    archived_bytes: Count = 0
 
     def __add__(self, other: Amount) -> Amount:
         return Amount(
@@ -88,7 +90,8 @@ class Counter:
     def of(self, folder: Path) -> Contents:
         """The contents of ``folder``; nothing where it is not there."""
         kinds: dict[str, list[Path]] = {"native": [], "bytecode": [], "sources": [], "data": []}
-        for file in sorted(tree.files(folder)):
+        there = walk(folder) if folder.is_dir() else ()
+        for file in sorted(entry.path for entry in there if entry.kind in {"file", "link"}):
             kinds["native" if is_native(file) else _KINDS.get(file.suffix, "data")].append(file)
         return Contents(**{kind: self.amount(files) for kind, files in kinds.items()})
 
@@ -121,8 +124,14 @@ class Counter:
         with process.temporary_folder("pruned") as scratch:
             copy = scratch / "packages"
             if packages.is_dir():
-                # Further names suffice: pruning changes no file in place.
-                shutil.copytree(packages, copy, symlinks=True, copy_function=_linked)
+                # No further names: who prunes is given the files, and these are everybody's.
+                copy.mkdir()
+                for entry in walk(packages):
+                    place = copy / entry.relative
+                    if entry.kind == "folder":
+                        place.mkdir()
+                    else:
+                        shutil.copy2(entry.path, place, follow_symlinks=False)
                 layout.prune(copy, rules, timeout_s=_PRUNE_S)
             return self.of(copy)
 
@@ -154,10 +163,3 @@ def packed_bytes(file: Path) -> int:
 def is_native(file: Path) -> bool:
     """Whether it is a shared library, by its name."""
     return not file.is_symlink() and re.search(r"\.so(\.[0-9.]+)?$", file.name) is not None
-
-
-def _linked(source: str, target: str) -> None:
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError:  # another file system, or links are not allowed
-        shutil.copy2(source, target, follow_symlinks=False)

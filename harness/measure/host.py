@@ -70,7 +70,8 @@ class Calm:
         wall_us = (self.at_s - before.at_s) * 1e6
         found = {}
         if self.ticks > before.ticks:
-            found["steal_share"] = (self.stolen - before.stolen) / (self.ticks - before.ticks)
+            # Some hypervisors correct themselves later, backwards.
+            found["steal_share"] = max(self.stolen - before.stolen, 0.0) / (self.ticks - before.ticks)
         for resource, stalled in self.stalled_us.items():
             if resource in before.stalled_us and wall_us > 0:
                 found[f"pressure_{resource}_share"] = min((stalled - before.stalled_us[resource]) / wall_us, 1.0)

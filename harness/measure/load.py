@@ -42,7 +42,8 @@ from harness import process
 from harness.bootstrap import FEWEST
 from harness.errors import ModelFailure
 from harness.measure.part import Part, Subject, Taken
-from harness.methods.contract import Instance
+from harness.methods.contract import Instance, Limits
+from harness.methods.messages import longest_bytes, shown
 from harness.metrics import ARRIVALS, PERCENTILES, State
 from harness.spec.model import Json, Model, answers_match
 
@@ -59,6 +60,9 @@ LOAD_SHARE = 0.5
 #: model answers more than twice as fast as when it has to be woken (spam-bayes as rest-api: 0.5 ms, 1.2 ms), so half
 #: of that rate would be no rest for it at all.
 _REST_S = 0.001
+
+#: How much of JSON waits to be judged: what an instance says that never answers the same must not pile up.
+_KEPT_BYTES = 4 * 2**20
 
 #: How long before a query is due sleeping ends and watching the clock begins: a sleep of Linux ends 0.06 to 0.1 ms
 #: late, which would be taken for the instance's.
@@ -123,12 +127,14 @@ class Driven:
 class Asker:
     """Sends queries of ``size`` inputs, the model's examples over and over, and keeps the answers to be judged later.
 
-    Judging takes time that is not the instance's; answers that are the same as before are not kept again.
+    Judging takes time that is not the instance's; answers that are the same as before are not kept again, and of the
+    others no more than some.
     """
 
     instance: Instance
     model: Model
     size: int = 1
+    most_kept: int = 1
     _last: dict[int, list[Json]] = field(default_factory=dict)
     _kept: list[tuple[int, list[Json]]] = field(default_factory=list)
 
@@ -141,6 +147,8 @@ class Asker:
         if outputs != self._last.get(first):
             self._last[first] = outputs
             self._kept.append((first, outputs))
+            if len(self._kept) >= self.most_kept:
+                self.judge()
         return answered_s
 
     def judge(self) -> None:
@@ -150,7 +158,7 @@ class Asker:
             expected = self._pick(self.model.examples.outputs, first)
             if not answers_match(expected, outputs, tolerance):
                 raise ModelFailure(
-                    f"an answer under load is wrong: {str(outputs)[:120]} instead of {str(expected)[:120]} "
+                    f"an answer under load is wrong: {shown(outputs)} instead of {shown(expected)} "
                     f"(from inputs[{first}] on)",
                     remedy="mend the model: alone it answers right, query after query it doesn't",
                 )
@@ -164,7 +172,7 @@ def take(subject: Subject, state: State, replicate: int) -> Taken:
     """Load one instance with the pattern ``state``; ModelFailure where it fails or answers wrongly."""
     limits = subject.limits
     with process.ledger.waiting_for("instances"), subject.method.start(subject.installed, limits) as instance:
-        asker = Asker(instance=instance, model=subject.model)
+        asker = Asker(instance=instance, model=subject.model, most_kept=_most_kept(limits, 1))
         asker.ask(0)
         warm = keep_asking(asker.ask, 1, WARM_UP)
         alone_s = 1 / warm.per_second
@@ -175,7 +183,8 @@ def take(subject: Subject, state: State, replicate: int) -> Taken:
                     "that one query may take (resources.predict_timeout_s)"
                 )
             asker.judge()
-            asker = Asker(instance=instance, model=subject.model, size=BATCH)
+            kept = _most_kept(limits, BATCH)
+            asker = Asker(instance=instance, model=subject.model, size=BATCH, most_kept=kept)
             keep_asking(asker.ask, 1, WARM_UP)
         rate = LOAD_SHARE / _woken_s(asker.ask, alone_s) if state == "poisson" else 0.0
         before = instance.usage()
@@ -194,6 +203,11 @@ def take(subject: Subject, state: State, replicate: int) -> Taken:
     values["throughput_per_s"] = driven.per_second * asker.size
     note = f"{_described(state, driven, rate)}; usage by {after.source}"
     return Taken(values=values, note=note, fidelity=subject.installed.start_fidelity)
+
+
+def _most_kept(limits: Limits, size: int) -> int:
+    """How many answers may wait to be judged."""
+    return max(1, _KEPT_BYTES // longest_bytes(limits, size))
 
 
 def keep_asking(ask: Callable[[int], float], outstanding: int, bounds: Bounds) -> Driven:

@@ -74,7 +74,7 @@ def evict(files: Sequence[str]) -> Residency:
     resident = total = 0
     for file in files:
         try:
-            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             continue  # gone, or not ours to read: then its pages are not ours to drop either
         try:

@@ -21,14 +21,16 @@ from statistics import median
 from typing import Any
 
 from harness import __version__, paths, process, tree
-from harness.errors import BadInput
+from harness.errors import BadInput, ModelFailure
 from harness.measure import contents, host, plain, sentinel, start
 from harness.measure.contents import Amount, Contents
 from harness.measure.start import limits_of
 from harness.methods import hosted, rehearsal
 from harness.methods.contract import Installed, Method
 from harness.metrics import State
-from harness.spec import environments, reading, weights
+from harness.spec import environments, kinds, reading, weights
+from harness.spec.kinds import Amount as Quantity
+from harness.spec.kinds import Count, Date, Name, Positive, Word
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -59,16 +61,16 @@ class LocalStart:
     __pydantic_config__ = reading.STRICT
 
     state: State
-    sentinel_s: float
-    interpreter_s: float
-    imports_s: float
-    load_s: float
-    predict_s: float
-    start_s: float
-    warm_s: float | None = None
-    peak_resident_bytes: float | None = None
-    peak_memory_bytes: float | None = None
-    cpu_s: float | None = None
+    sentinel_s: Positive
+    interpreter_s: Quantity
+    imports_s: Quantity
+    load_s: Quantity
+    predict_s: Quantity
+    start_s: Quantity
+    warm_s: Quantity | None = None
+    peak_resident_bytes: Quantity | None = None
+    peak_memory_bytes: Quantity | None = None
+    cpu_s: Quantity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,20 +87,20 @@ class Profile:
     __pydantic_config__ = reading.STRICT
 
     schema_version: int
-    model: str
-    family: str
-    framework: str
-    payload: str
-    lock: str
-    sources: str
-    created_at: str
-    harness_version: str
+    model: Name
+    family: Word
+    framework: Word
+    payload: Name
+    lock: Word
+    sources: Word
+    created_at: Date
+    harness_version: Word
     host: dict[str, Any]
-    sentinel_s: float
-    packages: int
-    pinned: int
-    system_packages: int
-    wheel_bytes: int
+    sentinel_s: Positive
+    packages: Count
+    pinned: Count
+    system_packages: Count
+    wheel_bytes: Count
     installed: Contents
     kept: Contents
     loaded: Amount | None
@@ -184,7 +186,13 @@ def write(profile: Profile, folder: Path) -> Path:
 
 def read(file: Path) -> Profile:
     """The profile in ``file``; BadInput where it is not one, or of another version of the format."""
-    return reading.versioned(Profile, file, version=SCHEMA_VERSION, remedy="'harness profile MODEL' makes it anew")
+    remedy = "'harness profile MODEL' makes it anew"
+    profile = reading.versioned(Profile, file, version=SCHEMA_VERSION, remedy=remedy)
+    key, wrong = kinds.check_bounds(dataclasses.asdict(profile))
+    if wrong:
+        raise BadInput(wrong, file=file, key=key, remedy=remedy)
+    reading.record(kinds.Host, profile.host, file=file)
+    return profile
 
 
 def find(model: Model, *folders: Path) -> Profile | None:
@@ -229,6 +237,8 @@ def _starts(
             steps(f"start it, {state}, {number + 1} of {count}")
             sentinel_s = sentinel.seconds()
             taken = start.take(method, installed, limits, model, state)
+            if taken.doubt:
+                raise ModelFailure(taken.doubt, remedy="leave the runner's own module and its clock to themselves")
             if not taken.dropped:
                 yield _local_start(state, sentinel_s, taken.values)
 
@@ -238,7 +248,8 @@ def _loaded(
 ) -> Amount | None:
     """The bytecode in ``packages`` of the modules that answering the examples loads; None where it is not known."""
     assert sources is not None
-    timeout_s = locked.model.file.resources.start_timeout_s + locked.model.file.resources.predict_timeout_s
+    allowed = limits_of(locked.model)
+    timeout_s = allowed.start_timeout_s + allowed.predict_timeout_s
     names = rehearsal.modules(locked, python, sources, timeout_s=timeout_s)
     return counter.amount(file for name in names for file in _bytecode_of(packages, name)) if names else None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,11 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import process
-from harness.errors import CheckFailure, DiskFull, DoesNotFit, HarnessError, Interrupted
+from harness import ceiling, process
+from harness.errors import CheckFailure, DiskFull, DoesNotFit, EngineGone, HarnessError, Interrupted
 from harness.measure.sample import Cell, Sample
 from harness.methods.contract import Availability, Method
-from harness.metrics import METRICS, Fidelity, State
+from harness.metrics import METRICS, PHASES, Fidelity, State
+from harness.platforms import engine
 from harness.spec.weights import LockedModel
 
 log = logging.getLogger(__name__)
@@ -111,22 +113,27 @@ class Recording:
 
     @contextlib.contextmanager
     def step(self, step: Step) -> Iterator[None]:
-        """One step: what fails in it is recorded under its closing metric, and does not stop the run."""
+        """One step: what fails in it is recorded under its closing metric, and does not stop the run.
+
+        Nothing is recorded of a step that fails while the Docker engine is gone: EngineGone, and it is open still.
+        """
         self._tell(step.doing, self._steps, self._total)
         begin = time.monotonic()
         try:
             yield
-        except (DiskFull, Interrupted, ModelChanged):
+        except (DiskFull, Interrupted, ModelChanged, EngineGone):
             raise
         except DoesNotFit as error:
             self.outcome.unfit[step.cell.model, step.cell.named] = str(error)
             self._close(step, "unfit", str(error))
         except HarnessError as error:
+            engine.hold()
             self.fail(step, error)
         except OSError as error:
             full = process.disk_full(error, self._writer.folder)
             if full is not None:
                 raise full from error
+            engine.hold()
             self.fail(step, HarnessError(str(error)))
         self.count(step.cell, step.kind, time.monotonic() - begin)
         self.passed(1)
@@ -173,8 +180,19 @@ class Recording:
         flags: tuple[str, ...] = (),
         note: str = "",
         fidelity: Fidelity | None = None,
+        doubt: str = "",
     ) -> None:
-        """Write a step's values, all or none; the last one closes the step."""
+        """Write a step's values, all or none; the last one closes the step.
+
+        With a ``doubt`` they are those of a start whose phases are not known: each stands there without a value, and
+        the doubt as the reason. CheckFailure where a value can't be one: it would make the whole run a wrong one.
+        """
+        for name, value in values.items():
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise CheckFailure(f"{name} came out as {value}, which is not possible")
+        if doubt:
+            values = {**{f"phase_{phase}_s": None for phase in PHASES}, **values}
+            note, flags = "; ".join(filter(None, [doubt, note])), (*flags, "doubtful")
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         method = self._methods.get(cell.method)
         of_instances: Fidelity = method.FIDELITY if method is not None else "measured"
@@ -189,8 +207,8 @@ class Recording:
                 state=state,
                 fidelity=fidelity or (of_instances if METRICS[name].of == "instance" else "measured"),
                 at=at,
-                flags=flags,
-                note=note,
+                flags=("failed", *flags) if doubt and value is None else flags,
+                note=doubt if doubt and value is None else note,
             )
             for name, value in values.items()
         ]
@@ -246,6 +264,9 @@ class Recording:
             "system_packages": list(file.system_packages),
             "memory_mb": file.resources.memory_mb,
         }
+        held_back = list(ceiling.bounded(file.resources).told) or entry.get("ceiling")
+        if held_back:
+            known["ceiling"] = held_back
         noted[locked.model.name] = {**known, "features": features, "locks": locks}
         if noted != self._writer.noted("models"):
             self._writer.update(models=noted)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from functools import lru_cache
 from pathlib import Path
 from statistics import median
 
-from harness import process
+from harness import ceiling, files, process
 from harness.errors import ModelFailure
 from harness.measure import host, pages
-from harness.methods.contract import Installed, Instance, Limits, Method, Stamps, Usage
+from harness.methods.contract import LONGEST_BYTES, Installed, Instance, Limits, Method, Stamps, Usage
+from harness.methods.messages import shown
 from harness.metrics import PHASES, State
 from harness.spec.model import Json, Model, answers_match
 
@@ -23,14 +24,22 @@ from harness.spec.model import Json, Model, answers_match
 _REQUESTS = 25
 _REQUESTS_S = 0.2
 
+#: How many times as long as the longest expected output an answer may be: the same numbers can have more digits.
+_ANSWER_FACTOR = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class ColdStart:
-    """The values of one start by metric, and why they don't count, where they don't."""
+    """The values of one start by metric, and why they don't count, where they don't.
+
+    In a start with a ``doubt`` what the instance says of its phases can't be true: they are not in the values. All
+    others are the harness's own, ``cold_start_s`` too, and count.
+    """
 
     values: Mapping[str, float]
     source: str
     dropped: str = ""
+    doubt: str = ""
 
 
 def take(method: Method, installed: Installed, limits: Limits, model: Model, state: State) -> ColdStart:
@@ -49,7 +58,7 @@ def take(method: Method, installed: Installed, limits: Limits, model: Model, sta
         _hold(model, expected, outputs, "first")
         warm = {"warm_request_s": _warm_request_s(instance, model)} if state == "page-warm" else {}
     values = {**around, **warm, **_values(stamps, answered_s, usage)}
-    return ColdStart(values=values, source=usage.source, dropped=dropped)
+    return ColdStart(values=values, source=usage.source, dropped=dropped, doubt=stamps.doubt)
 
 
 def right_answers(method: Method, installed: Installed, limits: Limits, model: Model) -> Mapping[str, str]:
@@ -64,22 +73,32 @@ def right_answers(method: Method, installed: Installed, limits: Limits, model: M
         number, want, got = wrong[0]
         raise ModelFailure(
             f"{len(wrong)} of {len(outputs)} answers are wrong; "
-            f"to inputs[{number}]: {_short(got)} instead of {_short(want)}",
+            f"to inputs[{number}]: {shown(got)} instead of {shown(want)}",
             remedy="mend the model, or the outputs in its examples",
         )
     return facts
 
 
 def limits_of(model: Model) -> Limits:
-    """What an instance of the model may use: what its ``[resources]`` say."""
-    resources = model.file.resources
+    """What an instance of the model may use: what its ``[resources]`` say, below this machine's ceiling."""
+    allowed = ceiling.bounded(model.file.resources)
     return Limits(
-        memory_bytes=resources.memory_mb * 2**20,
-        processes=resources.processes,
-        disk_bytes=resources.disk_mb * 2**20,
-        start_timeout_s=resources.start_timeout_s,
-        predict_timeout_s=resources.predict_timeout_s,
+        memory_bytes=allowed.memory_bytes,
+        processes=allowed.processes,
+        disk_bytes=allowed.disk_bytes,
+        start_timeout_s=allowed.start_timeout_s,
+        predict_timeout_s=allowed.predict_timeout_s,
+        memory_told=allowed.memory_told,
+        answer_bytes=_ANSWER_FACTOR * _longest(model.examples.outputs),
     )
+
+
+def _longest(outputs: Sequence[Json]) -> int:
+    """How many characters of JSON the longest of them has."""
+    try:
+        return max(len(json.dumps(output)) for output in outputs)
+    except RecursionError:
+        return LONGEST_BYTES  # whoever asks for it is told
 
 
 def _answers(instance: Instance, inputs: Sequence[Json]) -> list[Json]:
@@ -91,7 +110,7 @@ def _answers(instance: Instance, inputs: Sequence[Json]) -> list[Json]:
 
 def _hold(model: Model, expected: list[Json], outputs: list[Json], which: str) -> None:
     if not answers_match(expected, outputs, model.file.examples.tolerance):
-        raise ModelFailure(f"the {which} answer is wrong: {_short(outputs[0])} instead of {_short(expected[0])}")
+        raise ModelFailure(f"the {which} answer is wrong: {shown(outputs[0])} instead of {shown(expected[0])}")
 
 
 def _warm_request_s(instance: Instance, model: Model) -> float:
@@ -110,10 +129,7 @@ def empty_caches(installed: Installed) -> None:
     """Remove what the artifact extracted for itself in earlier starts."""
     for cache in installed.extraction_caches:
         for entry in cache.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+            files.remove(entry)
 
 
 def make_cold(installed: Installed) -> str:
@@ -142,6 +158,8 @@ def _values(stamps: Stamps, answered_s: float, usage: Usage) -> dict[str, float]
     ends = (stamps.sandbox_s, stamps.interpreter_s, stamps.imports_s, stamps.weights_s, answered_s)
     begins = (stamps.spawned_s, *ends)
     found = {f"phase_{phase}_s": end - begin for phase, begin, end in zip(PHASES, begins, ends, strict=False)}
+    if stamps.doubt:
+        found = {}
     used = {
         "peak_memory_bytes": usage.peak_memory_bytes,
         "peak_resident_bytes": usage.peak_resident_bytes,
@@ -151,8 +169,3 @@ def _values(stamps: Stamps, answered_s: float, usage: Usage) -> dict[str, float]
     found |= {name: float(value) for name, value in used.items() if value is not None}
     # Last, because it closes the step in the store.
     return {**found, "cold_start_s": answered_s - stamps.spawned_s}
-
-
-def _short(value: object, limit: int = 120) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"

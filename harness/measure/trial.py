@@ -7,14 +7,13 @@ its samples, so a run can be killed at any point and resumed.
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from harness import bootstrap, process, tree
-from harness.errors import BadInput, DoesNotFit, ModelFailure
+from harness import bootstrap, files, process, tree
+from harness.errors import BadInput, DoesNotFit, EngineGone, ModelFailure
 from harness.measure import artifacts, host, parts, sentinel, start
 from harness.measure.artifacts import CleanBuild
 from harness.measure.part import Part, Subject, Taken
@@ -24,7 +23,9 @@ from harness.measure.sample import CANARY, SENTINEL, Cell, Sample
 from harness.methods import variants
 from harness.methods.contract import Artifact, Installed, Method, Sizes
 from harness.metrics import SLOW_LINK, State
+from harness.platforms import engine
 from harness.platforms.depot import Depot
+from harness.platforms.engine import Say
 from harness.spec import model as models
 from harness.spec import weights
 from harness.spec.model import Model
@@ -35,6 +36,9 @@ _TOLD = ("python", "user", "modules_from_bytecode", "modules_from_source")
 
 #: Failed starts of a cell in a row after which it is not started again: a hang costs its whole timeout.
 _PATIENCE = 2
+
+#: How often the Docker engine may go away while one model is measured: it may be the model that ends it.
+_GOINGS = 3
 
 #: What the dynamic linker says of a library that is not there.
 _LIBRARY_LACKS = "cannot open shared object file"
@@ -52,17 +56,21 @@ class Trial:
         tell: Tell,
         *,
         taken: Iterable[Sample] = (),
+        say: Say = lambda _: None,
     ) -> None:
-        self._plan, self._methods, self._depot = plan, methods, depot
+        self._plan, self._methods, self._depot, self._say = plan, methods, depot, say
         self._record = Recording(writer, methods, tell, steps=self.total_steps(), taken=taken)
 
     def carry_out(self) -> Outcome:
-        """Do all that the plan has and the store has not."""
+        """Do all that the plan has and the store has not.
+
+        EngineGone where a Docker engine that was used went away and did not come back: the rest is still to be done.
+        """
         begun = 0
         with self._record.timed():
             try:
                 for name in self._plan.models:
-                    self._measure_model(name, begun)
+                    self._measure_while_there_is_an_engine(name, begun)
                     begun += sum(self._stages(name))
                     self._record.reached(begun)
             finally:
@@ -80,6 +88,19 @@ class Trial:
         return (len(plan.lanes), len([*plan.builds_of(name)]), len([*plan.installs_of(name)]), starts, taken)
 
     # --- one model -------------------------------------------------------------------------------
+
+    def _measure_while_there_is_an_engine(self, name: str, begun: int) -> None:
+        """Measure the model; where the engine goes away meanwhile, go on when it is back, as a resumed run does."""
+        for left in reversed(range(_GOINGS)):
+            try:
+                self._measure_model(name, begun)
+                return
+            except EngineGone as error:
+                if left == 0:
+                    raise
+                engine.wait_until_back(error, self._say)
+                self._say("The Docker engine is back; going on.")
+                self._record.reached(begun)
 
     def _measure_model(self, name: str, begun: int) -> None:
         try:
@@ -119,7 +140,8 @@ class Trial:
                 continue
             doing = f"lock {model.name} for {cell.named}"
             step = Step(cell=cell, closing="parity", doing=doing, kind="lock")
-            available = method.check()
+            with engine.noticing():
+                available = method.check()
             self._record.note_availability(lane.method, available)
             if not available.ready:
                 self._record.outcome.absent[model.name, cell.named] = available.reason
@@ -235,7 +257,7 @@ class Trial:
             self._node_cold(replace(subject, installed=installed), replicate)
             self._record_installation(subject.cell, installed, replicate)
         finally:
-            shutil.rmtree(target, ignore_errors=True)
+            files.remove(target, ignore_errors=True)
 
     def _node_cold(self, subject: Subject, replicate: int) -> None:
         """The first start after an installation, and both together: what a node takes that has nothing of it."""
@@ -252,7 +274,14 @@ class Trial:
         note = f"install_s and a first start; usage by {taken.source}"
         fidelity = "emulated" if installed.install_fidelity == "emulated" else installed.start_fidelity
         self._record.record(
-            subject.cell, values, number=replicate, state="node-cold", flags=flags, note=note, fidelity=fidelity
+            subject.cell,
+            values,
+            number=replicate,
+            state="node-cold",
+            flags=flags,
+            note=note,
+            fidelity=fidelity,
+            doubt=taken.doubt,
         )
 
     def _hold_against_limits(self, cell: Cell, method: Method, artifact: Artifact, sizes: Sizes) -> None:
@@ -344,8 +373,16 @@ class Trial:
             return
         taken = start.take(subject.method, installed, subject.limits, subject.model, state)
         flags = (f"dropped:{taken.dropped}",) if taken.dropped else ()
-        note, fidelity = f"usage by {taken.source}", installed.start_fidelity
-        self._record.record(cell, taken.values, number=number, state=state, flags=flags, note=note, fidelity=fidelity)
+        self._record.record(
+            cell,
+            taken.values,
+            number=number,
+            state=state,
+            flags=flags,
+            note=f"usage by {taken.source}",
+            fidelity=installed.start_fidelity,
+            doubt=taken.doubt,
+        )
 
     # --- everything else -------------------------------------------------------------------------
 

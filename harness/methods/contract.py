@@ -29,6 +29,10 @@ Bytecode = Literal["none", "timestamp", "checked-hash", "unchecked-hash"]
 Placement = Literal["inside", "mounted", "fetched"]
 
 
+#: No answer of an instance is longer than this, whatever a model's examples look like.
+LONGEST_BYTES = 64 * 2**20
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layers:
     """What a method combines: the environment, the interface, the platform."""
@@ -159,6 +163,11 @@ class Limits:
     cpus: float | None = None
     #: What it finds around it, where that is not this machine as it is.
     surroundings: Surroundings | None = None
+    #: How many bytes of JSON an answer to one input may have; longer ones are given up while they are received.
+    answer_bytes: int = LONGEST_BYTES
+
+    #: What is said of the model where it asks for more memory than this machine allows.
+    memory_told: str = ""
 
     @property
     def bounds(self) -> Bounds:
@@ -174,6 +183,7 @@ class Stamps:
 
     ``spawned_s`` is taken by the harness just before the instance is asked for; ``interpreter_s``,
     ``imports_s`` and ``weights_s`` by the runner inside; ``sandbox_s`` when the isolated process exists.
+    ``doubt`` says why those of the runner can't be true, where they can't: then no phase of the start is known.
     """
 
     spawned_s: float
@@ -181,6 +191,7 @@ class Stamps:
     interpreter_s: float
     imports_s: float
     weights_s: float
+    doubt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

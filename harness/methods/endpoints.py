@@ -8,6 +8,7 @@ start, asked through AWS, and deleted. That part was tried against the stand-in 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,10 @@ from typing import Any
 
 from harness import process
 from harness.errors import BuildFailure, DoesNotFit, MissingComponent, ModelFailure
+from harness.methods import messages
 from harness.methods.contract import Artifact, Installed, Limit, Stamps, Usage
-from harness.methods.serving import Http, worded
+from harness.methods.messages import Told
+from harness.methods.serving import Http
 from harness.platforms import aws, ecr, s3
 from harness.platforms.aws import Account
 from harness.platforms.aws_kinds import PREFIX, listed_tags, role_policy
@@ -198,30 +201,25 @@ class OnEndpoint:
 
     def __init__(self, account: Account, name: str, spawned_s: float) -> None:
         self._account, self._name, self._spawned_s = account, name, spawned_s
-        self._told: dict[str, Any] | None = None
+        self._told: Told | None = None
+        self._answered_s = 0.0
         self._moved_s = 0.0
 
     def predict(self, inputs: Sequence[Json]) -> list[Json]:
         """The model's answers, through AWS."""
         answer = self._ask({"inputs": list(inputs)})
-        if not isinstance(answer, dict) or not isinstance(answer.get("outputs"), list):
-            raise ModelFailure(f"on AWS, it answered rubbish: {str(answer)[:200]}")
-        return list(answer["outputs"])
+        self._answered_s = self._answered_s or time.monotonic()
+        return messages.outputs(answer, len(inputs))
 
     def stamps(self) -> Stamps:
         """The phases by the container's own clock, moved to ours by the moment at which it was asked for the time.
 
         What comes before its first line (a machine, the image, the model's archive) is the phase ``sandbox``.
         """
-        inside = self._asked()["stamps"]
-        interpreter_s = max(inside["interpreter"] + self._moved_s, self._spawned_s)
-        return Stamps(
-            spawned_s=self._spawned_s,
-            sandbox_s=interpreter_s,
-            interpreter_s=interpreter_s,
-            imports_s=inside["imports"] + self._moved_s,
-            weights_s=inside["weights"] + self._moved_s,
-        )
+        inside = self._asked().stamps
+        ours = {phase: inside[phase] + self._moved_s for phase in ("interpreter", "imports", "weights")}
+        spawned_s, answered_s = self._spawned_s, self._answered_s
+        return messages.stamped(ours, spawned_s=spawned_s, sandbox_s=math.inf, answered_s=answered_s)
 
     def usage(self) -> Usage:
         """AWS tells of memory and processors in CloudWatch only, minutes later and by the minute."""
@@ -229,16 +227,15 @@ class OnEndpoint:
 
     def facts(self) -> Mapping[str, str]:
         """What the runner found about itself."""
-        return {name: str(value) for name, value in self._asked()["facts"].items()}
+        return self._asked().facts
 
-    def _asked(self) -> dict[str, Any]:
+    def _asked(self) -> Told:
         if self._told is None:
             before = time.monotonic()
             answer = self._ask({"facts": True})
             after = time.monotonic()
-            if not isinstance(answer, dict) or not {"facts", "stamps"} <= set(answer):
-                raise ModelFailure(f"the runner told rubbish about itself: {str(answer)[:200]}")
-            self._told, self._moved_s = answer, (before + after) / 2 - answer["stamps"]["now"]
+            self._told = Told.read(answer, "now")
+            self._moved_s = (before + after) / 2 - self._told.stamps["now"]
         return self._told
 
     def _ask(self, question: Mapping[str, Json]) -> Any:
@@ -250,14 +247,17 @@ class OnEndpoint:
                 text = said["Body"].read()
         except BuildFailure as error:
             raise _failure(error) from error
-        return json.loads(text)
+        try:
+            return messages.decoded(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelFailure(f"on AWS, it answered rubbish: {messages.brief(str(error), 200)}") from error
 
 
 def _failure(error: BuildFailure) -> ModelFailure:
     """What the container said where AWS passes it on (``ModelError``), else what AWS says."""
     said = getattr(error.__cause__, "response", {}).get("OriginalMessage", "")
     try:
-        return ModelFailure(f"on AWS, {worded(json.loads(said)['error'])}")
+        return ModelFailure(f"on AWS, {messages.worded(json.loads(said)['error'])}")
     except (ValueError, LookupError, TypeError):
         return ModelFailure(f"on AWS, {error.problem}")
 

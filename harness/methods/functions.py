@@ -22,7 +22,8 @@ from harness import interpreter, paths, process
 from harness.errors import BuildFailure, DoesNotFit, HarnessError, ModelFailure
 from harness.methods import imaging
 from harness.methods.contract import Artifact, Availability, Installed, Limit, Limits, Stamps, Usage
-from harness.methods.serving import Http, worded
+from harness.methods.messages import Told, decoded, printed, shown, stamped, worded
+from harness.methods.serving import Http
 from harness.platforms import aws, lambda_runtime, s3
 from harness.platforms.aws import Account
 from harness.platforms.aws_kinds import PREFIX, listed_tags, role_policy
@@ -80,7 +81,7 @@ _ATTEMPTS = 3  # at a start that shows an Init phase
 def _outputs(answer: Any) -> Any:
     """Lambda reports what went wrong with HTTP 200 and an ``errorType``."""
     if isinstance(answer, dict) and "errorType" in answer:
-        return {"error": {"type": answer["errorType"], "message": str(answer.get("errorMessage", ""))[:2000]}}
+        return {"error": {"type": answer["errorType"], "message": answer.get("errorMessage", "")}}
     return answer
 
 
@@ -289,7 +290,7 @@ def run_there_once(account: Account, artifact: Artifact, archive: Path, image: s
         clear(deployed)
     outputs = _answered(answer)
     if not answers_match([pair[1] for pair in pairs], outputs, table["tolerance"]):
-        raise ModelFailure(f"on AWS, it answered wrongly: {str(outputs)[:200]}")
+        raise ModelFailure(f"on AWS, it answered wrongly: {shown(outputs)}")
     return f"{deployed.how}; {len(pairs)} examples answered right"
 
 
@@ -322,15 +323,15 @@ def invoke(deployed: Deployed, event: Mapping[str, Json]) -> tuple[Json, str]:
         said = deployed.account.client("lambda").invoke(
             FunctionName=deployed.name, Payload=json.dumps(event).encode(), LogType="Tail"
         )
-        text = said["Payload"].read().decode(errors="replace")
+        text = said["Payload"].read()
     told = base64.b64decode(said.get("LogResult") or "").decode(errors="replace")
     try:
-        answer = json.loads(text)
-    except ValueError:
-        answer = {"errorType": "not JSON", "errorMessage": text}
+        answer = decoded(text)
+    except (ValueError, RecursionError):
+        answer = {"errorType": "not JSON", "errorMessage": text.decode(errors="replace")}
     if said.get("FunctionError") or (isinstance(answer, dict) and "errorType" in answer):
         problem = _outputs(answer)
-        raise ModelFailure(f"on AWS, {_worded(problem)}{_shown(told)}")
+        raise ModelFailure(f"on AWS, {_worded(problem)}{printed(told)}")
     return answer, told
 
 
@@ -343,12 +344,7 @@ def _answered(answer: Json) -> list[Json]:
 def _worded(answer: Json) -> str:
     if isinstance(answer, dict) and "error" in answer:
         return worded(answer["error"])
-    return f"it answered rubbish: {str(answer)[:200]}"
-
-
-def _shown(told: str) -> str:
-    lines = told.strip().splitlines()[-8:]
-    return ("; it printed:\n" + "\n".join(f"    {line[:300]}" for line in lines)) if lines else ""
+    return f"it answered rubbish: {shown(answer)}"
 
 
 # --- on the user's own account -------------------------------------------------------------------
@@ -391,7 +387,7 @@ class OnAws:
         self._deployed = deployed
         self._report: Report | None = None
         self._answered_s = 0.0
-        self._told: dict[str, Any] | None = None
+        self._told: Told | None = None
 
     def predict(self, inputs: Sequence[Json]) -> list[Json]:
         """The model's answers; the first from a new environment."""
@@ -413,18 +409,15 @@ class OnAws:
 
     def stamps(self) -> Stamps:
         """The phases by the function's own clock, moved to ours by the moment of its answer."""
-        inside, report = self._asked()["stamps"], self._report
-        if report is None or report.init_s is None or "answered" not in inside:
+        inside, report = self._asked().stamps, self._report
+        if report is None or report.init_s is None:
             raise ModelFailure("was not asked for a prediction yet")
         spawned_s = self._answered_s - report.init_s - report.duration_s
         moved = self._answered_s - inside["answered"]
-        return Stamps(
-            spawned_s=spawned_s,
-            sandbox_s=spawned_s,  # AWS does not count what it does before
-            interpreter_s=max(inside["interpreter"] + moved, spawned_s),
-            imports_s=max(inside["imports"] + moved, spawned_s),
-            weights_s=max(inside["weights"] + moved, spawned_s),
-        )
+        # AWS counts from a moment of its own, which may be a little after the runner's first line.
+        ours = {phase: max(inside[phase] + moved, spawned_s) for phase in ("interpreter", "imports", "weights")}
+        # AWS does not count what it does before.
+        return stamped(ours, spawned_s=spawned_s, sandbox_s=spawned_s, answered_s=self._answered_s)
 
     def usage(self) -> Usage:
         """What AWS says of its memory."""
@@ -434,14 +427,12 @@ class OnAws:
 
     def facts(self) -> Mapping[str, str]:
         """What the runner found about itself."""
-        return {name: str(value) for name, value in self._asked()["facts"].items()}
+        return self._asked().facts
 
-    def _asked(self) -> dict[str, Any]:
+    def _asked(self) -> Told:
         if self._told is None:
             answer, _ = invoke(self._deployed, {"facts": True})
-            if not isinstance(answer, dict) or not {"facts", "stamps"} <= set(answer):
-                raise ModelFailure(f"the runner told rubbish about itself: {str(answer)[:200]}")
-            self._told = answer
+            self._told = Told.read(answer, "answered")
         return self._told
 
     def _renew(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -122,10 +123,10 @@ def serving(
 ) -> Iterator[Served]:
     """Start ``command(socket)`` behind the door, with a home of its own that is gone afterwards.
 
-    It sees the artifact's root, the interpreter, and what it ``shows``; it writes to its home and to the folders that the
-    artifact extracts itself to, all of them on one disk. With ``port`` it is reached there, on the loopback of a network
-    namespace of its own, instead of on the socket. In another root file system the interpreter is the one that is in
-    there, if any.
+    It sees the artifact's root, the interpreter, and what it ``shows``; it writes to its home and to the folders that
+    the artifact extracts itself to, all of them on one disk. With ``port`` it is reached there, on the loopback of a
+    network namespace of its own, instead of on the socket. In another root file system the interpreter is the one that
+    is in there, if any.
     """
     assert installed.root is not None
     kept = installed.extraction_caches
@@ -133,6 +134,7 @@ def serving(
         home = disk / "home"
         home.mkdir(mode=0o755)
         with (
+            contextlib.closing(UnixSocket(home / SOCKET_NAME, owned=True)) as own,
             placement.access(installed, home) as access,
             host.running(
                 command(home / SOCKET_NAME),
@@ -140,13 +142,12 @@ def serving(
                 cwd=home,
                 bounds=limits.bounds,
                 shows=(installed.root, *shows, *access.shown),
-                writes=(home,),
-                kept=kept,
+                kept=(home, *kept),
                 around=limits.surroundings,
             ) as running,
             placement.answering(access.store),
         ):
-            door = UnixSocket(home / SOCKET_NAME) if port is None else Port(running.pid, port)
+            door = own if port is None else Port(running.pid, port)
             served = Served(running, door, limits, http=http, folder=home)
             try:
                 yield served
@@ -155,7 +156,7 @@ def serving(
 
 
 def extraction_folder(target: Path, name: str) -> Path:
-    """A folder on the target that the artifact extracts itself to: the instances', and kept from one start to the next."""
+    """A folder on the target that the artifact extracts itself to, kept from one start to the next."""
     folder = target / "extracted" / name
     folder.mkdir(parents=True)
     return folder

@@ -24,9 +24,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from harness import ceiling, files, interpreter, paths, tools, tree
 from harness import door as doors
-from harness import files, interpreter, paths, tools, tree
-from harness.errors import BadInput, BuildFailure, HarnessError, MissingComponent
+from harness.errors import BadInput, BuildFailure, EngineGone, HarnessError, MissingComponent
 from harness.methods import layout, placement, pruning, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Limits, Sizes
 from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
@@ -117,7 +117,12 @@ def build(method_id: str, recipe: Recipe, locked: LockedModel, workdir: Path, op
         known = _built_by_use(running, recipe, locked, workdir, options, context, tag, weights)
     if known is None:
         text = dockerfile(recipe, locked, base, build_base, options)
-        known = builds.build_image(running, context, text, tag, no_cache=not options.keep_cache), options.bytecode
+        known = (
+            builds.build_image(
+                running, context, text, tag, no_cache=not options.keep_cache, timeout_s=options.timeout_s
+            ),
+            options.bytecode,
+        )
     built, bytecode = known
     return Artifact(
         method=method_id,
@@ -153,7 +158,9 @@ def _built_by_use(
     with contextlib.ExitStack() as stack:
         stack.callback(_forget, running, stage_tag)
         first = stage(locked, build_base, options, compiled=False)
-        builds.build_image(running, context, first, stage_tag, no_cache=not options.keep_cache)
+        builds.build_image(
+            running, context, first, stage_tag, no_cache=not options.keep_cache, timeout_s=options.timeout_s
+        )
         used = _modules_used(running, stage_tag, build_base.python, locked, options, weights)
         if used is None:
             return None
@@ -161,7 +168,9 @@ def _built_by_use(
         (rest / "used.txt").write_text("\n".join(used))
         second = f"FROM {stage_tag} AS build\nCOPY used.txt /build/used.txt\n"
         second += image(recipe, base, build_base, options, used="/build/used.txt")
-        built = builds.build_image(running, rest, second, tag, no_cache=not options.keep_cache)
+        built = builds.build_image(
+            running, rest, second, tag, no_cache=not options.keep_cache, timeout_s=options.timeout_s
+        )
         if options.keep_cache:
             stack.pop_all()
     return built, f"{options.bytecode}, of the {len(used)} modules that the examples load"
@@ -195,7 +204,7 @@ def _modules_used(
 
     What is wrong with a model is found out, and said, where it is started; no build fails of it.
     """
-    bounds, resources = environments.bounds(locked.model), locked.model.file.resources
+    bounds, patience = environments.bounds(locked.model), ceiling.bounded(locked.model.file.resources)
     user = new_user() or os.getuid()
     with doors.workspace(bounds.disk_bytes) as disk:
         shared = _shared_folder(disk, user)
@@ -217,7 +226,7 @@ def _modules_used(
                 processes=bounds.processes,
                 user=f"{user}:{user}",
             ) as container:
-                code = container.wait(min(resources.start_timeout_s, options.timeout_s))
+                code = container.wait(min(patience.start_timeout_s, options.timeout_s))
             if code != 0:
                 return None
             lines = files.read_text(shared / "used", at_most=_LARGEST_LIST, below=shared).splitlines()
@@ -343,6 +352,7 @@ def serving(
         shared = _shared_folder(disk, user)
         socket = f"{_SHARED}/{SOCKET_NAME}"
         with (
+            contextlib.closing(UnixSocket(shared / SOCKET_NAME, owned=True)) as own,
             placement.access(installed, shared, inside=_SHARED, mounted_at=_WEIGHTS) as access,
             placement.answering(access.store),
             containers.running(
@@ -359,7 +369,7 @@ def serving(
                 user=f"{user}:{user}",
             ) as container,
         ):
-            door = UnixSocket(shared / SOCKET_NAME) if port is None else Port(container.pid, port)
+            door = own if port is None else Port(container.pid, port)
             served = Served(container, door, limits, http=http, folder=shared if port is None else None)
             try:
                 yield served
@@ -380,6 +390,8 @@ def present(artifact: Artifact) -> bool:
     """Whether the engine that is used now has the image, under its tag and with its digest."""
     try:
         return artifact.image is not None and builds.image_id(engine.connect(), artifact.image) == artifact.digest
+    except EngineGone:
+        raise  # it may have it
     except HarnessError:
         return False
 

@@ -16,15 +16,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
+import os
 import shutil
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness import process, tree
 from harness.methods.contract import Artifact, BuildOptions, Installed
@@ -40,6 +44,8 @@ SOCKET = "w"
 
 _LONGEST_NAME = 8192
 _PATIENCE_S = 60.0  # with an instance that does not take what it has asked for
+_ASKING_S = 5.0  # for a name on a line
+_WAITING = 8
 
 
 def is_weight(model: Model, relative: Path) -> bool:
@@ -182,10 +188,16 @@ def access(
 def store(folder: Path, address: Path) -> Iterator[Store]:
     """A store of the files below ``folder`` at the Unix socket ``address``: whoever connects is kept waiting."""
     files = {file.relative_to(folder).as_posix(): file for file in tree.files(folder) if not file.is_symlink()}
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        listener.bind(str(address))
-        address.chmod(0o666)  # an instance runs as another user
-        listener.listen(8)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, ExitStack() as stack:
+        parent = os.open(address.parent, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        stack.callback(os.close, parent)
+        listener.bind(f"/proc/self/fd/{parent}/{address.name}")  # refused where anything lies there, a link too
+        place = os.open(address.name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        stack.callback(os.close, place)
+        if not stat.S_ISSOCK(os.fstat(place).st_mode):
+            raise OSError(errno.EEXIST, "somebody has put something in its place", str(address))
+        os.chmod(f"/proc/self/fd/{place}", 0o666)  # that inode: an instance runs as another user
+        listener.listen(_WAITING)
         yield Store(files=files, listener=listener)
 
 
@@ -199,29 +211,55 @@ def answering(opened: Store | None) -> Iterator[None]:
     if opened is None:
         yield
         return
-    thread = threading.Thread(target=_serve, args=(opened.listener, opened.files), daemon=True)
+    counter = _Counter(opened)
+    thread = threading.Thread(target=counter.serve, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        opened.listener.shutdown(socket.SHUT_RDWR)  # ends the wait for the next connection
+        counter.close()
         thread.join(timeout=1.0)
 
 
-def _serve(listener: socket.socket, files: Mapping[str, Path]) -> None:
-    """One connection after another, as the runner asks, until nobody listens any more."""
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return
-        # Whoever asks for rubbish, or hangs up, gets nothing; the next one is answered.
-        with contextlib.suppress(OSError, ValueError, TypeError, LookupError, RecursionError), connection:
-            connection.settimeout(_PATIENCE_S)
-            with connection.makefile("rb") as asked:
-                name = json.loads(asked.readline(_LONGEST_NAME))
-            with files[name].open("rb") as file:
-                connection.sendfile(file)
+class _Counter:
+    """Where a store is asked: one connection after another, as the runner asks; the kernel keeps some more waiting."""
+
+    def __init__(self, opened: Store) -> None:
+        self._listener, self._files = opened.listener, opened.files
+        self._open: list[socket.socket] = [opened.listener]
+
+    def serve(self) -> None:
+        """Until nobody listens any more."""
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._open.append(connection)
+            # Whoever asks for rubbish, or hangs up, gets nothing; the next one is answered.
+            with contextlib.suppress(OSError, ValueError, TypeError, LookupError, RecursionError), connection:
+                with self._files[_asked_name(connection)].open("rb") as file:
+                    connection.settimeout(_PATIENCE_S)
+                    connection.sendfile(file)
+            self._open.remove(connection)
+
+    def close(self) -> None:
+        """End the wait for the next connection, and whatever goes on with this one."""
+        for one in tuple(self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+
+def _asked_name(connection: socket.socket) -> Any:
+    """What is asked for on a line, in a bounded time and length; TimeoutError, ValueError."""
+    deadline, asked = time.monotonic() + _ASKING_S, b""
+    while not asked.endswith(b"\n") and len(asked) < _LONGEST_NAME:
+        connection.settimeout(max(deadline - time.monotonic(), 0.001))
+        chunk = connection.recv(_LONGEST_NAME - len(asked))
+        if not chunk:
+            break
+        asked += chunk
+    return json.loads(asked)
 
 
 def _archive(folder: Path) -> Path:

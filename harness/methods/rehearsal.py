@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import door, files, paths, process
+from harness import ceiling, door, files, paths, process
 from harness.errors import BadInput, CheckFailure
 from harness.methods import placement
 from harness.spec import environments
@@ -62,7 +62,7 @@ def answered(
     home.mkdir()
     if weights is not None:
         shows, env = (*shows, weights), {**env, **placement.environment(weights, home)}
-    resources = locked.model.file.resources
+    allowed = ceiling.bounded(locked.model.file.resources)
     try:
         done = door.run(
             argv,
@@ -72,7 +72,7 @@ def answered(
             env=process.environment(home, **env),
             cwd=home,
             stdin=json.dumps({"inputs": list(locked.model.examples.inputs)}),
-            timeout_s=min(timeout_s, resources.start_timeout_s + resources.predict_timeout_s),
+            timeout_s=min(timeout_s, allowed.start_timeout_s + allowed.predict_timeout_s),
             kind="instances",
         )
     except (process.TimedOut, CheckFailure, BadInput):  # the last two: of what it left behind

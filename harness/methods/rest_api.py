@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from harness import interpreter, paths, tools, tree
-from harness.methods import hosted, layout, placement, variants
+from harness.methods import hosted, layout, placement, platform_server, variants
 from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Sizes
 from harness.methods.serving import REST, Served
 from harness.platforms.depot import Depot
@@ -44,10 +44,11 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     packages = hosted.site_packages(folder)
     layout.write_sources(locked, packages, bytecode=options.bytecode, weights=options.weights)
     placement.kept_apart(locked, options, workdir)
-    wrapper = packages / _WRAPPER.name
-    tree.copy(_WRAPPER, wrapper, keep=lambda relative: "__pycache__" not in relative.parts)
-    layout.write_examples(locked, wrapper)
-    layout.compile_bytecode(wrapper, bytecode=options.bytecode)
+    for package in (_WRAPPER, platform_server.BOUNDS):
+        tree.copy(package, packages / package.name, keep=lambda relative: "__pycache__" not in relative.parts)
+    layout.write_examples(locked, packages / _WRAPPER.name)
+    for package in (_WRAPPER, platform_server.BOUNDS):
+        layout.compile_bytecode(packages / package.name, bytecode=options.bytecode)
     return Artifact(
         method=ID,
         model=locked.model.name,

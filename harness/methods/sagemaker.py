@@ -48,7 +48,10 @@ REQUIRES = frozenset({"aws"})
 PROVIDES = capabilities.given(LAYERS)
 
 RECIPE = imaging.Recipe(
-    module="harness_server.sagemaker", command=("serve",), packages=(platform_server.FOLDER,), model=False
+    module="harness_server.sagemaker",
+    command=("serve",),
+    packages=(platform_server.FOLDER, platform_server.BOUNDS),
+    model=False,
 )
 
 _PORT = 8080

@@ -8,30 +8,37 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import io
-import json
+import math
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import psutil
 
-from harness import cgroup
-from harness.errors import DiskFull, ModelFailure
+from harness import cgroup, files, paths
+from harness.errors import BadInput, DiskFull, ModelFailure
+from harness.methods import messages, wire
 from harness.methods.contract import Limits, Stamps, Usage
-from harness.platforms import namespaces
+from harness.methods.doors import Door, Port, UnixSocket
+from harness.methods.messages import Raised, Told, TooLong, printed, worded
+from harness.methods.wire import REST, Http
 from harness.platforms.host import peak_resident_bytes
 from harness.spec.model import Json
 
+__all__ = ["REST", "SOCKET_NAME", "Http", "Port", "Running", "Served", "UnixSocket", "worded"]
+
 _POLL_S = 0.0005
-_GLANCE_S = 0.25  # how often a long wait looks at the process and at the disk
+_GLANCE_S = 0.25  # how often a wait for somebody to listen looks at the process and at the disk
 _LEAVING_S = 1.0  # who has closed a connection may be on the way out
-_MORE_MEMORY = "raise resources.memory_mb in model.toml"
+_MORE_DISK = "raise resources.disk_mb in model.toml"
+
+#: A disk with less room than this is full: nobody can do anything with what is left.
+_NO_ROOM_BYTES = 128 * 2**10
+_LITTLE_ROOM_BYTES = 32 * 2**20
 
 #: The name of the socket in the folder that artifact and harness share.
 SOCKET_NAME = "s"
@@ -65,83 +72,11 @@ class Running(Protocol):
         """What it used so far, and the source."""
 
 
-class Door(Protocol):
-    """Where an instance listens."""
-
-    def connect(self) -> socket.socket:
-        """A connection; OSError while nobody listens."""
-
-    def close(self) -> None:
-        """Give up what connecting needed."""
-
-
-class UnixSocket:
-    """A socket file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = str(path)
-
-    def connect(self) -> socket.socket:
-        """Connect to it."""
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.connect(self._path)
-        except OSError:
-            connection.close()
-            raise
-        return connection
-
-    def close(self) -> None:
-        """Nothing was needed."""
-
-
-class Port:
-    """A TCP port on the loopback of the network namespace that a process has to itself."""
-
-    def __init__(self, pid: int, port: int) -> None:
-        self._inside, self._port = namespaces.Inside(pid), port
-
-    def connect(self) -> socket.socket:
-        """Connect to it."""
-        return self._inside.connect(self._port)
-
-    def close(self) -> None:
-        """Leave the namespace."""
-        self._inside.close()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Http:
-    """How a platform's HTTP server is asked.
-
-    ``ask`` makes a request's body of the inputs, ``outputs`` takes the answer's body apart: it returns what the
-    runner says, ``{"outputs": [...]}`` or ``{"error": {...}}``. Facts are asked for by ``GET facts_path`` where that
-    is given, else with the body ``{"facts": true}`` where predictions are asked for.
-    """
-
-    path: str
-    ask: Callable[[list[Json]], Any] = lambda inputs: {"inputs": inputs}
-    outputs: Callable[[Any], Any] = lambda answer: answer
-    facts_path: str | None = None
-
-    def request(self, asked: Mapping[str, Any]) -> tuple[str, str, bytes]:
-        """The verb, the path and the body for what the harness asks."""
-        if "predict" in asked:
-            return "POST", self.path, json.dumps(self.ask(asked["predict"])).encode()
-        if self.facts_path is not None:
-            return "GET", self.facts_path, b""
-        return "POST", self.path, json.dumps({"facts": True}).encode()
-
-
-#: How the runner of the project's own is asked over HTTP.
-REST = Http(path="/predict", facts_path="/runtime")
-
-
 class Served:
     """An instance that is asked through its ``door``; see :class:`harness.methods.contract.Instance`.
 
     ``http`` is None for the runner's own protocol, a JSON object a line. ``folder`` is where it writes on this
-    host, if anywhere: that is watched, so that it does not fill the disk.
+    host, if anywhere: where that is on a disk of its own, a full one is the instance's doing.
     """
 
     def __init__(
@@ -149,10 +84,10 @@ class Served:
     ) -> None:
         self._running, self._door, self._limits = running, door, limits
         self._http, self._folder = http, folder
+        self._own_disk = folder is not None and has_disk_of_its_own(folder)
         self._connection: socket.socket | None = None
-        self._facts: dict[str, Any] | None = None
-        self._free_at_start = _free_bytes(folder) if folder else 0
-        self._answered = False
+        self._told: Told | None = None
+        self._listening_s = self._answered_s = 0.0
 
     @property
     def pid(self) -> int:
@@ -162,29 +97,25 @@ class Served:
     def predict(self, inputs: Sequence[Json]) -> list[Json]:
         """The model's answers; ModelFailure where it raises, hangs, exits or prints rubbish."""
         timeout_s = self._limits.predict_timeout_s
-        if not self._answered:
+        if not self._answered_s:
             deadline = self._running.spawned_s + self._limits.start_timeout_s
             self._connection = self._connect(deadline)
-            timeout_s = max(deadline - time.monotonic(), 0.0)
-        answer = self._ask({"predict": list(inputs)}, timeout_s)
-        self._answered = True
-        outputs = answer.get("outputs")
-        if not isinstance(outputs, list) or len(outputs) != len(inputs):
-            raise ModelFailure(f"the model answered rubbish: {str(answer)[:200]}")
-        return outputs
+            self._listening_s = time.monotonic()
+            timeout_s = max(deadline - self._listening_s, 0.0)
+        most = messages.longest_bytes(self._limits, len(inputs))
+        answer = self._ask({"predict": list(inputs)}, timeout_s, most)
+        self._answered_s = self._answered_s or time.monotonic()
+        return messages.outputs(answer, len(inputs))
 
     def stamps(self) -> Stamps:
         """The phase stamps of the start."""
-        inside = self._asked_facts()["stamps"]
-        if not all(isinstance(inside.get(phase), float) for phase in ("interpreter", "imports", "weights")):
-            raise ModelFailure(f"the runner's stamps are rubbish: {str(inside)[:200]}")
-        return Stamps(
+        return messages.stamped(
+            self._asked().stamps,
             spawned_s=self._running.spawned_s,
-            # An engine learns of the process a little after it runs; its first line can come before.
-            sandbox_s=min(self._running.sandbox_s, inside["interpreter"]),
-            interpreter_s=inside["interpreter"],
-            imports_s=inside["imports"],
-            weights_s=inside["weights"],
+            sandbox_s=self._running.sandbox_s,
+            answered_s=self._answered_s,
+            # Servers of others may listen before the process exists that has the runner in it.
+            listening_s=self._listening_s if self._http is None else math.inf,
         )
 
     def usage(self) -> Usage:
@@ -200,7 +131,7 @@ class Served:
 
     def facts(self) -> Mapping[str, str]:
         """What the runner found about itself."""
-        return {name: str(value) for name, value in self._asked_facts()["facts"].items()}
+        return self._asked().facts
 
     def close(self) -> None:
         """Close the connection and the door."""
@@ -212,13 +143,11 @@ class Served:
             self._connection.close()
             self._connection = None
 
-    def _asked_facts(self) -> dict[str, Any]:
-        if self._facts is None:
-            answer = self._ask({"facts": True}, self._limits.predict_timeout_s)
-            if not isinstance(answer.get("facts"), dict) or not isinstance(answer.get("stamps"), dict):
-                raise ModelFailure(f"the runner told rubbish about itself: {str(answer)[:200]}")
-            self._facts = answer
-        return self._facts
+    def _asked(self) -> Told:
+        if self._told is None:
+            most = messages.longest_bytes(self._limits, 0)
+            self._told = Told.read(self._ask({"facts": True}, self._limits.predict_timeout_s, most))
+        return self._told
 
     def _connect(self, deadline: float) -> socket.socket:
         glance = time.monotonic() + _GLANCE_S
@@ -236,33 +165,50 @@ class Served:
                 )
             time.sleep(_POLL_S)
 
-    def _ask(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-        if self._connection is None and not self._answered:
+    def _ask(self, request: Mapping[str, Any], timeout_s: float, most: int) -> Any:
+        if self._connection is None and not self._answered_s:
             raise ModelFailure("was not asked for a prediction yet")
         try:
-            # A server may hang up after each answer, or when it was not asked for a while.
-            if self._http is not None and self._connection is not None and _hung_up(self._connection):
-                self._hang_up()
-            self._connection = self._connection or self._door.connect()
-            waiting = _Patient(self._connection, timeout_s, self._look_after)
-            if self._http is None:
-                answer = _over_lines(waiting, request)
-            else:
-                answer, kept = _over_http(waiting, request, self._http)
-                if not kept:
-                    self._hang_up()
+            answer = self._exchange(request, timeout_s, most)
         except TimeoutError:
             raise ModelFailure(
                 f"did not answer within {timeout_s:.3g} s{self._said()}",
                 remedy="make it quicker, or raise resources.start_timeout_s or predict_timeout_s in model.toml",
             ) from None
+        except TooLong:
+            raise ModelFailure(
+                f"answered more than {most} bytes, the most that is taken",
+                remedy="answer as the examples do: their longest output decides how long an answer may be",
+            ) from None
         except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
             self._see_it_go(_LEAVING_S if isinstance(error, OSError | http.client.HTTPException) else _POLL_S)
-            raise ModelFailure(f"the connection broke: {error}{self._said()}") from error
-        if not isinstance(answer, dict):
-            raise ModelFailure(f"the model answered rubbish: {str(answer)[:200]}")
-        if "error" in answer:
-            raise ModelFailure(worded(answer["error"]), remedy=_remedy(answer["error"]))
+            broke = isinstance(error, OSError | http.client.HTTPException)
+            said = messages.brief(str(error), 600)
+            how = f"the connection broke: {said}" if broke else f"the model answered rubbish: {said}"
+            raise ModelFailure(f"{how}{self._said()}") from error
+        if isinstance(answer, dict) and "error" in answer and Raised.read(answer["error"]).disk_full:
+            self._blame_own_disk(worded(answer["error"]))
+        messages.hold(answer)
+        return answer
+
+    def _exchange(self, request: Mapping[str, Any], timeout_s: float, most: int) -> Any:
+        """Ask on the connection that there is, or on a new one; what is left of a broken one is answered by nobody."""
+        # A server may hang up after each answer, or when it was not asked for a while.
+        if self._http is not None and self._connection is not None and wire.hung_up(self._connection):
+            self._hang_up()
+        connection, self._connection = self._connection or self._door.connect(), None
+        kept = False
+        try:
+            bounds: dict[str, Any] = {"timeout_s": timeout_s, "look_after": self._look_after, "most": most}
+            if self._http is None:
+                answer, kept = wire.over_lines(connection, request, **bounds), True
+            else:
+                answer, kept = wire.over_http(connection, request, self._http, **bounds)
+        finally:
+            if kept:
+                self._connection = connection
+            else:
+                connection.close()
         return answer
 
     def _see_it_go(self, patience_s: float) -> None:
@@ -274,118 +220,56 @@ class Served:
             self._look_after()
 
     def _look_after(self) -> None:
-        """Raise where the instance is gone, or is filling the disk."""
+        """Raise where the instance is gone, or has filled its disk."""
         # Asked first, since the kernel's account of a group goes with its last process; and once more for the end.
         out_of_memory = self._running.oom_killed()
         code = self._running.exit_code()
         allowed = f"it may use {self._limits.memory_bytes / 2**20:.0f} MiB"
         if out_of_memory or (code is not None and self._running.oom_killed()):
-            raise ModelFailure(f"ran out of memory: {allowed}", remedy=_MORE_MEMORY)
-        if code == -signal.SIGKILL:
-            # The harness asks nobody whom it has ended, and the kernel is not always seen doing it.
-            said = f"was killed by signal 9 before it answered, as happens where memory runs out ({allowed})"
-            raise ModelFailure(f"{said}{self._said()}", remedy=f"if that is the cause, {_MORE_MEMORY}")
+            raise ModelFailure(f"ran out of memory: {allowed}", remedy=_more_memory(self._limits))
         if code is not None:
             how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
+            self._blame_own_disk(f"it {how} before it answered{self._said()}")
+            if code == -signal.SIGKILL:
+                # The harness asks nobody whom it has ended, and the kernel is not always seen doing it.
+                said = f"was killed by signal 9 before it answered, as happens where memory runs out ({allowed})"
+                raise ModelFailure(
+                    f"{said}{self._said()}", remedy=f"if that is the cause, {_more_memory(self._limits)}"
+                )
             raise ModelFailure(f"{how} before it answered{self._said()}")
-        if self._folder is None:
+        self._blame_own_disk("")
+        if self._folder is not None and not self._own_disk:
+            self._look_into(self._folder)
+
+    def _look_into(self, folder: Path) -> None:
+        """Raise where the disk that it shares with the harness is full, or where it wrote more there than it may."""
+        if _free_bytes(folder) < _LITTLE_ROOM_BYTES:
+            raise DiskFull(f"the disk that holds {folder} is full", remedy="free some space and go on with --resume")
+        with contextlib.suppress(BadInput):  # it writes there meanwhile, so what was listed may be gone
+            if files.taken(folder, at_most=self._limits.disk_bytes) > self._limits.disk_bytes:
+                allowed = f"{self._limits.disk_bytes / 2**20:.0f} MiB"
+                raise ModelFailure(f"wrote more than the {allowed} that it may write", remedy=_MORE_DISK)
+
+    def _blame_own_disk(self, what: str) -> None:
+        """ModelFailure where the disk that the instance has to itself is full, with ``what`` came of that."""
+        if self._folder is None or not self._own_disk or _free_bytes(self._folder) >= _NO_ROOM_BYTES:
             return
-        free = _free_bytes(self._folder)
-        if free < 32 * 2**20:
-            raise DiskFull(
-                f"the disk that holds {self._folder} is full", remedy="free some space and go on with --resume"
-            )
-        if self._free_at_start - free > self._limits.disk_bytes:
-            raise ModelFailure(
-                f"wrote more than the {self._limits.disk_bytes / 2**20:.0f} MiB that it may write",
-                remedy="raise resources.disk_mb in model.toml",
-            )
+        allowed = f"filled the {self._limits.disk_bytes / 2**20:.0f} MiB that it may write"
+        raise ModelFailure(f"{allowed}: {what}" if what else allowed, remedy=_MORE_DISK)
 
     def _said(self) -> str:
-        lines = self._running.output().strip().splitlines()[-8:]
-        return ("; it printed:\n" + "\n".join(f"    {line[:300]}" for line in lines)) if lines else ""
+        return printed(self._running.output())
 
 
-class _Patient:
-    """A socket whose reads wait up to a deadline, looking after the other end every now and then."""
-
-    def __init__(self, connection: socket.socket, timeout_s: float, look_after: Callable[[], None]) -> None:
-        self._connection, self._look_after = connection, look_after
-        self._deadline = time.monotonic() + timeout_s
-
-    def sendall(self, data: bytes) -> None:
-        self._connection.settimeout(max(self._deadline - time.monotonic(), 0.001))
-        self._connection.sendall(data)
-
-    def recv(self, size: int) -> bytes:
-        while True:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._connection.settimeout(min(left, _GLANCE_S))
-            try:
-                return self._connection.recv(size)
-            except TimeoutError:
-                self._look_after()
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self))
+def _more_memory(limits: Limits) -> str:
+    if limits.memory_told:
+        return f"the ceiling of this machine held it back, as it {limits.memory_told}: raise that, or make it smaller"
+    return "raise resources.memory_mb in model.toml"
 
 
-def _over_lines(connection: _Patient, request: Mapping[str, Any]) -> Any:
-    connection.sendall(json.dumps(request).encode() + b"\n")
-    received = bytearray()
-    while not received.endswith(b"\n"):
-        chunk = connection.recv(65536)
-        if not chunk:
-            raise ConnectionError("closed by the instance")
-        received += chunk
-    return json.loads(received)
-
-
-def _over_http(connection: _Patient, request: Mapping[str, Any], http_api: Http) -> tuple[Any, bool]:
-    """The answer, and whether the server keeps the connection."""
-    verb, path, body = http_api.request(request)
-    lines = [f"{verb} {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json"]
-    lines += [f"Content-Length: {len(body)}"]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
-    response = http.client.HTTPResponse(cast("socket.socket", connection))  # it calls makefile() and nothing else
-    response.begin()
-    text = response.read()
-    try:
-        answer = json.loads(text)
-    except ValueError:
-        raise ValueError(f"HTTP {response.status}: {text[:500].decode(errors='replace')!r} is not JSON") from None
-    if "predict" in request:
-        answer = http_api.outputs(answer)
-    return answer, not response.will_close
-
-
-class _Reader(io.RawIOBase):
-    """The reading half of a connection, for ``http.client``."""
-
-    def __init__(self, connection: _Patient) -> None:
-        super().__init__()
-        self._connection = connection
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        chunk = self._connection.recv(len(buffer))
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-
-def _hung_up(connection: socket.socket) -> bool:
-    """Whether the other end has closed an idle connection."""
-    connection.setblocking(False)  # MSG_DONTWAIT alone would wait for the socket's own timeout
-    try:
-        return not connection.recv(1, socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+def has_disk_of_its_own(folder: Path) -> bool:
+    """Whether the folder is on another disk than all that the harness keeps, where nobody else writes."""
+    return os.stat(folder).st_dev != os.stat(paths.cache()).st_dev
 
 
 def _peak_resident_bytes(pid: int) -> int | None:
@@ -396,28 +280,7 @@ def _peak_resident_bytes(pid: int) -> int | None:
     return max((peak for peak in map(peak_resident_bytes, found) if peak is not None), default=None)
 
 
-def _remedy(error: Any) -> str:
-    """What to do about the two failures of a first start that the model's author can't read from the message."""
-    kind, message = (error.get("type"), str(error.get("message"))) if isinstance(error, dict) else ("", "")
-    if kind == "ModuleNotFoundError":
-        return "add the package that has this module to 'requirements' in model.toml"
-    if kind in {"ImportError", "OSError"} and "cannot open shared object file" in message:
-        return (
-            "name the Debian package that has this library in 'system_packages' in model.toml; "
-            "a method that carries no system libraries needs it on the target"
-        )
-    return ""
-
-
-def worded(error: Any) -> str:
-    """What the runner says of an exception, as part of a sentence."""
-    if not isinstance(error, dict):
-        return f"failed: {error}"
-    where = f" ({error['where']})" if error.get("where") else ""
-    doing = {"load": "loading the model", "predict": "predicting"}.get(error.get("stage", ""), "it")
-    return f"{doing} raised {error.get('type')}: {error.get('message')}{where}"
-
-
 def _free_bytes(folder: Path) -> int:
+    """What may still be written there; nothing where no further file can be made."""
     status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
+    return status.f_bavail * status.f_frsize if status.f_favail or not status.f_files else 0

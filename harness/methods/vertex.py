@@ -45,7 +45,7 @@ REQUIREMENTS: tuple[str, ...] = platform_server.REQUIREMENTS
 REQUIRES = frozenset({"google-cloud"})
 PROVIDES = capabilities.given(LAYERS)
 
-RECIPE = imaging.Recipe(module="harness_server.vertex", packages=(platform_server.FOLDER,))
+RECIPE = imaging.Recipe(module="harness_server.vertex", packages=(platform_server.FOLDER, platform_server.BOUNDS))
 
 _PORT = 8080
 _ROUTE = "/v1/endpoints/1/deployedModels/1"

@@ -1,6 +1,9 @@
 """Images in the engine: build them, look into their layers, weigh them, remove them.
 
-docker-py and Debian's engine offer the legacy builder; nothing here relies on BuildKit.
+docker-py and Debian's engine offer the legacy builder; nothing here relies on BuildKit. What it runs has no network,
+no more memory than this machine's ceiling, and no swap; a build that takes too long is broken off. It can't bound the
+disk that a build fills (overlay2 needs XFS with quotas for that), nor its processes but by their memory, nor take the
+capabilities away that Docker gives by default. So builds run our tools alone: no code of a model.
 """
 
 from __future__ import annotations
@@ -12,21 +15,24 @@ import re
 import stat
 import tarfile
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from harness import paths, process, tree
-from harness.errors import BuildFailure, DiskFull, HarnessError
-from harness.platforms.engine import Engine, asking, refusal
+from harness import ceiling, paths, process, tree
+from harness.errors import BuildFailure, CheckFailure, DiskFull, HarnessError
+from harness.platforms.engine import Engine, asking, asking_apart, hold, refusal
 
 #: On every image and build stage of ours, with the tag that was being built.
 BUILD_LABEL = "ml-packaging-harness.build"
 
 _DOCKERFILE = "Dockerfile.harness"
-_LOG_LINES = 400
+_LOG_LINES, _LINE_LETTERS = 400, 1000
+_BUILD_S, _SILENT_S = 3600.0, 900.0
+_MOST_FILES = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,16 +69,19 @@ def build_image(
     no_cache: bool = False,
     labels: Mapping[str, str] | None = None,
     network: str = "none",
+    timeout_s: float = _BUILD_S,
 ) -> BuiltImage:
     """Build the text ``dockerfile`` with the folder ``context``; BuildFailure with the log's end if it fails.
 
+    It is broken off after ``timeout_s``, or where it says nothing for as long, 15 minutes at most.
     Intermediate containers are removed. Images of earlier stages stay, as the cache of a rebuild, unless the
     build failed: call :func:`prune_stages` where that is not wanted.
     """
+    silent_s = min(timeout_s, _SILENT_S)
     try:
         with (
             _context(context, label_stages(dockerfile, tag)) as stream,
-            asking(engine, f"building {tag}") as asked,
+            asking_apart(engine, f"building {tag}") as asked,
         ):
             answers = asked.build(
                 fileobj=stream,
@@ -85,27 +94,58 @@ def build_image(
                 rm=True,
                 forcerm=True,
                 decode=True,
+                container_limits=_limits(),
+                timeout=silent_s,  # without, docker-py waits for ever
             )
-            image, log = _followed(answers, tag)
+            image, log = _followed(answers, tag, timeout_s)
             return BuiltImage(id=asked.inspect_image(image or tag)["Id"], tag=tag, log=log)
     except HarnessError:
+        hold()  # an engine that is being stopped says that the build failed
+        _end_build(engine, tag)
         prune_stages(engine, tag)
         raise
 
 
-def _followed(answers: Iterable[Mapping[str, Any]], tag: str) -> tuple[str, str]:
+def _limits() -> dict[str, int]:
+    memory = ceiling.memory().value * 2**20
+    return {"memory": memory, "memswap": memory}
+
+
+def _end_build(engine: Engine, tag: str) -> None:
+    """Remove the containers that a build which was broken off left running: the engine does, but in its own time."""
+    with asking(engine, f"ending the build of {tag}") as asked:
+        for one in asked.containers(all=True, filters={"label": [f"{BUILD_LABEL}={tag}"]}):
+            with contextlib.suppress(BuildFailure), asking(engine, f"removing {one['Id']}", absent_ok=True):
+                asked.remove_container(one["Id"], force=True, v=True)
+
+
+def _followed(answers: Iterable[Mapping[str, Any]], tag: str, timeout_s: float = _BUILD_S) -> tuple[str, str]:
     """Read what the builder says to its end: the image's id and the end of the log. An error raises."""
     lines: deque[str] = deque(maxlen=_LOG_LINES)
     image = ""
-    for answer in answers:
+    begin = time.monotonic()
+    for answer in _in_time(answers):
+        if answer is None or time.monotonic() - begin > timeout_s:
+            raise BuildFailure(f"building the image {tag} did not end within {timeout_s:g} s", log="\n".join(lines))
         text = re.sub(r"\x1b\[[0-9;]*m", "", str(answer.get("stream") or answer.get("error") or ""))
-        lines.extend(line for line in text.splitlines() if line.strip())
+        lines.extend(line[:_LINE_LETTERS] for line in text.splitlines() if line.strip())
         if "error" in answer:
             said = "\n".join(lines)
             failed = refusal(f"building {tag}", said)
             raise failed if isinstance(failed, DiskFull) else BuildFailure(f"building the image {tag} failed", log=said)
         image = answer.get("aux", {}).get("ID", image)
     return image, "\n".join(lines)
+
+
+def _in_time(answers: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any] | None]:
+    """The answers; None where the next took too long."""
+    import requests
+    import urllib3
+
+    try:
+        yield from answers
+    except (TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
+        yield None
 
 
 def label_stages(dockerfile: str, tag: str) -> str:
@@ -183,24 +223,39 @@ def unpacked_size(engine: Engine, image: str) -> UnpackedSize:
     if folders is not None:
         return size_of_layers(folders)
     with asking(engine, f"exporting {image}") as asked, tempfile.TemporaryFile(dir=_spool()) as stream:
+        room = ceiling.disk().value * 2**20
         for chunk in asked.get_image(image):
             stream.write(chunk)
+            if stream.tell() > room:
+                raise CheckFailure(
+                    f"{image} is larger than {ceiling.disk().shown}",
+                    remedy=f"raise {ceiling.DISK}, or make the model smaller",
+                )
         stream.seek(0)
         return size_of_archive(stream)
 
 
 def size_of_layers(folders: tuple[Path, ...]) -> UnpackedSize:
     """The sum over overlay2's layer folders, where a deleted file is a character device 0/0."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
+    linked: set[tuple[int, int]] = set()
+    total = files = 0
     for folder in folders:
         for file in tree.files(folder):
             found = file.lstat()
             whiteout = stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
-            if not whiteout and (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                total += found.st_size
-    return UnpackedSize(total_bytes=total, files=len(seen), source="layers")
+            if whiteout or (found.st_dev, found.st_ino) in linked:
+                continue
+            if found.st_nlink > 1:
+                linked.add((found.st_dev, found.st_ino))
+            files += 1
+            _hold_files(files)
+            total += found.st_size
+    return UnpackedSize(total_bytes=total, files=files, source="layers")
+
+
+def _hold_files(files: int) -> None:
+    if files > _MOST_FILES:
+        raise CheckFailure(f"the image has more than {_MOST_FILES:,} files", remedy="make the model smaller")
 
 
 def size_of_archive(stream: IO[bytes]) -> UnpackedSize:
@@ -208,7 +263,7 @@ def size_of_archive(stream: IO[bytes]) -> UnpackedSize:
 
     The layers are the archive's members that are archives themselves: ``*/layer.tar`` or blobs by digest.
     """
-    total = files = 0
+    total = files = entries = 0
     with tarfile.open(fileobj=stream, mode="r:") as outer:
         for member in outer:
             content = outer.extractfile(member) if member.isfile() else None
@@ -217,6 +272,8 @@ def size_of_archive(stream: IO[bytes]) -> UnpackedSize:
             # What can't be read as an archive is the manifest or a configuration.
             with contextlib.suppress(tarfile.ReadError), tarfile.open(fileobj=content, mode="r:*") as layer:
                 for entry in layer:
+                    entries += 1
+                    _hold_files(entries)
                     if entry.isdir() or entry.islnk() or Path(entry.name).name.startswith(".wh."):
                         continue
                     files += 1

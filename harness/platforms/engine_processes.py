@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import cgroup, process
+from harness import cgroup, files, process
 from harness.errors import CheckFailure
 
 _STOP_S = 30.0
@@ -171,7 +170,7 @@ def clear_runtime(places: Places) -> bool:
     if left:
         raise CheckFailure(f"{left[0]} can't be unmounted", remedy=f"umount {left[0]}, then try again")
     there = places.runtime.is_dir()
-    shutil.rmtree(places.runtime, ignore_errors=True)
+    files.remove(places.runtime, ignore_errors=True)
     return there or bool(mounts)
 
 

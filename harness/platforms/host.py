@@ -50,18 +50,17 @@ def running(
     cwd: Path,
     bounds: Bounds,
     shows: Sequence[Path],
-    writes: Sequence[Path],
-    kept: Sequence[Path] = (),
+    kept: Sequence[Path],
     around: Surroundings | None = None,
 ) -> Iterator[HostProcess]:
     """Start ``argv`` behind :mod:`harness.door`; it and everything it started are gone afterwards.
 
-    ``shows`` are the folders that it reads, ``writes`` those that it may write to, ``kept`` such that stay its own. Its
-    network namespace has a loopback interface and leads nowhere. MissingComponent where this machine can't give it the
+    ``shows`` are the folders that it reads, ``kept`` those that it may write to, which stay its own. Its network
+    namespace has a loopback interface and leads nowhere. MissingComponent where this machine can't give it the
     surroundings ``around`` it.
     """
     with contextlib.ExitStack() as stack:
-        inside = stack.enter_context(door.opened(bounds, shows=shows, writes=writes, kept=kept, around=around))
+        inside = stack.enter_context(door.opened(bounds, shows=shows, kept=kept, around=around))
         child = Child(argv, env=env, cwd=cwd, policy=inside.policy)
         stack.enter_context(process.guarded(process_group=child.pid))
         stack.callback(child.end)

@@ -13,6 +13,8 @@ from harness.process import Child
 #: How often a server is started on another port, where somebody else took the one that was free.
 PORTS_TRIED = 5
 
+_PAGE_BYTES = 64 * 2**10
+
 
 def free_port() -> int:
     """A port of loopback that nobody listens on at this moment."""
@@ -31,7 +33,7 @@ def answers(child: Child, port: int, path: str, *, within_s: float) -> bool:
             with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(connection):
                 connection.request("GET", path)
                 with connection.getresponse() as response:
-                    response.read()
+                    response.read(_PAGE_BYTES)
                     if response.status == http.client.OK and child.exit_code() is None:
                         return True
             time.sleep(0.02)

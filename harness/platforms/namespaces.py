@@ -7,6 +7,7 @@ network that leads outside, and no proxy sits between it and the clock.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
@@ -27,11 +28,16 @@ class Inside:
     """The network namespace of a process; close it, or use it as a context manager."""
 
     def __init__(self, pid: int) -> None:
+        self._place = f"/proc/{pid}/ns/net"
+        self._namespace = _opened(self._place)  # now, since the number may soon be another process's
         # One thread that stays inside: threads enter namespaces one by one.
-        self._thread = ThreadPoolExecutor(max_workers=1, initializer=_enter, initargs=(f"/proc/{pid}/ns/net",))
+        self._thread = ThreadPoolExecutor(max_workers=1, initializer=self._enter)
 
     def connect(self, port: int) -> socket.socket:
         """A connection to 127.0.0.1:``port`` in there. OSError where nobody listens, or the namespace is gone."""
+        self._namespace = self._namespace or _opened(self._place)
+        if self._namespace is None:
+            raise ConnectionError("the process has ended, or has no network namespace of its own")
         try:
             return self._thread.submit(_connect, port).result()
         except RuntimeError as error:  # the thread could not enter
@@ -40,6 +46,15 @@ class Inside:
     def close(self) -> None:
         """End the thread; sockets that were made stay as they are."""
         self._thread.shutdown()
+        if self._namespace is not None:
+            os.close(self._namespace)
+            self._namespace = None
+
+    def _enter(self) -> None:
+        assert self._namespace is not None
+        if _libc.setns(self._namespace, _CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), self._place)
 
     def __enter__(self) -> Self:
         return self
@@ -50,14 +65,14 @@ class Inside:
         self.close()
 
 
-def _enter(path: str) -> None:
-    namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if _libc.setns(namespace, _CLONE_NEWNET) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), path)
-    finally:
+def _opened(path: str) -> int | None:
+    """The namespace; None where it is gone, or our own, on whose loopback others listen."""
+    with contextlib.suppress(OSError):
+        namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        if not os.path.samestat(os.fstat(namespace), os.stat("/proc/self/ns/net")):
+            return namespace
         os.close(namespace)
+    return None
 
 
 def _connect(port: int) -> socket.socket:

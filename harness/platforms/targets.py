@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import interpreter, paths, process, tools
+from harness import files, interpreter, paths, process, tools
+from harness.door import abilities
 from harness.errors import CheckFailure, HarnessError, MissingComponent
 from harness.metrics import Target
 from harness.platforms import images
-from harness.door import abilities
 from harness.sandbox import UNPRIVILEGED_ID, Surroundings
 
 #: A user that no artifact was made for, and that owns nothing: neither root nor the one that models run as.
@@ -182,10 +182,7 @@ def _make(folder: Path, python: str, *, has_python: bool) -> None:
 
 def _remove_python(root: Path) -> None:
     for path in list(_python_in(root)):
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        files.remove(path)
     if left := next(_python_in(root), None):
         raise CheckFailure(f"a root file system that is to have no Python has {left}")
 

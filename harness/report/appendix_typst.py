@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from harness.errors import MissingComponent
+from harness.errors import MissingComponent, printable
 from harness.report import facts
 from harness.report.appendix import Appendix
 from harness.report.document import Block, Bullets, Code, Grid, Heading, Note, Paragraph, Ref, Text
@@ -151,4 +151,4 @@ def _call(name: str, *content: str, **options: str) -> str:
 
 def _quoted(text: str) -> str:
     """A string literal of Typst: only the backslash and the quote mean something in it."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    return '"' + printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import MissingComponent
+from harness.errors import MissingComponent, one_line
 from harness.metrics import PHASES, START_STATES
 from harness.recommend.costs import LEAST, MOST, rates
 
@@ -108,8 +108,8 @@ def _inlined(svg: str, chart: Chart, prefix: str) -> str:
     opening = (
         f'<svg class="chart" role="img" aria-labelledby="{prefix}-title {prefix}-desc" '
         f'viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
-        f'<title id="{prefix}-title">{html.escape(chart.title)}</title>'
-        f'<desc id="{prefix}-desc">{html.escape(chart.description)}</desc>'
+        f'<title id="{prefix}-title">{html.escape(one_line(chart.title))}</title>'
+        f'<desc id="{prefix}-desc">{html.escape(one_line(chart.description))}</desc>'
     )
     return re.sub(r"^<svg[^>]*>", lambda _: opening, svg, count=1)
 
@@ -387,7 +387,7 @@ def _spec(rows: Sequence[dict[str, Any]], *, names_right: bool = False, **more: 
         "autosize": {"type": "none"},
         "padding": _room(rows, names_right=names_right),
         "width": _WIDTH,
-        "data": {"values": list(rows)},
+        "data": {"values": [{key: _plain(value) for key, value in row.items()} for row in rows]},
         "config": {
             "font": "system-ui, sans-serif",
             "axis": {**words, "titleFontWeight": "normal", **lines},
@@ -396,6 +396,10 @@ def _spec(rows: Sequence[dict[str, Any]], *, names_right: bool = False, **more: 
         },
         **more,
     }
+
+
+def _plain(value: Any) -> Any:
+    return one_line(value) if isinstance(value, str) else value
 
 
 def _same(table: str) -> str:

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import MissingComponent
+from harness.errors import MissingComponent, printable
 from harness.report import charts, facts, overview
 from harness.report.contents import FOLDED
 from harness.report.facts import Fact
@@ -105,9 +105,15 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_shown,
     )
     made.filters.update(is_fact=lambda part: isinstance(part, Fact), wide=_wide, apart=_apart, kind=_kind)
     return made
+
+
+def _shown(value: object) -> object:
+    """Words with all that is obeyed and not shown escaped: what turns letters round, what has no width."""
+    return printable(value) if type(value) is str else value
 
 
 def _wide(cell: Cell) -> bool:

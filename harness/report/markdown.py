@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from harness.errors import printable
 from harness.report import facts, overview
 from harness.report.advice import Advice, Part
 from harness.report.claims import ClaimRow
@@ -19,8 +20,9 @@ from harness.report.quality import CalibrationPart, DecisionRow
 #: The comment that carries the data begins and ends so.
 OPENING, CLOSING = "<!-- contents ", " -->"
 
-#: What could be read as markup. Quoting ``.`` or ``-`` would only hurt: lines never begin with data.
-_MARKUP = re.compile(r"([\\`*_\[\]|~])")
+#: What could be read as markup wherever it stands, and what could at the beginning of a line or an item of a list.
+_MARKUP = re.compile(r"([\\`*_\[\]|~#$])")
+_BEGINNING = re.compile(r"^(\d+(?=[.)])|(?=[-+=]))([-+=.)])(?=[-=\s]|$)")
 
 Show = Callable[[Fact], str]
 
@@ -33,14 +35,18 @@ def render(contents: ReportContents, show: Show | None = None) -> str:
 
 
 def escape(text: str) -> str:
-    """``text`` so that Markdown and HTML show it and obey nothing in it."""
-    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return " ".join(_MARKUP.sub(r"\\\1", plain).split())
+    """``text`` so that Markdown and HTML show it and obey nothing in it, also where it begins a line."""
+    return _BEGINNING.sub(r"\1\\\2", _inline(text))
+
+
+def _inline(text: str) -> str:
+    marked = _MARKUP.sub(r"\\\1", " ".join(printable(text).split()))
+    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def code(text: str) -> str:
     """A name in a code span, where nothing but a backtick means anything."""
-    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
+    return f"`{' '.join(printable(text).replace('`', chr(39)).split())}`"
 
 
 class _Page:
@@ -122,8 +128,9 @@ class _Page:
         yield from _list(
             "### Excluded",
             [
-                f"{self._show(item.reason)} ({', '.join(_filled(item.rule, item.fidelity, _certain(item.certain)))})"
+                f"{self._show(item.reason)} ({escape(', '.join(_filled(item.rule, item.fidelity, certain)))})"
                 for item in advice.excluded
+                for certain in ["" if item.certain else "not certain"]
             ],
         )
         changes = [self._show(item) for item in (*advice.rates, *advice.relaxations, *advice.flips)]
@@ -151,7 +158,7 @@ class _Page:
                 f"{escape(row.title)}{_state(row.state)}",
                 *map(self._show, (row.cells, row.median_error, row.simple_error, row.largest_error)),
                 self._show(row.coverage) if row.coverage else DASH,
-                row.target,
+                escape(row.target),
             ]
             for row in part.errors
         )
@@ -164,15 +171,19 @@ class _Page:
 
     def _decided(self, row: DecisionRow) -> list[str]:
         shares = [
-            (self._show(share) if share else DASH) + (f" ({target})" if target else "")
+            (self._show(share) if share else DASH) + (f" ({escape(target)})" if target else "")
             for share, target in zip(row.shares, row.targets, strict=True)
         ]
-        return [row.chooser, self._show(row.cases), self._show(row.regret), *shares]
+        return [escape(row.chooser), self._show(row.cases), self._show(row.regret), *shares]
 
     def _claim(self, row: ClaimRow) -> list[str]:
         turns = f" It turns on {self._show(row.turns)}." if row.turns else ""
         because = f"{self._show(row.text)}.{turns}"
-        return [f"“{escape(row.quote)}”", f"{self._show(row.word)} ({', '.join(row.fidelities) or DASH})", because]
+        return [
+            f"“{escape(row.quote)}”",
+            f"{self._show(row.word)} ({', '.join(map(escape, row.fidelities)) or DASH})",
+            because,
+        ]
 
     def _ranking(self, advice: Advice) -> Iterator[list[str]]:
         for option in advice.ranked:
@@ -187,7 +198,9 @@ class _Page:
     def _part(self, part: Part) -> str:
         if part.missing or part.median is None:
             return self._show(part.missing) if part.missing else DASH
-        return f"{self._show(part.median)}: {self._show(part.points)} ({self._show(part.worth)}) {part.fidelity}"
+        return (
+            f"{self._show(part.median)}: {self._show(part.points)} ({self._show(part.worth)}) {escape(part.fidelity)}"
+        )
 
     def _model(self, model: ModelPart, *, summed_up: bool) -> Iterator[str]:
         yield from ("", f"## {escape(model.model)}: methods side by side", "")
@@ -238,7 +251,7 @@ class _Page:
             text += f", {self._show(cell.ratio)} of best"
             if cell.ratio_low.value != cell.ratio_high.value:
                 text += f" [{self._show(cell.ratio_low)}{DASH}{self._show(cell.ratio_high)}]"
-        return ", ".join([text, f"n={self._show(cell.n)}", cell.fidelity, *cell.marks])
+        return ", ".join([text, f"n={self._show(cell.n)}", escape(cell.fidelity), *map(escape, cell.marks)])
 
     def _gap(self, gap: Gap) -> list[str]:
         return [
@@ -255,7 +268,7 @@ class _Page:
             ends = f"[{self._show(each.low)}{DASH}{self._show(each.high)}]"
             yield [
                 title,
-                f"{self._show(each.median)} {ends}, n={self._show(each.n)}, {each.fidelity}",
+                f"{self._show(each.median)} {ends}, n={self._show(each.n)}, {escape(each.fidelity)}",
                 self._show(each.drift) if each.drift else DASH,
                 self._show(each.spread) if each.spread else DASH,
             ]
@@ -263,7 +276,9 @@ class _Page:
     def _run(self, run: RunPart) -> Iterator[str]:
         yield from ("", f"### Run {escape(run.run)}", "")
         rows = (
-            [group.title, escape(item.label), self._show(item.fact)] for group in run.groups for item in group.items
+            [escape(group.title), escape(item.label), self._show(item.fact)]
+            for group in run.groups
+            for item in group.items
         )
         yield from grid(("", "what", "value"), rows)
 
@@ -282,15 +297,11 @@ _CHECK = (
 def escape_within(text: str) -> str:
     """As :func:`escape`, but keeping the spaces at both ends: the text stands between facts."""
     head, tail = " " * (len(text) - len(text.lstrip())), " " * (len(text) - len(text.rstrip()))
-    return f"{head}{escape(text)}{tail}" if text.strip() else text
+    return f"{head}{_inline(text)}{tail}" if text.strip() else text
 
 
 def _state(state: str) -> str:
-    return f" ({state})" if state else ""
-
-
-def _certain(certain: bool) -> str:
-    return "" if certain else "not certain"
+    return f" ({escape(state)})" if state else ""
 
 
 def _filled(*texts: str) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import MissingComponent
+from harness.errors import MissingComponent, one_line
 from harness.recommend.tree import Fork, Leaf, Node, Tree
 from harness.report import charts, numbers
 
@@ -81,7 +81,7 @@ def spec(tree: Tree) -> dict[str, Any]:
         {
             "id": box.id,
             "parent": box.parent,
-            "lines": list(box.lines),
+            "lines": list(map(one_line, box.lines)),
             "answer": box.answer,
             "leaf": box.leaf,
             "tall": len(box.lines) * _LINE + 2 * _PADDING,
@@ -196,4 +196,6 @@ def _depth(node: Node) -> int:
 
 def _escaped(text: str) -> str:
     """Words between quotes in Mermaid, which knows HTML's entities."""
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")
+    for sign, entity in {"#": "#35;", "&": "&amp;", '"': "&quot;", "<": "&lt;", ">": "&gt;", "`": "#96;"}.items():
+        text = text.replace(sign, entity)
+    return one_line(text)

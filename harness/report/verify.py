@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import BadInput, MissingComponent
+from harness.errors import BadInput, MissingComponent, one_line, printable
 from harness.measure.profile import Profile
 from harness.report import appendix, appendix_markdown, appendix_typst, facts, html, markdown, pages, pdf
 from harness.report.appendix import Appendix
@@ -50,7 +50,7 @@ class Mismatch:
 
     def __str__(self) -> str:
         name = f" {self.id}" if self.id else ""
-        return f"{self.where}:{name} says '{self.found}', the samples say '{self.expected}'"
+        return one_line(f"{self.where}:{name} says '{self.found}', the samples say '{self.expected}'")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,7 +284,7 @@ def _shown(again: ReportContents | Appendix) -> dict[str, list[str]]:
     named, shown = facts.names(again), dict[str, list[str]]()
     for fact in facts.walk(again):
         texts = shown.setdefault(named[fact.id], [])
-        text = " ".join(fact.shown.split())
+        text = " ".join(printable(fact.shown).split())
         if text not in texts:
             texts.append(text)
     return shown

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import files, interpreter, paths, process, tools
+from harness import ceiling, files, interpreter, paths, process, tools
 from harness.errors import BuildFailure
 from harness.sandbox import Bounds
 from harness.spec.lock import Lock
@@ -104,10 +104,6 @@ def _check_links(folder: Path) -> None:
 
 
 def bounds(model: Model) -> Bounds:
-    """What the model's own code may use: what its ``[resources]`` say."""
-    resources = model.file.resources
-    return Bounds(
-        memory_bytes=resources.memory_mb * 2**20,
-        processes=resources.processes,
-        disk_bytes=resources.disk_mb * 2**20,
-    )
+    """What the model's own code may use: what its ``[resources]`` say, below this machine's ceiling."""
+    allowed = ceiling.bounded(model.file.resources)
+    return Bounds(memory_bytes=allowed.memory_bytes, processes=allowed.processes, disk_bytes=allowed.disk_bytes)

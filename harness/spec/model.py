@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 from pydantic import AfterValidator
 
-from harness import paths, tree
+from harness import files, paths
 from harness.errors import BadInput
 from harness.spec import reading, synthetic
 
 #: The version of the format that this code reads and writes.
 SPEC_VERSION = 1
+
+#: What a model's files may have in all where its ``resources.disk_mb`` does not allow for more, holes counted.
+LARGEST_BYTES = 16 * 2**30
 
 Json = Any  #: a JSON value: None, bool, int, float, str, list, dict
 
@@ -90,7 +95,9 @@ Channel = Annotated[str, AfterValidator(_channel)]
 CondaName = Annotated[str, AfterValidator(_conda_name)]
 SpecifierText = Annotated[str, AfterValidator(_specifier)]
 Sha256 = Annotated[str, AfterValidator(_sha256)]
-Positive = Annotated[float, Gt(0)]
+#: What one may ask for has a limit, beyond which it is a slip or mischief: a day, a tebibyte.
+Seconds = Annotated[float, Gt(0), Le(86_400)]
+_MOST_MB = 2**20
 
 #: What may be left out of installed packages; ``harness/methods/pruning.py`` says what each does.
 Prune = Literal["tests", "stubs", "headers", "symbols", "duplicates", "metadata", "sources"]
@@ -125,9 +132,21 @@ class ArtifactFile:
         return relative.is_relative_to(self.path) if self.is_folder else relative.as_posix() == self.path
 
     def present(self, folder: Path) -> bool:
-        """Whether it is there below ``folder``; a folder without a file in it is not."""
+        """Whether it is there below ``folder``; a folder without a file in it is not.
+
+        BadInput where it, or a folder on the way to it, is a link, a pipe or the like.
+        """
         place = folder / self.path
-        return any(tree.files(place)) if self.is_folder else place.is_file()
+        kind = files.kind(place)
+        if kind is None or (kind == "file" and self.is_folder):
+            return False
+        if not self.is_folder:
+            files.check_regular(place, below=folder)
+            return True
+        inside = [entry for entry in files.walk(place, below=folder) if entry.kind != "folder"]
+        for entry in inside:
+            files.check_kind(entry.status.st_mode, entry.path)
+        return bool(inside)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +156,7 @@ class ExamplesFile:
     __pydantic_config__ = reading.STRICT
 
     path: str = "examples.json"
-    tolerance: Annotated[float, Ge(0)] = 1e-6
+    tolerance: Annotated[float, Ge(0), Le(1)] = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +167,7 @@ class Train:
 
     script: str = "train.py"
     requirements: tuple[RequirementText, ...] = ()
-    timeout_s: Positive = 600.0
+    timeout_s: Seconds = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +186,11 @@ class Resources:
 
     __pydantic_config__ = reading.STRICT
 
-    memory_mb: Annotated[int, Ge(16)] = 2048
-    processes: Annotated[int, Ge(1)] = 256
-    disk_mb: Annotated[int, Ge(1)] = 8192
-    start_timeout_s: Positive = 120.0
-    predict_timeout_s: Positive = 60.0
+    memory_mb: Annotated[int, Ge(16), Le(_MOST_MB)] = 2048
+    processes: Annotated[int, Ge(1), Le(65_536)] = 256
+    disk_mb: Annotated[int, Ge(1), Le(_MOST_MB)] = 8192
+    start_timeout_s: Seconds = 120.0
+    predict_timeout_s: Seconds = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,18 +248,20 @@ class Model:
     @property
     def digest(self) -> str:
         """A digest of what ``model.toml`` and the examples say; the files that travel have one of their own."""
-        said = json.dumps([asdict(self.file), asdict(self.examples)], sort_keys=True)
+        examples = {"inputs": self.examples.inputs, "outputs": self.examples.outputs}
+        said = json.dumps([asdict(self.file), examples], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:24]
 
 
 def read(folder: Path) -> Model:
     """The model in ``folder``; BadInput for the first thing wrong with it."""
     file = folder / "model.toml"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise BadInput(
             "there is no such folder", file=folder, remedy="'harness models' lists the models; 'harness init' makes one"
         )
-    table = reading.toml_table(file, remedy=f"'harness init {folder}' makes a model folder that runs as it is")
+    remedy = f"'harness init {folder}' makes a model folder that runs as it is"
+    table = reading.toml_table(file, remedy=remedy, below=folder)
     _check_version(table, file, SPEC_VERSION)
     contents = reading.record(ModelFile, table, file=file)
     _check_files(folder, contents, file)
@@ -250,10 +271,10 @@ def read(folder: Path) -> Model:
 def find(name_or_path: str) -> Model:
     """The model called so in ``sample_models/``, the model folder at that path, or a generated one."""
     sample = paths.data("sample_models") / name_or_path
-    if re.fullmatch(r"[a-z0-9-]+", name_or_path) and (sample / "model.toml").is_file():
+    if re.fullmatch(r"[a-z0-9-]+", name_or_path) and os.path.isfile(sample / "model.toml"):
         return read(sample)
-    folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(name_or_path))
+    if os.path.isdir(folder):
         return read(folder.resolve())
     if synthetic.is_name(name_or_path):
         return read(synthetic.folder(name_or_path))
@@ -270,31 +291,43 @@ def sample_names() -> list[str]:
 
 
 def answers_match(expected: Json, got: Json, tolerance: float) -> bool:
-    """Whether ``got`` is the expected answer: same shape, numbers within ``tolerance`` (relative, absolute below 1)."""
+    """Whether ``got`` is the expected answer: same shape, numbers within ``tolerance`` (relative, absolute below 1).
+
+    Both are other people's values, so neither their depth nor their numbers are trusted: what is infinite matches
+    nothing but itself, and what is no number nothing.
+    """
+    left = [(expected, got)]
+    while left:
+        one, other = left.pop()
+        if isinstance(one, list | tuple):
+            if not isinstance(other, list | tuple) or len(other) != len(one):
+                return False
+            left.extend(zip(one, other, strict=True))
+        elif isinstance(one, dict):
+            if not isinstance(other, dict) or other.keys() != one.keys():
+                return False
+            left.extend((value, other[key]) for key, value in one.items())
+        elif not _same(one, other, tolerance):
+            return False
+    return True
+
+
+def _same(expected: Json, got: Json, tolerance: float) -> bool:
+    """The same of values that hold no others."""
     if isinstance(expected, bool) or isinstance(got, bool) or expected is None:
         return expected is got
     if isinstance(expected, int | float):
         return isinstance(got, int | float) and _close(expected, got, tolerance)
-    if isinstance(expected, list | tuple):
-        return (
-            isinstance(got, list | tuple)
-            and len(got) == len(expected)
-            and all(answers_match(e, g, tolerance) for e, g in zip(expected, got, strict=True))
-        )
-    if isinstance(expected, dict):
-        return (
-            isinstance(got, dict)
-            and got.keys() == expected.keys()
-            and all(answers_match(value, got[key], tolerance) for key, value in expected.items())
-        )
-    return bool(expected == got)
+    return isinstance(got, str) and bool(expected == got)
 
 
 def _close(expected: float, got: float, tolerance: float) -> bool:
     try:
-        return abs(got - expected) <= tolerance * max(1.0, abs(expected))
+        if math.isfinite(expected) and math.isfinite(got):
+            return abs(got - expected) <= tolerance * max(1.0, abs(expected))
     except OverflowError:  # an integer beyond what a float can hold
-        return got == expected
+        pass
+    return got == expected
 
 
 def _check_version(table: dict[str, Any], file: Path, ours: int) -> None:
@@ -313,7 +346,7 @@ def _check_version(table: dict[str, Any], file: Path, ours: int) -> None:
 
 def _check_files(folder: Path, contents: ModelFile, file: Path) -> None:
     entrypoint = reading.inside(folder, contents.entrypoint, file=file, key="entrypoint")
-    if not entrypoint.is_file() or entrypoint.suffix != ".py":
+    if not _is_there(entrypoint, folder) or entrypoint.suffix != ".py":
         raise BadInput(
             "is not a Python file of the model's folder",
             file=file,
@@ -321,7 +354,7 @@ def _check_files(folder: Path, contents: ModelFile, file: Path) -> None:
             value=contents.entrypoint,
             remedy="name the file that has load(model_dir) and predict(model, inputs)",
         )
-    if contents.wheels and not any(reading.inside(folder, contents.wheels, file=file, key="wheels").glob("*.whl")):
+    if contents.wheels and not _has_wheels(reading.inside(folder, contents.wheels, file=file, key="wheels"), folder):
         raise BadInput(
             "is not a folder with wheels in it",
             file=file,
@@ -332,14 +365,14 @@ def _check_files(folder: Path, contents: ModelFile, file: Path) -> None:
     script = None
     if contents.train is not None:
         script = reading.inside(folder, contents.train.script, file=file, key="train.script")
-        if not script.is_file():
+        if not _is_there(script, folder):
             raise BadInput(
                 "is not there", file=file, key="train.script", value=contents.train.script, remedy="add the script"
             )
     for index, artifact in enumerate(contents.artifacts):
         key = f"artifacts.{index}.path"
         weights = reading.inside(folder, artifact.path, file=file, key=key)
-        if weights.resolve() == folder.resolve():
+        if weights == folder:
             raise BadInput(
                 "is the model's own folder",
                 file=file,
@@ -368,13 +401,29 @@ def _check_files(folder: Path, contents: ModelFile, file: Path) -> None:
             raise BadInput("is given twice", file=file, key="requirements", value=name, remedy="keep one of the lines")
 
 
+def _is_there(place: Path, folder: Path) -> bool:
+    """Whether there is such a file; BadInput where it is a link, a pipe or the like."""
+    return files.kind(place) is not None and bool(files.check_regular(place, below=folder))
+
+
+def _has_wheels(place: Path, folder: Path) -> bool:
+    if files.kind(place) in {None, "file"}:
+        return False
+    wheels = [one for one in files.walk(place, below=folder) if one.path.suffix == ".whl" and one.path.parent == place]
+    for wheel in wheels:
+        files.check_kind(wheel.status.st_mode, wheel.path)
+    return bool(wheels)
+
+
 def _examples(folder: Path, contents: ModelFile, file: Path) -> Examples:
     path = reading.inside(folder, contents.examples.path, file=file, key="examples.path")
     remedy = 'give a file with {"inputs": [...], "outputs": [...]}: what the model is asked, and what it must answer'
-    value = reading.json_value(path, remedy=remedy)
+    value = reading.json_value(path, remedy=remedy, below=folder)
     if not isinstance(value, dict):
         raise BadInput("is not an object", file=path, value=type(value).__name__, remedy=remedy)
-    examples = reading.record(Examples, value, file=path)
+    # The values are checked already; a copy of them may be large.
+    reading.record(Examples, {key: [] if isinstance(one, list) else one for key, one in value.items()}, file=path)
+    examples = Examples(inputs=tuple(value["inputs"]), outputs=tuple(value["outputs"]))
     if not examples.inputs or len(examples.inputs) != len(examples.outputs):
         raise BadInput(
             f"has {len(examples.inputs)} inputs and {len(examples.outputs)} outputs",

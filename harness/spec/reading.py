@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
+import re
 import tomllib
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
@@ -14,6 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from harness import files
 from harness.errors import BadInput
 
 T = TypeVar("T")
@@ -21,39 +24,72 @@ T = TypeVar("T")
 #: What the records of ``spec`` are checked with: no unknown key, no silent conversion, no infinity.
 STRICT = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
 
+#: The largest files that are read.
+MAX_TOML_BYTES = 2**20
+MAX_JSON_BYTES = 16 * 2**20
+#: How many lists and objects a JSON file may hold, and how deep: an empty one takes up to ninety times its two bytes in
+#: memory. So no file of 16 MiB takes more than 0.5 GB, and answers can be compared without running out of stack.
+MAX_CONTAINERS = 1_000_000
+MAX_DEPTH = 100
+#: A key of twenty parts, ``a.b.c...``: reading one takes time by the square of its length.
+_LONG_KEY = re.compile(r"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){20}""", re.ASCII)
+
 _UNKNOWN = {"unexpected_keyword_argument", "extra_forbidden"}
 
 
-def toml_table(file: Path, *, remedy: str) -> dict[str, Any]:
-    """The table in ``file``; BadInput where it is missing, unreadable or not TOML."""
+def toml_table(file: Path, *, remedy: str, below: Path | None = None, at_most: int = MAX_TOML_BYTES) -> dict[str, Any]:
+    """The table in ``file``; BadInput where it is missing, unreadable, larger than ``at_most`` bytes, or not TOML.
+
+    ``below`` as in :func:`harness.files.read_bytes`.
+    """
+    text = _text(file, below, at_most, remedy)
+    if _LONG_KEY.search(text):
+        raise BadInput("has a key of more than twenty parts", file=file, remedy="flatten it")
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(text)
     except RecursionError:
         raise BadInput("is nested too deeply", file=file, remedy="flatten it") from None
-    except FileNotFoundError:
-        raise BadInput("there is no such file", file=file, remedy=remedy) from None
-    except OSError as error:
-        raise BadInput(f"cannot be read: {error.strerror}", file=file, remedy=remedy) from error
-    except UnicodeDecodeError as error:
-        raise BadInput("is not UTF-8 text", file=file, remedy="save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise BadInput(f"is not valid TOML: {error}", file=file, remedy="mend the line that is named") from error
+    except ValueError as error:  # a number of thousands of digits, a date that is none
+        raise BadInput(f"holds a value that cannot be read: {error}", file=file, remedy="correct it") from None
 
 
-def json_value(file: Path, *, remedy: str) -> Any:
-    """The value in ``file``; BadInput where it is missing, unreadable or not JSON."""
+def json_value(
+    file: Path,
+    *,
+    remedy: str,
+    below: Path | None = None,
+    at_most: int = MAX_JSON_BYTES,
+    missing_number: bool = False,
+) -> Any:
+    """The value in ``file``; BadInput where it is missing, unreadable, larger than ``at_most`` bytes, or not JSON.
+
+    ``below`` as in :func:`harness.files.read_bytes`. A number beyond what a float can hold is refused like infinity;
+    NaN is refused too, or None where it stands for a ``missing_number``.
+    """
+    text = _text(file, below, at_most, remedy)
+    if text.count("[") + text.count("{") > MAX_CONTAINERS:
+        raise BadInput(f"holds more than {MAX_CONTAINERS:,} lists and objects", file=file, remedy="make it smaller")
     try:
-        return json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_null_for_nan if missing_number else _no_constant, parse_float=finite)
+        _check_depth_and_texts(value)
+        return value
     except RecursionError:
         raise BadInput("is nested too deeply", file=file, remedy="flatten it") from None
-    except _NotJson as error:
-        raise BadInput(f"{error} is not a JSON value", file=file, remedy="give a number") from None
-    except FileNotFoundError:
-        raise BadInput("there is no such file", file=file, remedy=remedy) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot be read: {error}", file=file, remedy=remedy) from error
+    except UnicodeEncodeError:
+        raise BadInput("holds half of a character (\\ud800 to \\udfff)", file=file, remedy="write it whole") from None
+    except NotJson as error:
+        raise BadInput(f"{error} is not a JSON value", file=file, remedy="give a finite number") from None
     except json.JSONDecodeError as error:
         raise BadInput(f"is not valid JSON: {error}", file=file, remedy="mend the line that is named") from error
+    except ValueError as error:  # a number of thousands of digits
+        raise BadInput(f"holds a value that cannot be read: {error}", file=file, remedy="correct it") from None
+
+
+def _text(file: Path, below: Path | None, at_most: int, remedy: str) -> str:
+    """The file's text. The remedy is for who has no such file; what is wrong with one that is there says its own."""
+    return files.read_text(file, at_most=at_most, below=below, remedy="" if files.kind(file) else remedy)
 
 
 def record(kind: type[T], table: dict[str, Any], *, file: Path) -> T:
@@ -88,12 +124,40 @@ def versioned(kind: type[T], file: Path, *, version: int, remedy: str) -> T:
     return record(kind, table, file=file)
 
 
-class _NotJson(Exception):
+def _check_depth_and_texts(value: Any) -> None:
+    """RecursionError for what is nested too deeply, UnicodeEncodeError for a text that is none."""
+    waiting: list[tuple[Any, int]] = [(value, 0)]
+    while waiting:
+        one, depth = waiting.pop()
+        if isinstance(one, str):
+            one.encode()
+        elif isinstance(one, list | dict):
+            if depth == MAX_DEPTH:
+                raise RecursionError
+            # Numbers are most of what is there; they need no look.
+            parts = one if isinstance(one, list) else (*one, *one.values())
+            waiting += [(part, depth + 1) for part in parts if isinstance(part, str | list | dict)]
+
+
+class NotJson(Exception):
     """NaN or an infinity, which Python's reader takes and JSON does not have."""
 
 
 def _no_constant(name: str) -> float:
-    raise _NotJson(name)
+    raise NotJson(name)
+
+
+def _null_for_nan(name: str) -> None:
+    if name != "NaN":
+        raise NotJson(name)
+
+
+def finite(text: str) -> float:
+    """The number that ``text`` is, for ``parse_float``; NotJson where a float can't hold it, such as ``1e999``."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise NotJson(files.shown(text))
+    return value
 
 
 def _first_date(value: Any, key: str = "") -> tuple[str, Any]:
@@ -110,8 +174,11 @@ def _first_date(value: Any, key: str = "") -> tuple[str, Any]:
 def inside(folder: Path, relative: str, *, file: Path, key: str) -> Path:
     """``folder/relative``; BadInput where that would leave the folder, also through a link."""
     pure = PurePosixPath(relative)
-    target = (folder / relative).resolve()
-    if not relative or pure.is_absolute() or ".." in pure.parts or not target.is_relative_to(folder.resolve()):
+    try:
+        stays = (folder / relative).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, no name that a file can have
+        stays = False
+    if not relative or pure.is_absolute() or ".." in pure.parts or not stays:
         raise BadInput(
             "leaves the folder", file=file, key=key, value=relative, remedy="give a path inside the model's folder"
         )

@@ -7,6 +7,7 @@ else is compared.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -126,11 +127,11 @@ def find(name_or_path: str) -> Scenario:
     """The scenario called so in ``scenarios/``, or the scenario file at that path."""
     if re.fullmatch(r"[a-z0-9-]+", name_or_path):
         shipped = paths.data("scenarios") / f"{name_or_path}.toml"
-        if shipped.is_file():
+        if os.path.isfile(shipped):
             return read(shipped)
-    file = Path(name_or_path).expanduser()
-    if file.is_file():
-        return read(file.resolve())
+    file = Path(os.path.expanduser(name_or_path))
+    if os.path.exists(file):
+        return read(Path(os.path.realpath(file)))  # it is the user who names it: a link is what it points to
     raise BadInput(
         f"no scenario and no file is called '{name_or_path}'",
         remedy=reading.one_of(name_or_path, names()) + ", or the path of a scenario.toml of yours",

@@ -1,6 +1,6 @@
 """Weights and payloads: what is not committed is trained on first use, checked, and kept by its inputs.
 
-<cache>/weights/<key>/      what train.py wrote, under the digest of script, data and requirements
+<cache>/weights/<key>/      what train.py wrote, under the digest of all that training can see
 <cache>/payloads/<digest>/  what travels in an artifact: the predictor and its weights, nothing else
 """
 
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 
-from harness import door, paths, process, tools, tree
-from harness.errors import BadInput, ModelFailure
+from harness import ceiling, door, files, paths, process, tools, tree
+from harness.errors import BadInput, CheckFailure, HarnessError, ModelFailure
 from harness.runtime import RUNNER
 from harness.spec import environments
 from harness.spec.lock import LOCK_NAME, Lock, lock
-from harness.spec.model import Model, answers_match
+from harness.spec.model import LARGEST_BYTES, Model, answers_match
 
 _NEVER_TRAVEL = {"model.toml", LOCK_NAME, ".gitignore"}
 _PROSE = {".md", ".rst"}
@@ -62,8 +62,8 @@ def payload(model: Model, weights: Path) -> Path:
 
     with process.temporary_folder("payload") as scratch, process.disk_full_named(scratch):
         new = scratch / "payload"
-        tree.copy(model.folder, new, keep=travels)
-        tree.copy(weights, new, keep=declared)
+        tree.copy(model.folder, new, keep=travels, at_most_bytes=_largest(model))
+        tree.copy(weights, new, keep=declared, at_most_bytes=_largest(model))
         place = paths.cache() / "payloads" / tree.digest(new)[:24]
         if not place.is_dir():
             place.parent.mkdir(exist_ok=True)
@@ -73,10 +73,16 @@ def payload(model: Model, weights: Path) -> Path:
     return place
 
 
+def _largest(model: Model) -> int:
+    """How many bytes the model's files may have in all, holes counted."""
+    return max(LARGEST_BYTES, model.file.resources.disk_mb * 2**20)
+
+
 def _weights(model: Model) -> Path:
     """The folder that holds every declared artifact, checked."""
     if not all(artifact.present(model.folder) for artifact in model.file.artifacts):
         return _trained(model)
+    _check_size(model, model.folder)
     for index, artifact in enumerate(model.file.artifacts):
         place, kind = model.folder / artifact.path, "folder" if artifact.is_folder else "file"
         size, _ = tree.size(place)
@@ -99,6 +105,19 @@ def _weights(model: Model) -> Path:
     return model.folder
 
 
+def _check_size(model: Model, folder: Path) -> None:
+    """BadInput where the artifacts have too many bytes, before anybody reads them."""
+    total = sum(tree.size(folder / artifact.path)[0] for artifact in model.file.artifacts)
+    if total > _largest(model):
+        raise BadInput(
+            f"the weights have {total:,} bytes in all, and {_largest(model):,} are allowed",
+            file=model.folder / "model.toml",
+            key="resources.disk_mb",
+            value=model.file.resources.disk_mb,
+            remedy="raise it, or give smaller files",
+        )
+
+
 def _sha256(place: Path) -> str:
     """What ``sha256`` of an artifact means: of a file its contents', of a folder the tree's."""
     return tree.digest(place) if place.is_dir() else tree.sha256(place)
@@ -118,14 +137,31 @@ def _trained(model: Model) -> Path:
 
 
 def _training_key(model: Model, found: Lock) -> str:
-    """Everything that the weights depend on: sources, requirements, and what they are checked against."""
-    assert model.file.train is not None
+    """Everything that the weights depend on: all files that training sees, what it runs with, what is checked."""
     total = hashlib.sha256(found.digest.encode())
-    for source in sorted(model.folder.glob("**/*.py")):
-        total.update(f"{source.relative_to(model.folder)}\0{tree.sha256(source)}\n".encode())
-    checks = [[artifact.path, artifact.sha256, artifact.verify] for artifact in model.file.artifacts]
-    total.update(json.dumps(checks).encode())
+    size = 0
+    for entry in files.walk(model.folder):
+        if entry.kind == "folder" or not _seen_by_training(entry.relative):
+            continue
+        files.check_kind(entry.status.st_mode, entry.path)
+        size += entry.status.st_size
+        if size > _largest(model):
+            raise BadInput(
+                f"the files in it have more than {_largest(model):,} bytes",
+                file=model.folder,
+                remedy="raise resources.disk_mb in model.toml, or move out what training does not need",
+            )
+        with entry.open() as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        executable = bool(entry.status.st_mode & 0o100)
+        total.update(os.fsencode(f"{entry.relative.as_posix()}\0{digest}\0{executable}\n"))
+    # The table as it was read: a model that is imported or generated need not have it in its folder.
+    total.update(json.dumps(asdict(model.file), sort_keys=True).encode())
     return f"{model.name}-{total.hexdigest()[:24]}"
+
+
+def _seen_by_training(relative: Path) -> bool:
+    return not relative.parts[0].startswith(".") and "__pycache__" not in relative.parts
 
 
 def _train(model: Model, found: Lock, place: Path) -> None:
@@ -139,7 +175,7 @@ def _train(model: Model, found: Lock, place: Path) -> None:
         process.disk_full_named(scratch),
     ):
         # A copy, so that the script can't change the model's folder, and sees the same path everywhere.
-        tree.copy(model.folder, scratch / "model", keep=lambda relative: not relative.parts[0].startswith("."))
+        tree.copy(model.folder, scratch / "model", keep=_seen_by_training, at_most_bytes=_largest(model))
         out, home = disk / "out", disk / "home"
         for folder in (out, home, *{(out / artifact.path).parent for artifact in model.file.artifacts}):
             folder.mkdir(parents=True, exist_ok=True)
@@ -148,32 +184,48 @@ def _train(model: Model, found: Lock, place: Path) -> None:
                 [str(python), train.script, str(out)],
                 bounds=bounds,
                 shows=(scratch / "model", python.parent.parent),
-                writes=(out, home),
+                kept=(out, home),  # looked at below, where it can be said whose they are
                 env=process.environment(home, **model.file.env),
                 cwd=scratch / "model",
-                timeout_s=train.timeout_s,
+                timeout_s=ceiling.patience(train.timeout_s),
                 kind="instances",
             )
         except process.TimedOut as error:
             raise ModelFailure(
-                f"{model.name}: training did not end within {train.timeout_s:g} s",
+                f"{model.name}: training did not end within {ceiling.patience(train.timeout_s):g} s",
                 remedy="make it shorter, or raise train.timeout_s in model.toml",
             ) from error
         if done.returncode != 0:
             raise ModelFailure(
                 f"{model.name}: {train.script} ended with exit code {done.returncode}:\n{_tail(done.output)}",
-                remedy=f"mend {model.folder / train.script}",
+                remedy=f"mend {model.folder / train.script}{_held_back(model)}",
             )
+        _take(model, out)
         _check_trained(model, out, python, scratch)
         place.parent.mkdir(exist_ok=True)
         tree.copy(out, scratch / "checked")
         (scratch / "checked").rename(place)
 
 
+def _take(model: Model, out: Path) -> None:
+    """Make ours what training wrote: files and folders only, no more than it may write, on the disk and by its size."""
+    allowed = model.file.resources.disk_mb * 2**20
+    try:
+        files.take_back(out, at_most_bytes=allowed, links="refuse")
+        size, _ = tree.size(out)
+        if size > allowed:
+            raise CheckFailure(
+                f"the files have {size:,} bytes, holes counted, and {allowed:,} are allowed",
+                remedy="write less, or raise resources.disk_mb in model.toml",
+            )
+    except HarnessError as error:
+        raise ModelFailure(f"{model.name}: what training wrote: {error.problem}", remedy=error.remedy) from error
+
+
 def _check_trained(model: Model, out: Path, python: Path, scratch: Path) -> None:
     for artifact in model.file.artifacts:
         place = out / artifact.path
-        if not artifact.present(out) or place.is_symlink():
+        if not artifact.present(out):
             raise ModelFailure(
                 f"{model.name}: training ended without writing {artifact.path}",
                 remedy="train.py is given the folder to write to as its first argument",
@@ -190,8 +242,8 @@ def _check_trained(model: Model, out: Path, python: Path, scratch: Path) -> None
 def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None:
     """Load the trained weights in a process of their own, and hold its answers against the examples."""
     candidate = scratch / "candidate"
-    shutil.copytree(payload(model, out), candidate)
-    shutil.copytree(RUNNER, scratch / "harness_runner")
+    tree.copy(payload(model, out), candidate)
+    tree.copy(RUNNER, scratch / "harness_runner", keep=lambda relative: "__pycache__" not in relative.parts)
     home = scratch / "asked"
     home.mkdir()
     argv = [str(python), "-m", "harness_runner", "once", "--model", str(candidate)]
@@ -204,7 +256,7 @@ def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None
             env=process.environment(home, PYTHONPATH=str(scratch), PYTHONDONTWRITEBYTECODE="1", **model.file.env),
             cwd=home,
             stdin=json.dumps({"inputs": list(model.examples.inputs)}),
-            timeout_s=model.file.resources.start_timeout_s,
+            timeout_s=ceiling.bounded(model.file.resources).start_timeout_s,
             kind="instances",
         )
     except process.TimedOut as error:
@@ -224,6 +276,12 @@ def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None
             f"{answer.get('error') or 'other values'}",
             remedy="mend train.py, or the outputs in the examples",
         )
+
+
+def _held_back(model: Model) -> str:
+    """What to add to a remedy where the model has less memory than it asks for."""
+    told = ceiling.bounded(model.file.resources).memory_told
+    return f"; where it lacked memory: it {told}" if told else ""
 
 
 def _tail(text: str) -> str:

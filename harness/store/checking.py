@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from harness.bootstrap import interval
 from harness.errors import CheckFailure
 from harness.measure.sample import Cell, Sample
 from harness.metrics import METRICS, PHASES, SLOW_LINK
-from harness.store import query, runs
+from harness.store import query, runs, tables
 from harness.store.records import Manifest
 
 #: Phases are differences of the stamps whose ends the total is the difference of, so only rounding may differ.
@@ -21,7 +20,7 @@ _ROUNDING_S = 1e-6
 def verify_run(folder: Path) -> tuple[int, list[str], list[str]]:
     """How many values were checked, what is wrong, and what could not be checked."""
     manifest = runs.read_manifest(folder)
-    lines, parquet = folder / "samples.jsonl", folder / query.PARQUET
+    lines, parquet = folder / "samples.jsonl", folder / tables.PARQUET
     try:
         samples = runs.read_samples(folder) if lines.is_file() or not parquet.is_file() else query.samples(folder)
     except CheckFailure as error:
@@ -38,29 +37,24 @@ def verify_run(folder: Path) -> tuple[int, list[str], list[str]]:
 
 def _parquet_faults(folder: Path, manifest: Manifest, *, alone: bool) -> list[str]:
     """The Parquet against the digest in the manifest, and against the lines, where they are there."""
-    noted = manifest.digests.get(query.PARQUET)
+    noted = manifest.digests.get(tables.PARQUET)
     found = [] if alone else query.parquet_differs(folder)
     if alone and noted is None:
         found.append("stands alone, and run.json has no digest to check it by")
-    if noted is not None and tree.sha256(folder / query.PARQUET) != noted:
+    if noted is not None and tree.sha256(folder / tables.PARQUET) != noted:
         found.append("is not what was compacted: its sha256 is another than in run.json")
-    return [f"{query.PARQUET}: {text}" for text in found]
+    return [f"{tables.PARQUET}: {text}" for text in found]
 
 
 def _sample_faults(sample: Sample, run_id: str) -> list[str]:
     where = f"{_named(sample.cell)} {sample.metric} round {sample.round} {sample.state}".strip()
-    metric = METRICS.get(sample.metric)
-    if metric is None:
-        return [f"{where}: not a declared metric"]
-    found = []
+    metric, found = METRICS[sample.metric], []
     if sample.run != run_id:
         found.append(f"{where}: belongs to run {sample.run}")
     if sample.unit != metric.unit:
         found.append(f"{where}: unit {sample.unit}, declared {metric.unit}")
     if sample.state and sample.state not in metric.states:
         found.append(f"{where}: not measured in that state")
-    if sample.value is not None and not (math.isfinite(sample.value) and sample.value >= 0):
-        found.append(f"{where}: {sample.value} is not possible")
     if sample.value is None and not {"failed", "absent", "unfit"} & set(sample.flags):
         found.append(f"{where}: no value, and no reason")
     return found

@@ -20,12 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.bootstrap import Interval
+from harness.errors import BadInput, CheckFailure
 from harness.measure.host import same_machine
 from harness.measure.sample import SENTINEL
 from harness.metrics import METRICS, START_STATES, State
 from harness.store import query, runs
 from harness.store.query import Evidence, Value
 from harness.store.records import Manifest
+from harness.store.runs import LeftOut
 
 #: How many nights before one it is held against, at most and at least.
 MOST, FEWEST = 7, 4
@@ -72,17 +74,21 @@ class Change:
     new: tuple[str, ...]
 
 
-def nights(results: Path) -> list[Night]:
-    """The nightly runs of the machine of the newest one, the oldest first."""
-    found = []
-    for run_id in runs.run_ids(results):
-        manifest = runs.read_manifest(runs.folder_of(results, run_id))
-        if manifest.plan.get("profile") == "nightly":
-            found.append((run_id, manifest))
-    if not found:
-        return []
-    newest = dict(found[-1][1].host)
-    return [_night(results, run_id, one) for run_id, one in found if same_machine(dict(one.host), newest)]
+def nights(results: Path, left_out: LeftOut = runs.silently) -> list[Night]:
+    """The nightly runs of the machine of the newest one, the oldest first; ``left_out`` is told of damaged ones."""
+    found = [
+        (run_id, manifest)
+        for run_id, manifest in runs.readable(results, left_out)
+        if manifest.plan.get("profile") == "nightly"
+    ]
+    known = []
+    for run_id, manifest in found:
+        if same_machine(dict(manifest.host), dict(found[-1][1].host)):
+            try:
+                known.append(_night(results, run_id, manifest))
+            except (BadInput, CheckFailure) as error:
+                left_out(run_id, error)
+    return known
 
 
 def _night(results: Path, run_id: str, manifest: Manifest) -> Night:

@@ -5,35 +5,22 @@ Results of different hosts are never pooled: every question is about one run.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness import bootstrap, process, tree
+from harness import bootstrap, files, tree
 from harness.bootstrap import Interval
-from harness.errors import BadInput, CheckFailure
+from harness.errors import BadInput, CheckFailure, HarnessError
 from harness.measure.sample import CANARY, Cell, Sample
 from harness.metrics import METRICS, Fidelity, Metric, State
-from harness.store import runs
+from harness.process import disk_full_named
+from harness.store import runs, tables
 from harness.store.records import Manifest
-
-#: The compacted samples of a run.
-PARQUET = "samples.parquet"
-
-_COLUMNS = """{run: 'VARCHAR', cell: 'STRUCT(model VARCHAR, method VARCHAR, limits VARCHAR)', metric: 'VARCHAR',
-    value: 'DOUBLE', unit: 'VARCHAR', round: 'BIGINT', state: 'VARCHAR', fidelity: 'VARCHAR', "at": 'VARCHAR',
-    flags: 'VARCHAR[]', note: 'VARCHAR'}"""
-
-# Of two samples with the same key the later one counts: the earlier belongs to an interrupted step.
-_LATEST = """
-    SELECT * EXCLUDE line FROM (
-        SELECT *, row_number() OVER () AS line FROM {source}
-    ) QUALIFY row_number() OVER (
-        PARTITION BY cell.model, cell.method, cell.limits, metric, round, state ORDER BY line DESC
-    ) = 1"""
+from harness.store.runs import LeftOut
+from harness.store.tables import PARQUET
 
 _VALUES = """
     SELECT cell.model, cell.method, cell.limits, metric, state, max(fidelity) AS fidelity,
@@ -42,6 +29,7 @@ _VALUES = """
         count(*) FILTER (dropped) AS dropped,
         count(*) FILTER (list_contains(flags, 'unfit')) AS unfit,
         count(*) FILTER (list_contains(flags, 'kept')) AS kept,
+        count(*) FILTER (list_contains(flags, 'doubtful')) AS doubtful,
         string_agg(DISTINCT note, '; ' ORDER BY note) FILTER (value IS NULL AND note <> '') AS why_absent
     FROM (SELECT *, len(list_filter(flags, lambda f: f LIKE 'dropped:%')) > 0 AS dropped FROM samples)
     WHERE list_contains(?, metric) AND (? = '' OR cell.model = ?)
@@ -54,7 +42,7 @@ class Value:
 
     ``interval`` is None where no sample counts; ``why_absent`` then says why in a reader's words.
     ``failed``, ``dropped`` and ``unfit`` (beyond a limit of its platform) count the samples that don't count,
-    ``kept`` those that were taken earlier than the run.
+    ``kept`` those that were taken earlier than the run, ``doubtful`` those of starts whose phases can't be true.
     """
 
     model: str
@@ -69,6 +57,7 @@ class Value:
     dropped: int = 0
     unfit: int = 0
     kept: int = 0
+    doubtful: int = 0
     why_absent: str = ""
 
     @property
@@ -190,25 +179,24 @@ def evidences(results: Path, run_id: str, metrics: Collection[str] = ()) -> list
     ]
 
 
-def latest_run(results: Path, model: str) -> str | None:
+def latest_run(results: Path, model: str, left_out: LeftOut = runs.silently) -> str | None:
     """The newest run below ``results`` that has a start of the model, else the newest that tried; None where none did.
 
+    A run that is damaged, or of a newer harness, must not keep the others from being used: ``left_out`` is told of it.
     CheckFailure where the only runs that may have one are damaged.
     """
-    damaged: CheckFailure | None = None
+    damaged: HarnessError | None = None
     planned: str | None = None
     for run_id in reversed(runs.run_ids(results)):
         folder = runs.folder_of(results, run_id)
-        # A run that is damaged, or of a newer harness, must not keep the others from being used.
         try:
             if model in runs.read_manifest(folder).plan["models"]:
                 if _has_start(folder, model):
                     return run_id
                 planned = planned or (run_id if _has_sample(folder, model) else None)
-        except CheckFailure as error:
-            damaged = damaged or error
-        except BadInput:
-            continue
+        except (BadInput, CheckFailure) as error:
+            left_out(run_id, error)
+            damaged = damaged or (error if isinstance(error, CheckFailure) else None)
     if planned is None and damaged is not None:
         raise damaged
     return planned
@@ -223,20 +211,20 @@ def _has_sample(folder: Path, model: str) -> bool:
 
 
 def _has(folder: Path, condition: str, model: str) -> bool:
-    with _reading(folder) as connection:
+    with tables.loaded(folder) as connection:
         return bool(connection.execute(f"SELECT 1 FROM samples WHERE {condition} LIMIT 1", [model]).fetchall())
 
 
 def compact(folder: Path) -> dict[str, str]:
     """Write ``samples.parquet`` beside the lines: the same samples, and enough without them. Its sha256, by name."""
     target = folder / PARQUET
-    _copy(folder, "SELECT * FROM samples", target, "(FORMAT parquet, COMPRESSION zstd)")
+    _copy(folder, "SELECT * FROM samples", target, "FORMAT parquet, COMPRESSION zstd")
     return {PARQUET: tree.sha256(target)}
 
 
 def samples(folder: Path) -> list[Sample]:
     """Every sample that counts for queries, from the lines or the Parquet, whichever is there."""
-    with _reading(folder) as connection:
+    with tables.loaded(folder) as connection:
         cursor = connection.execute("SELECT * FROM samples")
         names = [column[0] for column in cursor.description]
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -245,73 +233,68 @@ def samples(folder: Path) -> list[Sample]:
 
 def parquet_differs(folder: Path) -> list[str]:
     """What the Parquet holds that the lines don't, or the other way round; empty where they are the same."""
-    import duckdb
-
-    parquet = f"SELECT * FROM read_parquet('{_quoted(folder / PARQUET)}')"
-    with _reading(folder) as connection:
-        try:
+    try:
+        with tables.loaded(folder, both=True) as connection:
             differing = connection.execute(
-                f"SELECT cell.model, cell.method, metric, round, state FROM "
-                f"((FROM samples EXCEPT ({parquet})) UNION ALL (({parquet}) EXCEPT FROM samples))"
+                "SELECT cell.model, cell.method, metric, round, state FROM "
+                "((FROM samples EXCEPT FROM compacted) UNION ALL (FROM compacted EXCEPT FROM samples))"
             ).fetchall()
-        except duckdb.Error as error:
-            return [f"cannot be read: {str(error).splitlines()[0]}"]
+    except CheckFailure as error:
+        return [f"cannot be compared: {error.problem}"]
     named = sorted({f"{row[0]}/{row[1]} {row[2]} round {row[3]} {row[4]}".strip() for row in differing})
     return [f"{name} is not as in samples.jsonl" for name in named]
 
 
+#: The columns of an export, by what they are made of.
+_EXPORTED = {
+    "run": "run",
+    "model": "cell.model",
+    "method": "cell.method",
+    "limits": "cell.limits",
+    **{name: name for name in ("metric", "value", "unit", "round", "state", "fidelity", '"at"', "note")},
+    "flags": "array_to_string(flags, ' ')",
+}
+
+#: What a spreadsheet may take for a formula: https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = "^\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]|^[\\t\\r\\n]"
+_TEXT = f"CASE WHEN regexp_matches({{0}}, '{_FORMULA}') THEN '''' ELSE '' END || {{0}}"
+
+
 def export(folder: Path, target: Path, kind: str) -> None:
-    """Write the run's samples to ``target`` as ``csv`` or ``parquet``, one row each, the cell in columns."""
-    rows = (
-        "SELECT run, cell.model, cell.method, cell.limits, * EXCLUDE (run, cell, flags), "
-        "array_to_string(flags, ' ') AS flags FROM samples"
-    )
-    _copy(folder, rows, target, "(FORMAT csv, HEADER)" if kind == "csv" else "(FORMAT parquet)")
+    """Write the run's samples to ``target`` as ``csv`` or ``parquet``, one row each, the cell in columns.
+
+    In CSV, a text that a spreadsheet would take for a formula has an apostrophe before it.
+    """
+    made = _EXPORTED
+    if kind == "csv":
+        made = {name: one if name in ("value", "round") else _TEXT.format(one) for name, one in _EXPORTED.items()}
+    rows = ", ".join(f"{one} AS {name}" for name, one in made.items())
+    form = "FORMAT csv, HEADER, FORCE_QUOTE (note)" if kind == "csv" else "FORMAT parquet"
+    _copy(folder, f"SELECT {rows} FROM samples", target, form)
 
 
 def _copy(folder: Path, rows: str, target: Path, form: str) -> None:
     """Write ``rows`` of the run's samples to ``target``, whole or not at all. BadInput where it can't be written."""
-    import duckdb
-
-    part = target.with_name(target.name + ".part")
-    with _reading(folder) as connection:
-        try:
-            connection.execute(f"COPY ({rows}) TO '{_quoted(part)}' {form}")
-            part.replace(target)
-        except (duckdb.IOException, OSError) as error:
-            part.unlink(missing_ok=True)
-            reason = str(error).splitlines()[0]
-            raise BadInput(f"cannot be written: {reason}", file=target, remedy="name another file") from error
+    with tables.memory() as made:
+        with tables.loaded(folder, out=made) as connection:
+            connection.execute(f"COPY ({rows}) TO '{made}' ({form}, USE_TMP_FILE false)")
+        data = Path(made).read_bytes()
+    with disk_full_named(target):
+        files.write_whole(target, data)
 
 
 def values(folder: Path, metrics: Collection[str] = (), model: str = "") -> list[Value]:
     """Every value of the run, or those of ``metrics`` and ``model``, sorted; CheckFailure where samples are damaged."""
     asked = [*metrics] or [*METRICS]
-    with _reading(folder) as connection:
+    with tables.loaded(folder) as connection:
         rows = connection.execute(_VALUES, [asked, model, model]).fetchall()
     order = {name: rank for rank, name in enumerate(METRICS)}
     found = [_value(row) for row in rows]
     return sorted(found, key=lambda value: (value.model, value.method, order.get(value.metric, 99), value.state))
 
 
-@contextmanager
-def _reading(folder: Path) -> Iterator[Any]:
-    """A connection with the run's samples as the table ``samples``; CheckFailure where they are damaged."""
-    import duckdb
-
-    with _whole_lines(folder) as source, _connection() as connection:
-        try:
-            connection.execute(f"CREATE TEMP TABLE samples AS {_LATEST.format(source=source)}")
-            yield connection
-        except duckdb.Error as error:
-            raise CheckFailure(
-                f"the samples in {folder} cannot be read: {str(error).splitlines()[0]}",
-                remedy="'harness verify' names the damaged line; restore the file from a backup",
-            ) from error
-
-
 def _value(row: tuple[Any, ...]) -> Value:
-    model, method, limits, metric, state, fidelity, by_round, failed, dropped, unfit, kept, why_absent = row
+    model, method, limits, metric, state, fidelity, by_round, failed, dropped, unfit, kept, doubtful, why_absent = row
     rounds = {int(entry["r"]): float(entry["v"]) for entry in by_round or ()}
     return Value(
         model=model,
@@ -326,41 +309,6 @@ def _value(row: tuple[Any, ...]) -> Value:
         dropped=dropped,
         unfit=unfit,
         kept=kept,
+        doubtful=doubtful,
         why_absent=why_absent or "",
     )
-
-
-@contextmanager
-def _whole_lines(folder: Path) -> Iterator[str]:
-    """What DuckDB reads the run's samples from: the lines, else the Parquet made from them.
-
-    A last line that a kill cut off is not there, for DuckDB as for :func:`harness.store.runs.read_samples`.
-    """
-    lines, parquet = folder / "samples.jsonl", folder / PARQUET
-    if lines.is_file() and runs.ends_torn(lines):
-        with process.temporary_folder("query") as scratch:
-            whole = scratch / lines.name
-            whole.write_bytes(lines.read_bytes().rpartition(b"\n")[0] + b"\n")
-            yield _json_source(whole)
-    elif lines.is_file():
-        yield _json_source(lines)
-    elif parquet.is_file():
-        yield f"read_parquet('{_quoted(parquet)}')"
-    else:
-        raise CheckFailure(f"{folder} has no samples", remedy="restore samples.jsonl or samples.parquet")
-
-
-def _json_source(file: Path) -> str:
-    return f"read_json('{_quoted(file)}', format='newline_delimited', columns={_COLUMNS}) WHERE run IS NOT NULL"
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("'", "''")
-
-
-def _connection() -> Any:
-    import duckdb
-
-    # One thread keeps the order of lines, which decides which of two samples is the later one.
-    config: dict[str, Any] = {"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False}
-    return duckdb.connect(config=config)

@@ -12,16 +12,29 @@ import dataclasses
 import fcntl
 import json
 import os
+import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput, CheckFailure
-from harness.measure.sample import Cell, Sample
-from harness.metrics import METRICS
+from harness import files
+from harness.errors import BadInput, CheckFailure, HarnessError, one_line
+from harness.measure.sample import Sample
 from harness.process import disk_full_named
+from harness.spec import kinds, reading
+from harness.store import samples, schema
 from harness.store.records import SCHEMA_VERSION, Manifest
+
+MANIFEST = "run.json"
+
+#: What a run is called: a name that cannot leave the folder, nor do anything on a terminal.
+_RUN_ID = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
+
+#: The most bytes of a manifest; a night over all models has 150 KB.
+_LARGEST_MANIFEST = 16 * 2**20
+
+_DAMAGED, _NOT_OURS = "restore it from a backup", "this is not a run of the harness"
 
 #: How many seconds of samples a power failure may cost; forcing each to the disk costs more than taking it.
 _SYNC_S = 5.0
@@ -29,33 +42,68 @@ _SYNC_S = 5.0
 
 def folder_of(results: Path, run_id: str) -> Path:
     """The folder of that run; BadInput where there is none."""
-    if "/" in run_id or run_id in {"", ".", ".."}:
+    if not re.fullmatch(_RUN_ID, run_id):
         raise BadInput("is not the name of a run", key="RUN_ID", value=run_id, remedy="'harness runs' lists them")
     folder = results / "runs" / run_id
-    if not (folder / "run.json").is_file():
+    if not os.path.lexists(folder / MANIFEST):
         known = ", ".join(run_ids(results)[-5:]) or "(none)"
         raise BadInput(
-            f"there is no run '{run_id}' in {results / 'runs'}",
+            f"there is no run '{run_id}' in {one_line(str(results / 'runs'))}",
             remedy=f"the latest are {known}; --results names another folder",
         )
     return folder
 
 
 def run_ids(results: Path) -> list[str]:
-    """The runs below ``results``, oldest first (their names begin with their date)."""
-    return sorted(file.parent.name for file in (results / "runs").glob("*/run.json"))
+    """The runs below ``results``, oldest first (their names begin with their date). BadInput where it is no folder.
+
+    A folder with the name of no run is passed over; :func:`strangers` has those.
+    """
+    return [name for name in _names(results) if re.fullmatch(_RUN_ID, name)]
+
+
+def strangers(results: Path) -> list[str]:
+    """Folders among the runs whose names are not those of runs."""
+    return [name for name in _names(results) if not re.fullmatch(_RUN_ID, name)]
+
+
+def _names(results: Path) -> list[str]:
+    place = results / "runs"
+    try:
+        with os.scandir(place) as entries:
+            return sorted(entry.name for entry in entries if os.path.lexists(os.path.join(entry.path, MANIFEST)))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise BadInput(
+            f"cannot be read: {error.strerror}", file=place, remedy="--results names another folder"
+        ) from error
+
+
+#: Told of a run that is left out, and why.
+LeftOut = Callable[[str, HarnessError], None]
+
+
+def silently(_run_id: str, _error: HarnessError) -> None:
+    """Tell nobody of a run that is left out."""
+
+
+def readable(results: Path, left_out: LeftOut) -> Iterator[tuple[str, Manifest]]:
+    """Every run whose manifest can be read, oldest first; of the others ``left_out`` is told."""
+    for run_id in run_ids(results):
+        try:
+            yield run_id, read_manifest(folder_of(results, run_id))
+        except (BadInput, CheckFailure) as error:
+            left_out(run_id, error)
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """``run.json``; BadInput where it is not one, or of a newer schema than this harness knows."""
-    file = folder / "run.json"
-    try:
-        table = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BadInput(f"cannot be read: {error}", file=file, remedy="restore it from a backup") from error
-    found = table.get("schema_version") if isinstance(table, dict) else None
-    if not isinstance(found, int):
-        raise BadInput("is missing", file=file, key="schema_version", remedy="this is not a run of the harness")
+    """``run.json``, checked; BadInput where it is not one of this run, or of a newer schema than this harness knows."""
+    file = folder / MANIFEST
+    table = _table(file)
+    found = table.get("schema_version")
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise BadInput("is not a number", file=file, key="schema_version", value=found, remedy=_NOT_OURS)
     if found > SCHEMA_VERSION:
         raise BadInput(
             f"was written by a newer harness; this one knows up to {SCHEMA_VERSION}",
@@ -64,15 +112,44 @@ def read_manifest(folder: Path) -> Manifest:
             value=found,
             remedy="upgrade the harness",
         )
+    key, wrong = kinds.check_bounds(table)
+    if wrong:
+        raise BadInput(wrong, file=file, key=key, remedy=_DAMAGED)
+    reading.record(schema.Written, table, file=file)
+    if table["run_id"] != folder.resolve().name:
+        raise BadInput(
+            "is not what its folder is called",
+            file=file,
+            key="run_id",
+            value=table["run_id"],
+            remedy="call the folder by the run's name",
+        )
     known = {field.name for field in dataclasses.fields(Manifest)}
+    return Manifest(**{key: value for key, value in table.items() if key in known})
+
+
+def _table(file: Path) -> dict[str, Any]:
+    """The JSON object in ``file``."""
+    text = files.read_text(file, at_most=_LARGEST_MANIFEST, below=file.parent, remedy=_DAMAGED)
     try:
-        manifest = Manifest(**{key: value for key, value in table.items() if key in known})
-    except TypeError as error:
-        raise BadInput(f"lacks something: {error}", file=file, remedy="this is not a run of the harness") from error
-    for key in ("models", "methods"):
-        if not isinstance(manifest.plan, dict) or not isinstance(manifest.plan.get(key), list):
-            raise BadInput("is missing", file=file, key=f"plan.{key}", remedy="this is not a run of the harness")
-    return manifest
+        table = json.loads(text, object_pairs_hook=_unique)
+    except RecursionError:
+        raise BadInput("is nested too deeply", file=file, remedy=_DAMAGED) from None
+    except ValueError as error:
+        raise BadInput(f"is not valid JSON: {error}", file=file, remedy=_DAMAGED) from None
+    if not isinstance(table, dict):
+        raise BadInput("is not a table", file=file, remedy=_NOT_OURS)
+    return table
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; ValueError where a key is there twice, of which readers would choose differently."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r:.80} is there twice")
+    return found
 
 
 def read_samples(folder: Path) -> list[Sample]:
@@ -80,17 +157,8 @@ def read_samples(folder: Path) -> list[Sample]:
 
     CheckFailure where a line in the middle is not a sample: then the file was damaged afterwards.
     """
-    file = folder / "samples.jsonl"
-    lines = file.read_bytes().split(b"\n") if file.is_file() else []
-    samples = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            samples.append(_sample(json.loads(line)))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise CheckFailure(
-                f"{file}, line {number} is not a sample: {error}", remedy="restore the file from a backup"
-            ) from error
-    return samples
+    file = folder / samples.LINES
+    return samples.of_file(file) if os.path.lexists(file) else []
 
 
 class RunWriter:
@@ -111,21 +179,17 @@ class RunWriter:
             ) from None
         _cut_torn_line(folder / "samples.jsonl")
 
-    def record(self, samples: Iterable[Sample]) -> None:
+    def record(self, taken: Iterable[Sample]) -> None:
         """Append a step's samples, all or none.
 
         They are the kernel's when this returns, so they survive the harness being killed; they are forced
         to the disk now and then, and on closing, for the machine to lose at most some seconds of work.
         """
-        lines = []
-        for sample in samples:
-            if sample.metric not in METRICS:
-                raise ValueError(f"{sample.metric} is not declared in harness.metrics")
-            lines.append(json.dumps(dataclasses.asdict(sample), allow_nan=False, separators=(",", ":")))
+        lines = samples.as_lines(map(samples.writable, taken))
         begin = self._samples.seek(0, os.SEEK_END)
         with disk_full_named(self.folder):
             try:
-                left = memoryview("".join(f"{line}\n" for line in lines).encode())
+                left = memoryview(lines)
                 while left:
                     left = left[self._samples.write(left) :]
                 self._force_to_disk(after_s=_SYNC_S)
@@ -221,13 +285,3 @@ def _cut_torn_line(file: Path) -> None:
         contents = file.read_bytes()
         with file.open("rb+") as stream:
             stream.truncate(contents.rfind(b"\n") + 1)
-
-
-def _sample(table: dict[str, Any]) -> Sample:
-    cell = Cell(**table.pop("cell"))
-    sample = Sample(cell=cell, **{**table, "flags": tuple(table.get("flags", ()))})
-    if sample.value is not None and (isinstance(sample.value, bool) or not isinstance(sample.value, int | float)):
-        raise TypeError(f"value {sample.value!r} is not a number")
-    if isinstance(sample.round, bool) or not isinstance(sample.round, int):
-        raise TypeError(f"round {sample.round!r} is not a whole number")
-    return sample

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness import interpreter, process, sandbox
+from harness import door, interpreter, process, sandbox
 from harness.measure import artifacts, start
 from harness.measure.start import limits_of
 from harness.methods import METHODS, hosted
@@ -24,8 +24,6 @@ from harness.platforms.depot import Depot
 from harness.spec import model as models
 from harness.spec import weights
 from harness.spec.weights import LockedModel
-
-UNPRIVILEGED = sandbox.UNPRIVILEGED_ID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,12 +296,14 @@ def test_a_model_is_kept_in_bounds_and_leaves_nothing(
     assert found["home"] == found["temporary"] == "None"
     assert found["status"]["NoNewPrivs"].strip() == "1"
     assert found["status"]["CapEff"].strip() == "0" * 16
-    able = sandbox.abilities()
+    able = door.abilities()
     if case.installed.image is not None or able.network:
         assert {found["loopback"], found["abstract"], found["outside"]} <= {"ConnectionRefusedError", "OSError"}
     if able.unprivileged_user:
-        assert found["user"] == [UNPRIVILEGED] * 3
-        assert found["groups"] in ([], [UNPRIVILEGED])
+        user = found["user"][0]
+        assert sandbox.is_instance_user(user)
+        assert found["user"] == [user] * 3
+        assert found["groups"] in ([], [user])
         assert found["secret"] in {"PermissionError", "FileNotFoundError"}
         # What an executable extracts belongs to the user that starts it.
         assert method.ID in EXTRACTING or found["own files"] in {"PermissionError", "OSError"}

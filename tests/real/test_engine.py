@@ -16,14 +16,17 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness import cgroup, paths
-from harness.errors import BadInput, BuildFailure, MissingComponent
-from harness.platforms import builds, containers, engine, engine_processes, images, registry
+from harness.errors import BadInput, BuildFailure, EngineGone, MissingComponent
+from harness.platforms import builds, containers, engine, engine_processes, engine_users, images, registry
 from harness.platforms.engine import Engine
+from harness.platforms.engine_users import EngineInUse
 from harness.platforms.images import BaseImage
+from harness.store import runs as stored
 
 MINOR = "3.11"
 MEMORY = 128 * 2**20
@@ -247,6 +250,28 @@ def test_a_build_has_no_network(running: Engine, base: BaseImage, tmp_path: Path
     assert "eth0" not in built.log
 
 
+@pytest.mark.parametrize("script", ["sleep 300", "while true; do echo on and on; sleep 0.01; done"])
+def test_a_build_that_never_ends_is_broken_off(running: Engine, base: BaseImage, tmp_path: Path, script: str) -> None:
+    """Whether it says nothing or never stops talking; its container is gone, and so is what it had made."""
+    before = len(engine.client(running).images(all=True))
+    with pytest.raises(BuildFailure, match="did not end within 2 s"):
+        builds.build_image(running, tmp_path, f"FROM {base.tag}\nRUN {script}\n", "mlph-test:long", timeout_s=2)
+    assert all_containers(running) == []
+    assert len(engine.client(running).images(all=True)) == before
+
+
+def test_a_build_is_below_the_ceiling_of_memory(
+    running: Engine, base: BaseImage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What needs more is killed; what one line of the log may hold is bounded, too."""
+    monkeypatch.setenv("HARNESS_MAX_MEMORY_MB", "64")
+    text = f"FROM {base.tag}\nRUN python3 -c \"print('x' * 2_000_000); x = b'x' * 400_000_000\"\n"
+    with pytest.raises(BuildFailure, match="137") as raised:
+        builds.build_image(running, tmp_path, text, "mlph-test:memory")
+    assert len(raised.value.log) < 1_000_000
+    assert all_containers(running) == []
+
+
 # --- containers ----------------------------------------------------------------------------------
 
 
@@ -385,7 +410,7 @@ def test_an_engine_that_was_killed_is_cleaned_up_and_started_again(running: Engi
     with warnings.catch_warnings():
         # docker-py leaves the socket open that was refused.
         warnings.simplefilter("ignore", ResourceWarning)
-        with pytest.raises(MissingComponent, match="stopped answering"):
+        with pytest.raises(EngineGone, match="stopped answering"):
             leave.close()
         gc.collect()
     assert engine_processes.alive(container.pid)
@@ -411,3 +436,90 @@ def test_a_session_leaves_an_engine_that_ran_before(running: Engine) -> None:
     with pytest.raises(MissingComponent, match="harness engine start"):
         engine.connect()
     engine.start()
+
+
+USES_IT = """
+import time
+from harness.platforms import engine
+engine.connect()
+print("connected", flush=True)
+time.sleep(300)
+"""
+
+
+@contextlib.contextmanager
+def another_user() -> Iterator[subprocess.Popen[str]]:
+    """A process that uses the engine, and nothing else."""
+    with subprocess.Popen([sys.executable, "-c", USES_IT], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "connected\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_an_engine_that_is_used_is_stopped_only_when_it_is_not_or_by_force(running: Engine, harness: Any) -> None:
+    """Refused with the user's name; --wait outlasts the user, killed as it is; --force does not ask."""
+    engine_users.leave(engine._places().folder)  # this process, which has used it up to now
+    with another_user() as user:
+        refused = harness("engine", "stop").expect(1)
+        assert f"process {user.pid} (-c)" in refused.err
+        assert "--wait" in refused.err
+        assert f"process {user.pid}" in harness("engine", "status").expect(0).out
+        with harness.started("engine", "stop", "--wait") as waiting:
+            waiting.wait_for(f"waiting for process {user.pid}")
+            assert engine.look()[0] == running
+            user.kill()
+            waiting.end().expect(0)
+        assert left_of(running) == []
+    engine.start()
+    engine_users.leave(engine._places().folder)
+    with another_user() as user:
+        with pytest.raises(EngineInUse, match=str(user.pid)):
+            engine.stop()
+        harness("engine", "stop", "--force").expect(0)
+        assert user.poll() is None
+        assert left_of(running) == []
+    engine.start()
+
+
+def kill(running: Engine) -> None:
+    """End the engine as a crash does."""
+    pid = engine.status().private_pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    engine_processes._wait_for_end([pid], 5)
+
+
+def test_a_run_outlives_its_engine(
+    running: Engine, base: BaseImage, harness: Any, make_model: Any, tmp_path: Path
+) -> None:
+    """It ends resumable where the engine stays away, goes on where it comes back, and no cell has failed of it."""
+    folder = make_model("outlives", files={"salt.txt": os.urandom(8).hex()})
+    plan = ("--method", "container", "--method", "venv", "--rounds", 2, "--results", tmp_path)
+    with harness.started("run", folder, *plan, HARNESS_ENGINE_WAIT_S="0.5") as run:
+        run.wait_for(r"\] start ")
+        kill(running)
+        ended = run.end().expect(3)
+    (run_id,) = stored.run_ids(tmp_path)
+    assert ended.err.count("Waiting up to 0.5 s") == 1
+    assert f"harness run --resume {run_id}" in ended.err
+    kept = stored.read_samples(tmp_path / "runs" / run_id)
+    assert kept
+    assert not [sample for sample in kept if {"failed", "absent"} & set(sample.flags)]
+    engine.start()
+    with harness.started("run", "--resume", run_id, "--results", tmp_path) as run:
+        run.wait_for(r"\] start ")
+        kill(running)
+        run.wait_for("Waiting up to 60 s")
+        engine.start()
+        whole = run.end().expect(0)
+    assert "The Docker engine is back; going on." in whole.err
+    samples = stored.read_samples(tmp_path / "runs" / run_id)
+    assert samples[: len(kept)] == kept
+    assert not [sample for sample in samples if "failed" in sample.flags]
+    starts = {(s.cell.method, s.round, s.state) for s in samples if s.metric == "cold_start_s" and s.value is not None}
+    assert len(starts) == 2 * 2 * 2
+    assert all_containers(engine.connect()) == []
+    harness("runs", "--results", tmp_path).expect(0)

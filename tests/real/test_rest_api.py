@@ -182,3 +182,48 @@ def test_a_model_that_cannot_be_loaded(make_model: Any) -> None:
         assert status == 500
         assert json.loads(text)["error"]["message"] == "no weights"
         assert api("GET", "/")[0] == 200
+
+
+HOSTILE = {
+    "more than fits": (b"Content-Length: 999999999999\r\n\r\n{", 413),
+    "less than nothing": (b"Content-Length: -5\r\n\r\n{", 400),
+    "no number": (b"Content-Length: abc\r\n\r\n{", 400),
+    "nothing": (b"\r\n", 422),
+    "another coding": (b"Transfer-Encoding: gzip\r\n\r\n", 400),
+    "no chunk": (b"Transfer-Encoding: chunked\r\n\r\n-1\r\nabc", 400),
+    "a deep list": (b"Content-Length: 100011\r\n\r\n" + b'{"inputs": ' + b"[" * 100_000, 400),
+    "a deep object": (b"Content-Length: 5413\r\n\r\n" + b'{"inputs": ' + b'{"a":' * 900 + b"1" + b"}" * 901, 422),
+    "many digits": (b"Content-Length: 100014\r\n\r\n" + b'{"inputs": [1' + b"9" * 99_999 + b"]}", 400),
+    "endless heads": (b"A: b\r\n" * 100_000, 400),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_hostile_requests_are_refused(api: Server, what: str) -> None:
+    """With a status and no traceback; the next one is answered."""
+    rest, status = HOSTILE[what]
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as connection:
+        with contextlib.suppress(OSError):
+            connection.sendall(head + rest)
+        said = b""
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := connection.recv(65536):
+                said += chunk
+    assert said.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"Traceback" not in said
+    assert api("POST", "/predict", {"inputs": [4]}) == (200, '{"outputs":[8]}')
+
+
+def test_connections_are_bounded(api: Server) -> None:
+    """Whoever comes when there are many is hung up on; the others stay."""
+    with contextlib.ExitStack() as stack:
+        many = [stack.enter_context(socket.create_connection(("127.0.0.1", api.port), timeout=5)) for _ in range(200)]
+        many[-1].settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            assert many[-1].recv(1) == b""
+        many[0].settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            many[0].recv(1)
+    time.sleep(0.2)
+    assert api("GET", "/healthz")[0] == 200

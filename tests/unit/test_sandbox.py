@@ -1,86 +1,68 @@
-"""What models are kept from, and who they run as. Nothing is put in bounds here."""
+"""What models are kept from, who they run as, and what they see. Nothing is put in bounds here."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness import sandbox
-from harness.sandbox import Abilities, Policy, Surroundings
+from harness.sandbox import Abilities, Surroundings
+
+ALL = Abilities(network=True, unprivileged_user=True, control_group="v2", enclosure=True, system_calls=True, disk=True)
 
 
 def test_what_is_not_enforced_is_said() -> None:
     """Each ability that lacks is a sentence for the reader; where all are there, nothing is said."""
-    assert Abilities(network=True, unprivileged_user=True, control_group="v2").missing() == []
+    assert ALL.missing() == []
     found = Abilities(network=False, unprivileged_user=False, control_group=None).missing()
-    assert len(found) == 3
+    assert len(found) == 6
     assert "network" in found[0]
-    assert "psutil" in found[2]
+    assert any("psutil" in words for words in found)
 
 
-def test_models_run_unprivileged_where_they_can_reach_their_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Root gives its rights away, unless the artifact would be out of reach; others have none to give."""
+def test_every_instance_has_a_user_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a range that no account is in; who is not root has no other user to give."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(sandbox.paths, "walkable_by_others", lambda path: path != tmp_path)
-    assert sandbox.user_for(Path("/usr")) == sandbox.UNPRIVILEGED_ID
-    assert sandbox.user_for(Path("/usr"), tmp_path) is None
+    users = [sandbox.new_user() for _ in range(50)]
+    assert len(set(users)) == len(users)
+    assert all(user is not None and sandbox.is_instance_user(user) for user in users)
+    assert not any(sandbox.is_instance_user(user) for user in (0, 1000, sandbox.UNPRIVILEGED_ID, 2**31))
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert sandbox.user_for(Path("/usr")) is None
+    assert sandbox.new_user() is None
 
 
-# --- other surroundings --------------------------------------------------------------------------
+def test_an_instance_sees_the_system_and_what_it_is_shown(tmp_path: Path) -> None:
+    """Nothing of home, of the cache, or of this machine's own settings."""
+    shown, home = tmp_path / "app", tmp_path / "home"
+    found = sandbox.view(shows=(shown, Path("/usr/lib")), writes=(home,))
+    places = [place for _, place in found.shown]
+    assert "usr" in places
+    assert str(shown).lstrip("/") in places
+    assert found.writable == ((str(home), str(home).lstrip("/")),)
+    assert not any(place.split("/")[0] in {"home", "root", "var", "opt", "mnt", "srv", "boot"} for place in places)
+    assert not {"etc", "etc/shadow", "etc/pip.conf", "etc/ssl", "etc/ssl/private"} & set(places)
 
 
-@pytest.fixture
-def mounted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What would be mounted, and where the process would begin."""
-    done: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(sandbox, "_private_temporary_folders", lambda *_: done.append(("private",)))
-    monkeypatch.setattr(sandbox.mounts, "change_root", lambda root, links, **more: done.append((root, links, more)))
-    monkeypatch.setattr(sandbox.mounts, "write_protect", lambda **more: done.append(("protected", more)))
-    monkeypatch.setattr(os, "chdir", lambda place: done.append(("in", str(place))))
-    return done
+def test_what_lies_in_a_shown_folder_is_shown_once() -> None:
+    """A mount for each would cost time, and cut links between them."""
+    found = sandbox.view(shows=(Path("/data/a/b"), Path("/data/a"), Path("/usr/share")), writes=(Path("/data/a/out"),))
+    assert [place for _, place in found.shown if place.startswith("data")] == ["data/a"]
+    assert [place for _, place in found.writable] == ["data/a/out"]
+    assert not any(place.startswith("usr/") for _, place in found.shown)
 
 
-def policy(surroundings: Surroundings | None) -> Policy:
-    """One with a home to begin in."""
-    return Policy(
-        memory_bytes=1,
-        processes=1,
-        disk_bytes=1,
-        visible=(Path("/a"),),
-        surroundings=surroundings,
-        home=Path("/h"),
-        writable=(Path("/h"),),
-    )
-
-
-def test_without_other_surroundings_nothing_is_different(mounted: list[tuple[Any, ...]]) -> None:
-    """The temporary folders are private, as ever."""
-    policy(None)._surrounding((), ())()
-    assert mounted == [("private",)]
-
-
-def test_another_root_shows_only_what_it_is_told_to(mounted: list[tuple[Any, ...]], tmp_path: Path) -> None:
-    """And the links at its top, looked up before the fork."""
+def test_another_system_is_all_that_is_seen_of_it(tmp_path: Path) -> None:
+    """Its programs, its settings, the links at its top; nothing of this machine's."""
     (tmp_path / "usr").mkdir()
     (tmp_path / "bin").symlink_to("usr/bin")
-    policy(Surroundings(root=tmp_path))._surrounding(("/tmp",), ("/a",))()
-    (root, links, more), begun = mounted
-    assert (root, links) == (str(tmp_path), (("bin", "usr/bin"),))
-    assert (more["shown"], more["writable"]) == (("/a",), ("/h",))
-    assert begun == ("in", "/h")
+    found = sandbox.view(shows=(Path("/a"),), writes=(Path("/h"),), around=Surroundings(root=tmp_path))
+    assert found.links == (("bin", "usr/bin"),)
+    assert found.shown == ((f"{tmp_path}/usr", "usr"), (f"{tmp_path}/etc", "etc"), ("/a", "a"))
+    assert found.scratch
 
 
-def test_write_protection_comes_after_the_temporary_folders(mounted: list[tuple[Any, ...]]) -> None:
-    """So that they are protected as well; and it begins where it may write."""
-    policy(Surroundings(read_only=True))._surrounding((), ())()
-    assert mounted == [("private",), ("protected", {"writable": ("/h",)}), ("in", "/h")]
-    mounted.clear()
-    policy(Surroundings(user_id=7))._surrounding((), ())()
-    assert mounted == [("private",), ("in", "/h")]
+def test_write_protected_surroundings_have_no_temporary_folders() -> None:
+    """Not even /tmp."""
+    assert not sandbox.view(shows=(), writes=(), around=Surroundings(read_only=True)).scratch

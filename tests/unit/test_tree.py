@@ -171,3 +171,113 @@ def test_nothing_is_unpacked_outside(tmp_path: Path, kind: str) -> None:
         tree.unpack(tmp_path / "evil.tar.gz", tmp_path / "target")
     assert (outside / "victim").read_text() == "safe"
     assert [path.name for path in outside.iterdir()] == ["victim"]
+
+
+# --- what others made ---
+
+
+def test_a_copy_is_never_written_through_a_link(tmp_path: Path) -> None:
+    """A file's link is replaced; one to a folder is refused. What they lead to stays as it is."""
+    source, target, outside = tmp_path / "source", tmp_path / "target", tmp_path / "outside"
+    for folder in (source / "sub", target, outside):
+        folder.mkdir(parents=True)
+    (source / "a").write_text("new")
+    (source / "sub" / "b").write_text("new")
+    (outside / "b").write_text("safe")
+    (target / "a").symlink_to(outside / "b")
+    (target / "sub").symlink_to(outside)
+    with pytest.raises(CheckFailure, match="target/sub cannot be written"):
+        tree.copy(source, target)
+    assert (target / "a").read_text() == "new"
+    assert (outside / "b").read_text() == "safe"
+    (target / "sub").unlink()
+    (target / "sub").touch()
+    with pytest.raises(CheckFailure, match="in the way"):
+        tree.copy(source, target)
+    (target / "sub").unlink()
+    (target / "a").unlink()
+    (target / "a").mkdir()
+    with pytest.raises(CheckFailure, match="in the way"):
+        tree.copy(source, target)
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    """A pipe is refused at once by whatever would read it, unless it is left out; it has no bytes."""
+    os.mkfifo(tmp_path / "pipe")
+    for read in (
+        lambda: tree.copy(tmp_path, tmp_path.with_name("copy")),
+        lambda: tree.digest(tmp_path),
+        lambda: tree.pack(tmp_path, tmp_path.with_name("archive")),
+    ):
+        with pytest.raises(CheckFailure, match="pipe is a named pipe"):
+            read()
+    tree.copy(tmp_path, tmp_path.with_name("other"), keep=lambda relative: relative.name != "pipe")
+    assert tree.size(tmp_path) == (0, 1)
+
+
+def test_holes_stay_holes_and_are_counted(tmp_path: Path) -> None:
+    """A sparse file is copied as one, as long as its apparent size is allowed."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    with (source / "x").open("wb") as file:
+        file.write(b"begin")
+        file.seek(2**28)
+        file.write(b"middle")
+        file.truncate(2**29)
+    tree.copy(source, target, at_most_bytes=2**29)
+    assert (target / "x").stat().st_size == 2**29
+    assert (target / "x").stat().st_blocks * 512 < 2**20
+    with (target / "x").open("rb") as file:
+        assert file.read(5) == b"begin"
+        file.seek(2**28)
+        assert file.read(7) == b"middle\0"
+    with pytest.raises(CheckFailure, match="more than 536,870,911 bytes"):
+        tree.copy(source, target, at_most_bytes=2**29 - 1)
+
+
+def test_odd_names_are_packed_and_unpacked(tmp_path: Path) -> None:
+    """Newlines, bytes that are no text, the longest names."""
+    folder = tmp_path / "one"
+    folder.mkdir()
+    for name in ("a\nb", "\udcff", "n" * 255):
+        (folder / name).write_text("x")
+    tree.pack(folder, tmp_path / "a.tar.gz")
+    tree.unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert tree.digest(tmp_path / "out") == tree.digest(folder)
+    tree.copy(folder, tmp_path / "copy")
+    assert tree.digest(tmp_path / "copy") == tree.digest(folder)
+
+
+def archive(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
+    """An archive of these members."""
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        for member, contents in members:
+            member.size = len(contents)
+            tar.addfile(member, io.BytesIO(contents))
+    return path
+
+
+@pytest.mark.parametrize("kind", [tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.GNUTYPE_SPARSE])
+def test_only_plain_members_are_unpacked(tmp_path: Path, kind: bytes) -> None:
+    """No pipes, no devices, no sparse files."""
+    with pytest.raises(CheckFailure, match="damaged"):
+        tree.unpack(archive(tmp_path / "a", (entry("x", kind), b"")), tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_unpacking_is_bounded(tmp_path: Path) -> None:
+    """In bytes, in depth, and in what a header may take; no setuid, no owner of its own."""
+    big = archive(tmp_path / "a", (entry("x"), bytes(1000)), (entry("y"), bytes(1000)))
+    with pytest.raises(CheckFailure, match="too much"):
+        tree.unpack(big, tmp_path / "out", at_most_bytes=1999)
+    with pytest.raises(CheckFailure, match="too much"):
+        tree.unpack(archive(tmp_path / "b", (entry("d/" * 300 + "x"), b"")), tmp_path / "deep")
+    header = entry("x")
+    header.pax_headers = {"comment": "x" * 17 * 2**20}
+    with pytest.raises(CheckFailure, match="header"):
+        tree.unpack(archive(tmp_path / "c", (header, b"")), tmp_path / "header")
+    member = entry("x")
+    member.mode, member.uid, member.gid = 0o6777, 12345, 12345
+    tree.unpack(archive(tmp_path / "d", (member, b"")), tmp_path / "mode")
+    status = (tmp_path / "mode" / "x").stat()
+    assert (status.st_mode & 0o7777, status.st_uid) == (0o755, os.geteuid())

@@ -20,7 +20,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from harness import interpreter, process, tools
+from harness import files, interpreter, process, tools
 from harness.errors import BuildFailure
 from harness.platforms.conda import channels, local, tooling
 from harness.spec.lock import Lock
@@ -122,7 +122,7 @@ def _make(folder: Path, environment: str, *, network: bool) -> None:
                 log=_reason(done.stderr),
                 remedy="give the names and channels that conda has, in the table 'conda' of model.toml",
             )
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove(folder)
         folder.mkdir(parents=True)
         for name in ("environment.yml", "conda-lock.yml"):
             shutil.move(scratch / name, folder / name)

@@ -12,6 +12,9 @@ import threading
 
 from harness_runner.packaged import ENTRYPOINT
 
+#: The longest body of a request; Google's own limit is 32 MiB (10 MB for 1st gen).
+BODY_BYTES = 32 * 2**20
+
 lock = threading.Lock()
 loaded = {}
 
@@ -19,7 +22,10 @@ loaded = {}
 def predict(request):
     """Answer a request; a model that cannot be loaded answers every one with the reason."""
     try:
-        asked = json.loads(request.get_data())
+        body = _body(request.stream)
+        if len(body) > BODY_BYTES:
+            return _answer({"error": runner.described(ValueError(f"longer than {BODY_BYTES} bytes"), "input")}, 413)
+        asked = json.loads(body)
         if "facts" in asked:
             return _answer({"facts": runner.facts(), "stamps": runner.stamps})
         with lock:
@@ -30,6 +36,14 @@ def predict(request):
         return _answer({"outputs": loaded["model"](asked["inputs"])})
     except Exception as error:
         return _answer({"error": runner.described(error, "predict")}, 500)
+
+
+def _body(stream):
+    """What was sent, up to one byte more than is allowed."""
+    body = bytearray()
+    while len(body) <= BODY_BYTES and (chunk := stream.read(BODY_BYTES + 1 - len(body))):
+        body += chunk
+    return body
 
 
 def _load():

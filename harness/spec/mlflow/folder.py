@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import files
 from harness.errors import BadInput
 from harness.spec import reading
 from harness.spec.mlflow import safe_yaml
+from harness.spec.model import LARGEST_BYTES
 
 MLMODEL = "MLmodel"
 _SAVED = "give the folder that mlflow's save_model or download_artifacts wrote"
@@ -81,11 +82,9 @@ class MlflowModel:
 
 def read(folder: Path) -> MlflowModel:
     """The MLflow model in ``folder``; BadInput for the first thing wrong with it."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise BadInput("there is no such folder", file=folder, remedy=_SAVED)
     file = folder / MLMODEL
-    if file.is_symlink() or (file.exists() and not file.is_file()):
-        raise BadInput("is not a file", file=file, remedy=_AGAIN)
     table = safe_yaml.table(file, remedy=_SAVED)
     flavors = _mapping(table.get("flavors"), file, "flavors")
     if "python_function" not in flavors:
@@ -124,28 +123,38 @@ def _flavor_name(loader: str, flavors: Mapping[str, Any]) -> str:
 
 def _files(folder: Path) -> list[str]:
     """Every file, relative, sorted. BadInput for what must not be copied: links that leave, pipes, odd names."""
-    found, root = [], folder.resolve()
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted([*folders, *names]):
-            path = Path(parent, name)
-            relative = path.relative_to(folder).as_posix()
-            try:
-                relative.encode()
-            except UnicodeEncodeError:
-                raise BadInput("has a name that is not UTF-8", file=path, remedy="rename it") from None
-            if path.is_symlink() and (not path.is_file() or not path.resolve().is_relative_to(root)):
-                raise BadInput(
-                    "is a link that leaves the model's folder, or leads to a folder",
-                    file=path,
-                    value=os.readlink(path),
-                    remedy="replace it by what it points to",
-                )
-            if name in names or path.is_symlink():
-                if not stat.S_ISREG(path.stat().st_mode):
-                    raise BadInput("is neither a file nor a folder", file=path, remedy="remove it")
-                found.append(relative)
+    found, total = [], 0
+    for entry in files.walk(folder):
+        path = entry.path
+        try:
+            entry.relative.as_posix().encode()
+        except UnicodeEncodeError:
+            raise BadInput("has a name that is not UTF-8", file=files.shown(path), remedy="rename it") from None
+        if entry.kind == "link" and real_file(folder, entry.relative) is None:
+            raise BadInput(
+                "is a link that leaves the model's folder, or leads to no file",
+                file=path,
+                value=entry.target(),
+                remedy="replace it by what it points to",
+            )
+        if entry.kind == "other":
+            raise BadInput("is neither a file nor a folder", file=path, remedy="remove it")
+        if entry.kind != "folder":
+            found.append(entry.relative.as_posix())
+            total += os.stat(path).st_size if entry.kind == "link" else entry.status.st_size
+        if total > LARGEST_BYTES:
+            raise BadInput(f"has more than {LARGEST_BYTES:,} bytes in its files", file=folder, remedy="make it smaller")
     return sorted(one for one in found if "__pycache__" not in one.split("/"))
+
+
+def real_file(folder: Path, relative: Path | str) -> Path | None:
+    """The regular file that lies there or that a link there leads to, inside ``folder``; None where there is none.
+
+    No component of the path that is given is a link, below the real path of ``folder``.
+    """
+    root = Path(os.path.realpath(folder))
+    place = Path(os.path.realpath(root / relative))
+    return place if place.is_relative_to(root) and files.kind(place) == "file" else None
 
 
 def _check_paths(model: MlflowModel) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import door, interpreter, process
+from harness import ceiling, door, files, interpreter, process, tree
 from harness.errors import BadInput, BuildFailure, HarnessError, MissingComponent, ModelFailure
 from harness.runtime import RUNNER
 from harness.spec import environments, reading, weights
@@ -146,7 +146,7 @@ class _Work:
         """The variant written and asked; the failure where it does not lock or does not answer."""
         self.say(f"{plan.name}: lock {len(plan.requirements)} requirements, fetch their wheels")
         folder = self.stage / plan.name
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove(folder)
         folder.mkdir()
         minor = interpreter.default().minor
         flavor = self.model.loader.removeprefix("mlflow.")
@@ -187,10 +187,10 @@ def _answer(locked: LockedModel) -> Json:
     """What the model answers, asked twice by one process: an answer that changes can't be what is expected."""
     model, value = locked.model, locked.model.examples.inputs[0]
     python = environments.installed(locked.lock)
-    resources = model.file.resources
+    allowed = ceiling.bounded(model.file.resources)
     with process.temporary_folder("import", readable=True) as scratch:
-        shutil.copytree(RUNNER, scratch / "harness_runner", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copytree(locked.payload, scratch / "model")
+        tree.copy(RUNNER, scratch / "harness_runner", keep=lambda relative: "__pycache__" not in relative.parts)
+        tree.copy(locked.payload, scratch / "model")
         home = scratch / "home"
         home.mkdir()
         argv = [str(python), "-m", "harness_runner", "once", "--model", str(scratch / "model")]
@@ -203,7 +203,7 @@ def _answer(locked: LockedModel) -> Json:
                 env=process.environment(home, PYTHONPATH=str(scratch), PYTHONDONTWRITEBYTECODE="1", **model.file.env),
                 cwd=home,
                 stdin=json.dumps({"inputs": [value, value]}),
-                timeout_s=resources.start_timeout_s + resources.predict_timeout_s,
+                timeout_s=allowed.start_timeout_s + allowed.predict_timeout_s,
                 kind="instances",
             )
         except process.TimedOut as error:
@@ -314,7 +314,7 @@ def _unfinished(target: Path) -> Iterator[Path]:
         try:
             yield stage
         finally:
-            shutil.rmtree(stage, ignore_errors=True)
+            files.remove(stage, ignore_errors=True)
 
 
 def _put(stage: Path, target: Path, chosen: list[_Answered], question: Question) -> None:

@@ -8,14 +8,15 @@ Old shapes and new: before 2.11 or so every example was a ``dataframe`` (``panda
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import BadInput
-from harness.spec.mlflow.folder import MlflowModel
+from harness.spec import reading
+from harness.spec.mlflow.folder import MlflowModel, real_file
 from harness.spec.model import Json
 
 SERVING = (
@@ -60,7 +61,10 @@ def asked(model: MlflowModel, given: Path | None) -> Question:
             remedy=f"{_AGAIN} ({SERVING})",
         )
     file = model.folder / str(model.example["artifact_path"])
-    value = _json(file, _AGAIN)
+    # MLflow writes a missing number of a column as NaN, which JSON has not: null here.
+    value = reading.json_value(
+        real_file(model.folder, str(model.example["artifact_path"])) or file, remedy=_AGAIN, missing_number=True
+    )
     params = None
     # The flag is the text "true" (2.7 and newer).
     if model.example.get("params"):
@@ -92,7 +96,9 @@ def asked(model: MlflowModel, given: Path | None) -> Question:
 
 def _of_request(model: MlflowModel, file: Path) -> Question:
     """The question in a file with a request as MLflow's server takes it."""
-    request = _json(file, f"give a file: {SERVING}")
+    # It is the user who names it: a link is what it points to.
+    real = Path(os.path.realpath(file))
+    request = reading.json_value(real, remedy=f"give a file: {SERVING}", missing_number=True)
     known = [key for key in _REQUESTS if isinstance(request, dict) and key in request]
     if len(known) != 1 or set(request) - {*known, "params"}:
         raise BadInput("is not such a request", file=file, key="--input", remedy=f"give {SERVING}")
@@ -107,25 +113,6 @@ def _of_request(model: MlflowModel, file: Path) -> Question:
     else:
         form = {"kind": "plain"}
     return Question(value=value, form=form, params=params)
-
-
-def _json(file: Path, remedy: str) -> Json:
-    """The value in ``file``. MLflow writes a missing number of a column as NaN, which JSON has not: null here."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda name: _number(name, file))
-    except RecursionError:
-        raise BadInput("is nested too deeply", file=file, remedy=remedy) from None
-    except FileNotFoundError:
-        raise BadInput("there is no such file", file=file, remedy=remedy) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot be read: {error}", file=file, remedy=remedy) from error
-    except ValueError as error:
-        raise BadInput(f"is not valid JSON: {error}", file=file, remedy=remedy) from error
-
-
-def _number(name: str, file: Path) -> None:
-    if name != "NaN":
-        raise BadInput("is not a number that can be asked", file=file, value=name, remedy="give a finite one")
 
 
 # --- frames --------------------------------------------------------------------------------------

@@ -18,11 +18,14 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from harness import files
 from harness.errors import BadInput
 from harness.interpreter import Interpreter
 from harness.spec import reading
 from harness.spec.mlflow import safe_yaml
 
+#: The largest list of requirements, and the largest ``uv.lock``, that are read: 200 packages of a lock are 1 MiB.
+_MAX_BYTES, _MAX_LOCK_BYTES = 2**20, 16 * 2**20
 _REMEDY = "correct the line; every package has to be one that an index has as a wheel"
 _ENTRY = re.compile(r"^([A-Za-z0-9._-]+)\s*(==|=|>=|<=|>|<|!=)?\s*([^\s=]+)?(?:=\S+)?$")
 #: conda's names for what PyPI calls otherwise; and what it lists that is no package of PyPI's, or brings one here.
@@ -90,7 +93,7 @@ def _lines(
 ) -> tuple[Path, list[str]]:
     """The file that says what is needed, and its lines."""
     plain = folder / "requirements.txt"
-    if plain.is_file():
+    if files.kind(plain):
         return plain, _file_lines(plain)
     if conda:
         return folder / "conda.yaml", _conda_lines(conda, folder / "conda.yaml")
@@ -111,14 +114,11 @@ def _lines(
 
 
 def _table(file: Path) -> dict[str, Any]:
-    return safe_yaml.table(file, remedy="it has to be as MLflow wrote it") if file.is_file() else {}
+    return safe_yaml.table(file, remedy="it has to be as MLflow wrote it") if files.kind(file) else {}
 
 
 def _file_lines(file: Path) -> list[str]:
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot be read: {error}", file=file, remedy="save it as UTF-8") from error
+    text = files.read_text(file, at_most=_MAX_BYTES)
     return re.sub(r"\\\r?\n", " ", text).splitlines()
 
 
@@ -210,7 +210,7 @@ def _exact(one: Requirement) -> bool:
 
 
 def _constraints(file: Path, notes: list[str]) -> list[Requirement]:
-    if not file.is_file() or file.is_symlink():
+    if files.kind(file) is None:
         return []
     return [one for line in _file_lines(file) if (one := _requirement(line, file, notes)) is not None]
 
@@ -238,9 +238,9 @@ def _locked(file: Path, python: Interpreter) -> _Locked:
     The format: https://docs.astral.sh/uv/concepts/resolution/#lockfile-versioning (version 1, read 2026-11-23). The
     project is the package whose source is ``virtual`` or ``editable``.
     """
-    if not file.is_file():
+    if files.kind(file) is None:
         return _Locked(versions={}, direct=())
-    table = reading.toml_table(file, remedy="it has to be as uv wrote it")
+    table = reading.toml_table(file, remedy="it has to be as uv wrote it", at_most=_MAX_LOCK_BYTES)
     packages = table.get("package", [])
     if not isinstance(packages, list) or not all(isinstance(one, dict) for one in packages):
         raise BadInput("is not a list of packages", file=file, key="package", remedy="it has to be as uv wrote it")

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from harness import files
 from harness.errors import BadInput
 
 #: The largest file that is read. MLmodel grows with the signature: one of 20,000 columns is 2 MiB.
@@ -20,27 +21,17 @@ MAX_VALUES = 50_000
 MAX_DEPTH = 100
 
 _MERGE = "tag:yaml.org,2002:merge"
+#: Numbers may be written in base 60, "1:30:00", which takes time by the square of their length to read.
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+_LONGEST_NUMBER = 1000
 
 
 def table(file: Path, *, remedy: str) -> dict[str, Any]:
     """The mapping in ``file``; BadInput where it is missing, too large, not YAML, or not a mapping of plain values."""
-    value = _value(file, _text(file, remedy))
+    value = _value(file, files.read_text(file, at_most=MAX_BYTES, below=file.parent, remedy=remedy))
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise BadInput("is not a mapping of names to values", file=file, value=type(value).__name__, remedy=remedy)
     return value
-
-
-def _text(file: Path, remedy: str) -> str:
-    try:
-        if file.stat().st_size > MAX_BYTES:
-            raise BadInput(f"is larger than {MAX_BYTES:,} bytes", file=file, remedy=remedy)
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BadInput("there is no such file", file=file, remedy=remedy) from None
-    except OSError as error:
-        raise BadInput(f"cannot be read: {error.strerror}", file=file, remedy=remedy) from error
-    except UnicodeDecodeError as error:
-        raise BadInput("is not UTF-8 text", file=file, remedy=remedy) from error
 
 
 def _value(file: Path, text: str) -> Any:
@@ -55,7 +46,8 @@ def _value(file: Path, text: str) -> Any:
             return None
         _count(node, file, remedy)
         return loader.construct_document(node)
-    except (yaml.YAMLError, ValueError, TypeError) as error:
+    # PyYAML's constructors let through whatever a value such as "!!timestamp x" or "!!bool x" makes Python raise.
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         said = " ".join(str(error).split())
         raise BadInput(f"is not YAML of plain values: {said}", file=file, remedy=remedy) from None
 
@@ -80,6 +72,8 @@ def _count(node: Any, file: Path, remedy: str) -> None:
         seen += 1
         if seen > MAX_VALUES:
             raise BadInput(f"stands for more than {MAX_VALUES:,} values", file=file, remedy=remedy)
+        if isinstance(one.value, str) and len(one.value) > _LONGEST_NUMBER and one.tag in _NUMBERS:
+            raise BadInput("holds a number that is too long", file=file, remedy=remedy)
         if one.tag == _MERGE:
             raise BadInput("has a merge key", file=file, key="<<", remedy=remedy)
         if isinstance(one.value, list):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from typing import Any, Literal
 from packaging.requirements import Requirement
 
 from harness import paths, tree
+from harness.errors import BadInput
+from harness.spec.mlflow import folder as folders
 from harness.spec.mlflow.folder import MLMODEL, MlflowModel
 from harness.spec.mlflow.question import Question
 from harness.spec.mlflow.requirements import Needs
@@ -283,7 +286,10 @@ def write(plan: Plan, model: MlflowModel, question: Question, folder: Path, head
     for relative in plan.files:
         target = weights / relative
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(model.folder / relative, target)
+        source = folders.real_file(model.folder, relative)
+        if source is None:
+            raise BadInput("is not there any more", file=model.folder / relative, remedy="let nothing write there")
+        tree.copy_file(source, target, below=Path(os.path.realpath(model.folder)))
     shutil.copyfile(RESOURCES / "harness_conversion.py", folder / "harness_conversion.py")
     shutil.copyfile(RESOURCES / f"{plan.loader}.py", folder / "harness_loader.py")
     (folder / "predictor.py").write_text(_predictor(plan, question), encoding="utf-8")

@@ -15,7 +15,7 @@ from harness.calibrate.elsewhere import Elsewhere
 from harness.calibrate.fit import Quality
 from harness.cli import cli
 from harness.errors import BadInput
-from harness.store import query, runs
+from harness.store import query, runs, tables
 
 
 @pytest.fixture
@@ -98,4 +98,4 @@ def test_nothing_is_fitted_from_the_night_that_is_held_out() -> None:
     assert not {one.run_id for one in shipped.runs} & set(names)
     assert not {one.profile for one in shipped.models} & {one.digest for one in study.profiles.values()}
     for folder in (runs.folder_of(HELD_OUT, name) for name in names):
-        assert runs.read_manifest(folder).digests[query.PARQUET] == tree.sha256(folder / query.PARQUET)
+        assert runs.read_manifest(folder).digests[tables.PARQUET] == tree.sha256(folder / tables.PARQUET)

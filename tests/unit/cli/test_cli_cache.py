@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import paths
+from harness import files, paths
 from harness.errors import MissingComponent
 from harness.measure import artifacts
 from harness.methods import METHODS
@@ -79,3 +80,32 @@ def test_images_stay_where_no_engine_answers(harness: Harness, monkeypatch: pyte
     table = harness("cache", "--prune", "--json").json
     assert (table["removed"], table["outdated"]["artifacts"]) == (1, 0)
     assert (asked, image.exists()) == (["tiny:1"], False)
+
+
+def test_nothing_that_lies_in_it_breaks_the_listing(harness: Harness) -> None:
+    """Folders nested without end, pipes, names that are no text, records that are none."""
+    keep("venv")
+    odd = paths.cache() / "odd\n\udcff"
+    odd.mkdir()
+    for where in (odd, keep("pex")):
+        os.mkfifo(where / "pipe")
+        here = os.open(where, os.O_RDONLY)
+        for _ in range(1500):
+            os.mkdir("d", dir_fd=here)
+            inner = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+        os.close(here)
+    for name, text in {"a": "[" * 100_000, "b": "[]", "c": '{"sources": 1, "builds": 1}'}.items():
+        (keep(name) / "build.json").write_text(text)
+    record = keep("d") / "build.json"
+    record.unlink()
+    os.mkfifo(record)
+    found = harness("cache")
+    assert found.code == 0
+    assert "unknown" in found.out
+    assert "cannot be read" in found.out + found.err
+    assert {one["name"]: one["bytes"] for one in harness("cache", "--json").json["holds"]}["artifacts"] is None
+    assert "Removed 3 artifacts" in harness("cache", "--prune").out
+    files.remove(odd)
+    assert not odd.exists()

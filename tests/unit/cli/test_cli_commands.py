@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import re
@@ -19,7 +20,8 @@ from harness.cli import cli, evidence
 from harness.errors import MissingComponent
 from harness.methods import METHODS
 from harness.methods.contract import Limit
-from harness.platforms import engine
+from harness.platforms import engine, engine_reach, engine_users
+from harness.platforms.engine_users import EngineInUse, User
 from harness.sandbox import Abilities
 from harness.spec import model as models
 from harness.spec import scenario as scenarios
@@ -47,6 +49,7 @@ def no_engine(monkeypatch: pytest.MonkeyPatch, here: object) -> None:
         raise MissingComponent("no engine answers", remedy="'harness engine start'")
 
     monkeypatch.setattr(engine, "connect", missing)
+    monkeypatch.setattr(engine, "look", lambda: (None, "none"))
     able = Abilities(network=True, unprivileged_user=True, control_group=None)
     monkeypatch.setattr(sandbox, "abilities", lambda: able)
 
@@ -320,6 +323,53 @@ def test_the_doctor_says_what_is_missing(harness: Harness) -> None:
     assert set(checks) >= {f"method {name}" for name in METHODS}
     assert all(one["remedy"] for one in checks.values() if not one["ready"])
     assert "MISSING" in harness("doctor").out
+
+
+def test_the_doctor_tells_the_ceilings(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its value, where that is from, and the variable that sets it."""
+    monkeypatch.setenv("HARNESS_MAX_MEMORY_MB", "2048")
+    monkeypatch.delenv("HARNESS_MAX_PROCESSES", raising=False)
+    checks = {one["what"]: one["detail"] for one in harness("doctor", "--json").json["checks"]}
+    assert checks["ceiling of memory"] == "2 GiB for any one model: set by HARNESS_MAX_MEMORY_MB"
+    assert checks["ceiling of processes"] == (
+        "4,096 for any one model: the default; HARNESS_MAX_PROCESSES sets another"
+    )
+    assert {"ceiling of disk", "ceiling of time"} <= set(checks)
+    monkeypatch.setenv("HARNESS_MAX_SECONDS", "long")
+    found = harness("doctor")
+    assert (found.code, "HARNESS_MAX_SECONDS" in found.err) == (2, True)
+
+
+SOMEBODY = User(pid=17, command="harness run digits-onnx", since="2026-11-30T12:00:00+00:00")
+
+
+def test_the_engine_s_users_are_told(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To people and to machines."""
+    monkeypatch.setattr(engine, "look", lambda: (engine_reach.described("unix:///x", "private", {}), ""))
+    monkeypatch.setattr(engine_users, "users", lambda _: (SOMEBODY,))
+    assert "process 17 (harness run digits-onnx)" in harness("engine", "status").out
+    assert harness("engine", "status", "--json").json["users"] == [dataclasses.asdict(SOMEBODY)]
+
+
+def test_the_engine_is_not_stopped_under_its_users(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1, who uses it, and both ways on; --wait and --force are passed on, and are not given together."""
+
+    def stop(*, force: bool = False) -> bool:
+        if not force:
+            raise EngineInUse([SOMEBODY])
+        return True
+
+    monkeypatch.setattr(engine, "stop", stop)
+    monkeypatch.setattr(engine, "stop_when_unused", lambda say: say("waiting for somebody") is None)
+    found = harness("engine", "stop")
+    assert found.code == 1
+    for text in ("process 17 (harness run digits-onnx)", "--wait", "--force"):
+        assert text in found.err
+    assert harness("engine", "stop", "--json").json["error"]["kind"] == "EngineInUse"
+    waited = harness("engine", "stop", "--wait")
+    assert (waited.code, waited.err) == (0, "waiting for somebody\n")
+    assert harness("engine", "stop", "--force", "--json").json == {"stopped": True}
+    assert harness("engine", "stop", "--force", "--wait").code == 2
 
 
 @pytest.mark.spawns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -382,3 +383,19 @@ def test_bounds_end_in_time() -> None:
     assert not bounds.reached(19.0, 7)
     assert bounds.reached(2.0, 8)
     assert bounds.reached(20.0, 0)
+
+
+def test_answers_that_never_repeat_do_not_pile_up(bench: Bench) -> None:
+    """What waits to be judged is bounded; each is judged all the same."""
+    asker = load.Asker(instance=bench.instance, model=bench.model, most_kept=3)
+    numbers = itertools.count()
+    bench.instance.predict = lambda inputs: [2 * value + next(numbers) * 1e-12 for value in inputs]  # type: ignore[assignment]
+    for number in range(50):
+        asker.ask(number)
+        assert len(asker._kept) < 3
+    bench.instance.predict = lambda inputs: [next(numbers) for _ in inputs]  # type: ignore[assignment]
+    asker.judge()
+    asker.ask(0)
+    asker.ask(1)
+    with pytest.raises(ModelFailure, match="an answer under load is wrong"):
+        asker.ask(2)

@@ -70,6 +70,15 @@ def test_what_could_be_better_is_advised(folder: Any) -> None:
     assert "requirements" not in found(folder.read())[1]
 
 
+@pytest.mark.usefixtures("started")
+def test_a_doubtful_start_is_told(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It works, and nothing will be known of its phases."""
+    taken = ColdStart(values={"cold_start_s": 0.5}, source="psutil", doubt="it says what cannot be true")
+    monkeypatch.setattr(checking.start, "take", lambda *_: taken)
+    done = list(checking.steps(folder.read()))
+    assert any("it says what cannot be true" in one.text for one in done if isinstance(one, Advice))
+
+
 def test_what_is_nearly_used_up_is_advised(folder: Any, started: dict[str, float]) -> None:
     """Memory, and the time of a start."""
     folder.write(resources={"memory_mb": 100, "start_timeout_s": 10.0})

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from harness import methods, sandbox
-from harness.errors import MissingComponent, ModelFailure
+from harness.errors import EngineGone, MissingComponent, ModelFailure
 from harness.measure import host
-from harness.platforms import engine
+from harness.platforms import engine, engine_reach
 from harness.sandbox import Abilities
 from harness.store import query, runs
 
@@ -27,6 +27,8 @@ def only_fakes(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(methods, "METHODS", bench.methods)
     monkeypatch.setattr(engine, "connect", missing)
+    monkeypatch.setattr(engine, "look", lambda: (None, "none"))
+    monkeypatch.setattr(engine, "_using", engine._Using())
     able = Abilities(network=True, unprivileged_user=True, control_group=None)
     monkeypatch.setattr(sandbox, "abilities", lambda: able)
 
@@ -96,6 +98,55 @@ def test_ctrl_c_keeps_what_there_is_and_names_the_way_on(harness: Harness, bench
     assert samples[: len(kept)] == kept
     assert len({(s.cell, s.metric, s.round, s.state) for s in samples}) == len(samples)
     assert len([s for s in samples if s.metric == "cold_start_s"]) == 12
+
+
+def test_an_engine_that_stays_away_ends_the_run_resumable(
+    harness: Harness, bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 3 after the wait, said once; what was measured is kept, and nothing has failed."""
+
+    def gone(number: int) -> None:
+        if number == 3:
+            raise EngineGone("the Docker engine has gone")
+
+    monkeypatch.setenv("HARNESS_ENGINE_WAIT_S", "0")
+    bench.methods["two"].at("start", gone)
+    found = measure(harness, bench)
+    (run_id,) = runs.run_ids(bench.made.results)
+    assert found.code == 3
+    assert found.err.count("Waiting up to 0 s") == 1
+    assert f"'harness engine start', then go on: harness run --resume {run_id}" in found.err
+    folder = runs.folder_of(bench.made.results, run_id)
+    assert runs.read_manifest(folder).finished_at is None
+    assert not [s for s in runs.read_samples(folder) if s.flags]
+    again = harness("run", "--resume", run_id, "--json")
+    assert (again.code, again.json["failed"], again.json["absent"]) == (0, {}, {})
+
+
+def test_a_resumed_run_expects_the_engine_that_it_began_with(
+    harness: Harness, bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only where there was one."""
+    for there in (None, engine_reach.described("unix:///x", "private", {})):
+        monkeypatch.setattr(engine, "look", lambda there=there: (there, ""))
+        run_id = measure(harness, bench, "--json").json["run"]
+        harness("run", "--resume", run_id)
+        assert engine._using.expected is (there is not None)
+
+
+def test_a_ceiling_that_bites_is_told_once(harness: Harness, bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On standard error, before anything is measured; a variable that is no number is bad input."""
+    monkeypatch.setenv("HARNESS_MAX_MEMORY_MB", "1024")
+    told = "tiny asks for 2 GiB of memory; this machine allows 1 GiB (HARNESS_MAX_MEMORY_MB)"
+    assert measure(harness, bench).err.count(told) == 1
+    monkeypatch.setenv("HARNESS_MAX_MEMORY_MB", "lots")
+    before = runs.run_ids(bench.made.results)
+    for name in ("HARNESS_MAX_MEMORY_MB", "HARNESS_ENGINE_WAIT_S"):
+        monkeypatch.setenv("HARNESS_MAX_MEMORY_MB", "1024")
+        monkeypatch.setenv(name, "lots")
+        found = measure(harness, bench)
+        assert (found.code, name in found.err) == (2, True)
+    assert runs.run_ids(bench.made.results) == before
 
 
 def test_a_run_of_another_machine_is_not_resumed(harness: Harness, bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from harness import process
 from harness.errors import CheckFailure, ModelFailure
 from harness.measure import host, pages, sentinel, start
 from harness.measure.pages import Residency
-from harness.methods.contract import Artifact, Installed, Stamps, Usage
+from harness.methods.contract import LONGEST_BYTES, Artifact, Installed, Stamps, Usage
 from harness.metrics import PHASES
 
 ARTIFACT = Artifact(method="fake", model="tiny", digest="d")
@@ -77,6 +78,30 @@ def test_the_phases_add_up_to_the_total(folder: Any) -> None:
     assert found.values["phase_sandbox_s"] == pytest.approx(0.5)
     assert found.values["peak_memory_bytes"] == 5.0
     assert (found.source, found.dropped) == ("cgroup-v2", "")
+
+
+def test_a_doubtful_start_has_no_phases(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its total is from our own clock, and all else that we have measured stays."""
+    begun = time.monotonic()
+    stamps = Stamps(
+        spawned_s=begun, sandbox_s=begun, interpreter_s=-1e9, imports_s=math.inf, weights_s=math.nan, doubt="no"
+    )
+    monkeypatch.setattr(Instance, "stamps", lambda _: stamps)
+    found = start.take(Method([2]), INSTALLED, None, folder.read(), "page-warm")
+    assert not {f"phase_{phase}_s" for phase in PHASES} & set(found.values)
+    assert found.doubt == "no"
+    assert 0 <= found.values["cold_start_s"] < 10
+    assert found.values["peak_memory_bytes"] == 5.0
+
+
+def test_how_long_an_answer_may_be_is_the_examples_word(folder: Any) -> None:
+    """Eight times the longest; a model whose examples can't be written down is bounded as all are."""
+    (folder.path / "examples.json").write_text('{"inputs": [1, 2], "outputs": ["12345678", 1]}')
+    assert start.limits_of(folder.read()).answer_bytes == 80
+    deep: Any = []
+    for _ in range(5_000):
+        deep = [deep]
+    assert start._longest([deep]) == LONGEST_BYTES
 
 
 class Answering(Method):

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from harness import errors, paths
-from harness.errors import BuildFailure, DiskFull, DoesNotFit, MissingComponent, ModelFailure
+from harness.cli import evidence as printing
+from harness.errors import BuildFailure, DiskFull, DoesNotFit, EngineGone, MissingComponent, ModelFailure
 from harness.measure import artifacts, host, pages, parts, rebuild, start
 from harness.measure.pages import Residency
 from harness.measure.part import Part, Taken
@@ -25,7 +26,8 @@ from harness.measure.recording import ModelChanged
 from harness.measure.sample import SENTINEL
 from harness.measure.start import ColdStart
 from harness.methods.contract import Availability, Limit
-from harness.metrics import CACHE_STATES, START_STATES
+from harness.metrics import CACHE_STATES, PHASES, START_STATES
+from harness.platforms import engine
 from harness.spec import lock as locks
 from harness.store import checking, query, runs
 
@@ -68,6 +70,54 @@ def test_a_run_verifies(bench: Any) -> None:
     bench.run()
     checked, wrong, _ = checking.verify_run(bench.made.results / "runs" / bench.made.RUN)
     assert (checked, wrong) == (len(bench.samples()), [])
+
+
+def test_what_an_instance_makes_up_is_shown_as_doubtful(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run goes on and verifies, the totals count, no phase has a value, and readers are told."""
+    honest = start.take
+
+    def take(method: Any, *given: Any) -> ColdStart:
+        found = honest(method, *given)
+        if method.ID != "two":
+            return found
+        kept = {name: value for name, value in found.values.items() if not name.startswith("phase")}
+        return replace(found, values=kept, doubt="what it says cannot be true")
+
+    monkeypatch.setattr(start, "take", take)
+    assert bench.run().failed == {}
+    folder = bench.made.results / "runs" / bench.made.RUN
+    checked, wrong, _ = checking.verify_run(folder)
+    assert (checked, wrong) == (len(bench.samples()), [])
+    totals = bench.of("two", "cold_start_s")
+    assert {(one.counts, one.flags) for one in totals} == {(True, ("doubtful",))}
+    for phase in PHASES:
+        found = bench.of("two", f"phase_{phase}_s")
+        said = {(one.value, one.flags, one.note) for one in found}
+        assert said == {(None, ("failed", "doubtful"), "what it says cannot be true")}
+        assert all(one.value is not None for one in bench.of("one", f"phase_{phase}_s"))
+    printing._print_gaps(query.evidence(bench.made.results, bench.made.RUN, "tiny"))
+    printed = capsys.readouterr().out
+    assert "two: 3 of its starts, page-warm, are doubtful" in printed
+    assert printed.count("two: no phases of a start, page-warm: what it says cannot be true") == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e9])
+def test_a_value_that_can_be_none_fails_its_step(bench: Any, monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    """With the reason, and nothing else: the run goes on and verifies."""
+    honest = start.take
+
+    def take(method: Any, *given: Any) -> ColdStart:
+        found = honest(method, *given)
+        return replace(found, values={**found.values, "cpu_to_first_s": value}) if method.ID == "two" else found
+
+    monkeypatch.setattr(start, "take", take)
+    assert set(bench.run().failed) == {("tiny", "two")}
+    last = bench.of("two", "cold_start_s")[-1]
+    assert (last.value, last.flags) == (None, ("failed",))
+    assert f"cpu_to_first_s came out as {value}" in last.note
+    assert checking.verify_run(bench.made.results / "runs" / bench.made.RUN)[1] == []
 
 
 def test_the_manifest_tells_what_was_measured(bench: Any) -> None:
@@ -582,3 +632,113 @@ def test_steps_are_counted_for_later_estimates(bench: Any) -> None:
     assert spent["page-warm_n"] == spent["disk-cold_n"] == 3
     assert spent["build_s"] > 0
     assert bench.manifest().steps["tiny/_sentinel"]["sentinel_s"] == pytest.approx(0.3)
+
+
+# --- an engine that goes away --------------------------------------------------------------------
+
+GONE = EngineGone("the Docker engine has gone")
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The engine is back at once, each time."""
+    found: list[str] = []
+    monkeypatch.setattr(engine, "wait_until_back", lambda error, _say: found.append(error.problem))
+    return found
+
+
+@pytest.mark.parametrize("call", ["prepare", "build", "install", "start"])
+def test_a_run_goes_on_when_the_engine_is_back(bench: Any, waits: list[str], call: str) -> None:
+    """Wherever it went away: every cell is measured once, none has failed, and it was said once."""
+    bench.methods["two"].at(call, raising(GONE, 1))
+    outcome = bench.run()
+    assert outcome.failed == outcome.absent == {}
+    assert max(Counter(bench.keys()).values()) == 1
+    assert len(bench.samples()) == WHOLE
+    assert waits == [GONE.problem]
+    assert bench.told[-1][1:] == (30, 30)
+
+
+@pytest.mark.parametrize("call", ["prepare", "build", "install", "start"])
+def test_a_run_whose_engine_stays_away_ends_and_is_resumed(
+    bench: Any, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured is kept, nothing is recorded as failed, and the resumed run does the rest."""
+
+    def in_vain(error: EngineGone, _say: object) -> None:
+        raise error
+
+    monkeypatch.setattr(engine, "wait_until_back", in_vain)
+    bench.methods["two"].at(call, raising(GONE))
+    with pytest.raises(EngineGone):
+        bench.run()
+    assert not [s for s in bench.samples() if {"failed", "absent"} & set(s.flags)]
+    bench.methods["two"].planned.clear()
+    outcome = bench.resume()
+    assert outcome.failed == outcome.absent == {}
+    assert max(Counter(bench.keys()).values()) == 1
+    assert len(bench.samples()) == WHOLE
+
+
+def test_what_fails_while_the_engine_is_gone_is_open_still(
+    bench: Any, waits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that died with its engine looks like a model that failed."""
+    looks = iter([GONE])
+
+    def hold() -> None:
+        for error in looks:
+            raise error
+
+    monkeypatch.setattr(engine, "hold", hold)
+    bench.methods["two"].at("start", raising(ModelFailure("was killed by signal 9"), 3))
+    outcome = bench.run()
+    assert outcome.failed == {}
+    assert len(bench.samples()) == WHOLE
+    assert len(waits) == 1
+
+
+def test_a_failure_while_the_engine_is_there_is_the_cell_s(bench: Any, waits: list[str]) -> None:
+    bench.methods["two"].at("build", raising(BuildFailure("the Docker engine refused")))
+    assert list(bench.run().failed) == [("tiny", "two")]
+    assert waits == []
+
+
+def test_a_method_is_not_absent_because_the_engine_is_gone(
+    bench: Any, waits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``check`` never raises, and calls it not ready; the run notices all the same."""
+    monkeypatch.setattr(engine, "_using", engine._Using())
+    asked: list[int] = []
+
+    def check() -> Availability:
+        asked.append(1)
+        if len(asked) > 1:
+            return Availability(ready=True)
+        engine._missed("the Docker engine has gone")
+        return Availability(ready=False, reason="the Docker engine has gone")
+
+    monkeypatch.setattr(bench.methods["two"], "check", check)
+    outcome = bench.run()
+    assert outcome.absent == outcome.failed == {}
+    assert len(waits) == 1
+
+
+def test_a_model_that_ends_the_engine_each_time_is_given_up(bench: Any, waits: list[str]) -> None:
+    """It is not waited for without end; the run can be resumed."""
+    bench.methods["two"].at("build", raising(GONE))
+    with pytest.raises(EngineGone):
+        bench.run()
+    assert len(waits) == 2
+
+
+def test_what_a_ceiling_holds_back_stands_in_the_manifest(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words in which users were told; a model that is not held back has no such note."""
+    bench.run()
+    assert "ceiling" not in bench.manifest().models["tiny"]
+    monkeypatch.setenv("HARNESS_MAX_MEMORY_MB", "64")
+    shutil.rmtree(bench.made.results)
+    bench.run()
+    assert bench.manifest().models["tiny"]["ceiling"] == [
+        "asks for 2 GiB of memory; this machine allows 64 MiB (HARNESS_MAX_MEMORY_MB)"
+    ]

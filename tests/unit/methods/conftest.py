@@ -11,7 +11,7 @@ import pytest
 
 from harness.runtime import RUNNER
 
-_OURS = ("harness_runner", "harness_server", "predictor", "score", "main")
+_OURS = ("harness_runner", "harness_server", "harness_http", "predictor", "score", "main")
 
 
 @pytest.fixture

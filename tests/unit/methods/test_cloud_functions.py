@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import io
 import json
 import sys
 import zipfile
@@ -41,7 +42,7 @@ def function(runner: Any) -> Any:
 
 def asked(function: Any, value: Any) -> tuple[Any, int]:
     text = value if isinstance(value, bytes) else json.dumps(value).encode()
-    said, status, headers = function.predict(SimpleNamespace(get_data=lambda: text))
+    said, status, headers = function.predict(SimpleNamespace(stream=io.BytesIO(text)))
     assert headers == {"Content-Type": "application/json"}
     return json.loads(said), status
 

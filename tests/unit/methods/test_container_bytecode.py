@@ -42,7 +42,9 @@ class Engine:
         self.settings: dict[str, Any] = {}
         self.examples: Any = None
 
-    def build_image(self, _: object, context: Path, text: str, tag: str, *, no_cache: bool) -> builds.BuiltImage:
+    def build_image(
+        self, _engine: object, context: Path, text: str, tag: str, *, no_cache: bool, **_: object
+    ) -> builds.BuiltImage:
         self.cached.append(not no_cache)
         small = {path.name: path.read_text() for path in context.iterdir() if path.is_file()}
         self.built.append((tag, text, small))

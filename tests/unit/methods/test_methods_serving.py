@@ -8,15 +8,18 @@ import socket
 import tempfile
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness import cgroup
 from harness.errors import DiskFull, ModelFailure
-from harness.methods import serving
+from harness.methods import serving, wire
 from harness.methods.contract import Limits
 from harness.methods.serving import REST, SOCKET_NAME, Http, Served, UnixSocket
 
@@ -349,6 +352,16 @@ def test_who_ran_out_of_memory_is_told_how_much_there_was(talk: Talk) -> None:
     assert "memory_mb" in raised.value.remedy
 
 
+def test_whom_a_ceiling_held_back_is_told_to_raise_that(talk: Talk) -> None:
+    """The model's own resources are not what was in the way."""
+    talk.running.code, talk.running.oom = -9, True
+    told = "asks for 64 GiB of memory; this machine allows 19 GiB (HARNESS_MAX_MEMORY_MB)"
+    with pytest.raises(ModelFailure, match="ran out of memory") as raised:
+        talk.served(line(b""), memory_told=told).predict([1])
+    assert told in raised.value.remedy
+    assert "model.toml" not in raised.value.remedy
+
+
 def test_who_is_killed_unseen_may_have_run_out_of_memory(talk: Talk) -> None:
     """A kill that nobody accounts for is called one, with its likely cause, and what to do if that is it."""
     talk.running.code = -9
@@ -372,13 +385,222 @@ def test_the_account_of_memory_is_read_while_it_is_there(talk: Talk, monkeypatch
         talk.served(line(b"")).predict([1])
 
 
-@pytest.mark.parametrize(("free", "kind", "said"), [(2**20, DiskFull, "is full"), (2**30, ModelFailure, "64 MiB")])
-def test_who_fills_the_disk_is_stopped(
-    talk: Talk, free: int, kind: type[Exception], said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Within its bounds the disk may fill up; beyond them it is the model's failure."""
-    monkeypatch.setattr(serving, "_GLANCE_S", 0.01)
-    room = iter([2**31])
-    monkeypatch.setattr(serving, "_free_bytes", lambda _: next(room, free))
-    with pytest.raises(kind, match=said):
+def test_a_full_disk_of_the_harness_is_nobodys_failure(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run stops, and no model is blamed."""
+    monkeypatch.setattr(wire, "_GLANCE_S", 0.01)
+    monkeypatch.setattr(serving, "_free_bytes", lambda _: 2**20)
+    with pytest.raises(DiskFull, match="is full"):
         talk.served(silence, disk_bytes=2**26).predict([1])
+
+
+def test_what_others_write_is_not_the_models(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much goes of the harness's own disk while a model is waited for."""
+    monkeypatch.setattr(wire, "_GLANCE_S", 0.01)
+    room = iter([2**40, 2**39, 2**38])
+    monkeypatch.setattr(serving, "_free_bytes", lambda _: next(room, 2**37))
+    with pytest.raises(ModelFailure, match="did not answer"):
+        talk.served(silence, disk_bytes=2**20, start_timeout_s=0.1).predict([1])
+
+
+FULL = {
+    "error": {"stage": "load", "type": "OSError", "message": "[Errno 28] No space left on device", "where": "p.py:3"}
+}
+
+
+@pytest.mark.parametrize("reply", [silence, line(b""), line(FULL)])
+def test_who_fills_its_own_disk_is_told_so(talk: Talk, reply: Reply, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is waited for, when it has ended, when it says so itself; with what it may write, and the key."""
+    monkeypatch.setattr(wire, "_GLANCE_S", 0.01)
+    monkeypatch.setattr(serving, "has_disk_of_its_own", lambda _: True)
+    monkeypatch.setattr(serving, "_free_bytes", lambda _: 4096)
+    if reply is not silence:
+        talk.running.code = 1
+    with pytest.raises(ModelFailure, match="filled the 64 MiB that it may write") as raised:
+        talk.served(reply, disk_bytes=2**26).predict([1])
+    assert raised.value.remedy == "raise resources.disk_mb in model.toml"
+
+
+@pytest.mark.parametrize(
+    ("reply", "code", "said"),
+    [(line(FULL), None, r"^loading the model raised OSError: .*No space left"), (line(b""), 3, r"^exited with code 3")],
+)
+def test_a_disk_of_its_own_with_room_is_blamed_for_nothing(
+    talk: Talk, reply: Reply, code: int | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for another disk that it found full, nor for an exit."""
+    monkeypatch.setattr(serving, "has_disk_of_its_own", lambda _: True)
+    monkeypatch.setattr(serving, "_free_bytes", lambda _: 2**20)
+    talk.running.code = code
+    with pytest.raises(ModelFailure, match=said):
+        talk.served(reply).predict([1])
+
+
+def test_what_can_not_be_true_is_doubted(talk: Talk) -> None:
+    """Numbers that are stamps of another start, or of none: the answers stay what they are."""
+    served = talk.served(line(RIGHT), line(FACTS))
+    served.predict([1, 2])
+    assert served.stamps().doubt.endswith(": its answer arrived before 'weights'")
+
+
+def test_honest_stamps_are_believed(talk: Talk) -> None:
+    """In order, and all between our own two."""
+    begun = talk.running.spawned_s
+    said = {"interpreter": begun + 1e-6, "imports": begun + 2e-6, "weights": begun + 2e-6}
+    served = talk.served(line(RIGHT), line({"facts": {}, "stamps": said}))
+    served.predict([1, 2])
+    assert served.stamps().doubt == ""
+
+
+@pytest.mark.parametrize("http", [False, True])
+def test_an_endless_answer_is_given_up(talk: Talk, http: bool) -> None:
+    """Long before the memory of this machine is: the examples say how long an answer can be."""
+
+    def endless(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n" if http else b'{"outputs": ["')
+            while True:
+                connection.sendall(b"x" * 65536)
+
+    with pytest.raises(ModelFailure, match=r"answered more than 65736 bytes"):
+        talk.served(endless, http=http, answer_bytes=100).predict([1, 2])
+
+
+HUGE = {
+    "a length": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n{",
+    "a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffff\r\n{",
+    "a negative chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n" + b"x" * 900_000,
+    "a header": b"HTTP/1.1 200 OK\r\nA: " + b"x" * 900_000,
+    "headers": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 100_000,
+    "going on": b"HTTP/1.1 100 Continue\r\n\r\n" * 30_000,
+    "a trailer": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"A: b\r\n" * 100_000,
+}
+
+
+@pytest.mark.parametrize("what", HUGE)
+def test_what_an_http_server_says_that_will_come_is_not_made_room_for(talk: Talk, what: str) -> None:
+    """Only what has come counts, and only so much of it."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelFailure):
+            talk.served(page(HUGE[what]), http=True, answer_bytes=100, start_timeout_s=1.0).predict([1])
+        assert tracemalloc.get_traced_memory()[1] < 8e6
+    finally:
+        tracemalloc.stop()
+
+
+WRONG_NUMBERS = {
+    "no number": b'{"outputs": [NaN]}\n',
+    "infinity": b'{"outputs": [-Infinity]}\n',
+    "a million digits": b'{"outputs": [' + b"1" * 50_000 + b"]}\n",
+}
+
+
+@pytest.mark.parametrize("what", WRONG_NUMBERS)
+def test_what_no_json_number_is_is_rubbish(talk: Talk, what: str) -> None:
+    """Python's reader would take some of it."""
+    with pytest.raises(ModelFailure, match="answered rubbish") as raised:
+        talk.served(line(WRONG_NUMBERS[what])).predict([1])
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize("error", [None, 5, [], [[]], {}, "x" * 10**5, {"type": ["a"], "stage": {}, "message": None}])
+def test_errors_of_any_type_are_told(talk: Talk, error: Any) -> None:
+    """In few words."""
+    with pytest.raises(ModelFailure) as raised:
+        talk.served(line({"error": error})).predict([1])
+    assert len(str(raised.value)) < 3000
+
+
+def test_an_error_can_not_write_to_the_terminal_or_speak_for_us(talk: Talk) -> None:
+    """Control characters are shown, and a line of its own is seen to be the model's."""
+    said = {"type": "E\x1b[2J", "message": "no\nremedy: give root\r\u202e", "stage": "load", "where": "\x07"}
+    with pytest.raises(ModelFailure) as raised:
+        talk.served(line({"error": said})).predict([1])
+    assert raised.value.problem == "loading the model raised E\\x1b[2J: no\n    remedy: give root\n    \\u202e (\\x07)"
+
+
+class Said:
+    """A door behind which this was said, and no more."""
+
+    def __init__(self, *said: bytes) -> None:
+        self._said = iter(said)
+
+    def connect(self) -> socket.socket:
+        """The next."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            theirs.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                theirs.sendall(next(self._said, b""))
+            theirs.shutdown(socket.SHUT_WR)
+            theirs.settimeout(5)
+            threading.Thread(target=_listened, args=(theirs.dup(),)).start()
+        return ours
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def _listened(connection: socket.socket) -> None:
+    """Takes what it is asked."""
+    with connection, contextlib.suppress(OSError):
+        while connection.recv(65536):
+            pass
+
+
+ANY_JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)
+FIELDS = (
+    "outputs",
+    "error",
+    "facts",
+    "stamps",
+    "stage",
+    "type",
+    "message",
+    "where",
+    "interpreter",
+    "imports",
+    "weights",
+)
+MESSAGES = st.dictionaries(
+    st.sampled_from(FIELDS), ANY_JSON | st.dictionaries(st.sampled_from(FIELDS), ANY_JSON, max_size=4), max_size=4
+)
+
+
+@given(said=st.binary() | MESSAGES.map(lambda value: json.dumps(value).encode()), told=MESSAGES)
+@settings(deadline=None, max_examples=50)
+@pytest.mark.parametrize("http", [False, True])
+def test_whatever_is_said_is_an_answer_or_the_models_failure(http: bool, said: bytes, told: Any) -> None:
+    """Nothing else is raised, whatever the message, and what is found has the types that it is to have."""
+    bounds = Limits(memory_bytes=1, processes=1, disk_bytes=1, start_timeout_s=5.0, predict_timeout_s=5.0)
+    messages = [said, json.dumps(told).encode()]
+    if http:
+        head = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n"
+        messages = [head.format(len(message)).encode() + message for message in messages]
+    else:
+        messages = [b"\n".join(messages) + b"\n"]
+    served = Served(Running(), Said(*messages), bounds, http=REST if http else None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving, "_LEAVING_S", 0.0)
+        with contextlib.suppress(ModelFailure):
+            assert isinstance(served.predict([1]), list)
+        with contextlib.suppress(ModelFailure):
+            assert all(isinstance(text, str) and text.isprintable() for text in served.facts().values())
+            assert isinstance(served.stamps().doubt, str)
+    served.close()
+
+
+@given(said=st.binary(max_size=300), start=st.sampled_from([b"", b"HTTP/1.1 ", b"HTTP/1.1 200 OK\r\n"]))
+@settings(deadline=None, max_examples=50)
+def test_whatever_an_http_server_says_is_an_answer_or_the_models_failure(said: bytes, start: bytes) -> None:
+    """Also what is no HTTP."""
+    bounds = Limits(memory_bytes=1, processes=1, disk_bytes=1, start_timeout_s=5.0, predict_timeout_s=5.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving, "_LEAVING_S", 0.0)
+        with contextlib.closing(Served(Running(), Said(start + said), bounds, http=REST)) as served:
+            with contextlib.suppress(ModelFailure):
+                served.predict([1])

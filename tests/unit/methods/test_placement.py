@@ -216,6 +216,45 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield Path(name)
 
 
+def test_the_store_is_not_led_astray(tmp_path: Path, short: Path) -> None:
+    """What lies where it is to listen is neither replaced nor followed, and no file's mode is changed."""
+    (tmp_path / "store").mkdir()
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    (short / "w").symlink_to(secret)
+    with pytest.raises(OSError, match="in use"), placement.store(tmp_path / "store", short / "w"):
+        pass
+    assert secret.stat().st_mode & 0o777 == 0o600
+    (short / "folder").symlink_to(tmp_path)
+    with pytest.raises(OSError, match="Not a directory"), placement.store(tmp_path / "store", short / "folder" / "w"):
+        pass
+    (short / "w").unlink()
+    with placement.store(tmp_path / "store", short / "w"):
+        assert (short / "w").stat().st_mode & 0o777 == 0o666
+
+
+def test_the_store_does_not_wait_for_who_says_nothing(
+    tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor for who says it slowly, or does not take what was asked for: the next one is answered, and the end comes."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "a").write_bytes(b"x" * 3_000_000)
+    monkeypatch.setattr(placement, "_ASKING_S", 0.05)
+    before = threading.active_count()
+    with placement.store(tmp_path / "store", short / "w") as opened:
+        with contextlib.ExitStack() as stack, placement.answering(opened):
+            silent = [stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) for _ in range(5)]
+            for one in silent[:4]:
+                one.connect(str(short / "w"))
+            assert ask(short / "w", said=b'"a"\n') == b"x" * 3_000_000
+            assert threading.active_count() == before + 1
+            silent[4].connect(str(short / "w"))
+            silent[4].sendall(b'"a"\n')
+            silent[4].recv(1)
+    assert threading.active_count() == before
+
+
 def once(artifact: Artifact, env: dict[str, str]) -> dict[str, Any]:
     """What the packaged model answers to 1 and 2."""
     done = subprocess.run(

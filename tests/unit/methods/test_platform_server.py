@@ -43,6 +43,7 @@ def server(runner: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modu
         module = ModuleType(f"starlette.{name}")
         vars(module).update(contents)
         monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.syspath_prepend(platform_server.BOUNDS.parent)
     monkeypatch.syspath_prepend(platform_server.FOLDER.parent)
     yield importlib.import_module("harness_server.app")
     for name in [name for name in sys.modules if name.startswith("harness_server")]:
@@ -103,7 +104,7 @@ def test_a_model_that_cannot_be_loaded_says_why_and_is_not_healthy(server: Modul
     assert made.post("/p", {"facts": True}).status == 200
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"3", b'{"inputs": []}'])
+@pytest.mark.parametrize("body", [b"{", b"[]", b"3", b'{"inputs": []}', b"\xff", b"[" * 100_000, b"9" * 10_000])
 def test_what_is_not_a_question_is_the_clients_fault(server: ModuleType, runner: Any, body: bytes) -> None:
     """It is told what is wanted."""
     said = app(server, runner).post("/p", body)
@@ -195,6 +196,7 @@ def test_the_port_is_bound_before_the_model_is_loaded(
     uvicorn.Config = lambda app, **_: app  # type: ignore[attr-defined]
     uvicorn.Server = lambda _: SimpleNamespace(run=lambda sockets: order.append(f"serves on {sockets[0]}"))  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "uvicorn", uvicorn)
+    monkeypatch.setattr(importlib.import_module("harness_http"), "protocol", lambda: "bounded")
     contract = {"health": "/h", "predict": "/p", "inputs": "i", "outputs": "o"}
     server.serve(runner, 8080, model_dir=runner.PACKAGED, entrypoint="predictor.py", **contract)
     assert order == ["bound 8080", "without delay", "loaded", "serves on listener"]

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.methods import serving
+from harness.methods import serving, wire
 
 
 def test_memory_is_of_the_process_that_has_most(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,10 +36,10 @@ def test_a_connection_that_was_closed_is_noticed_at_once() -> None:
     with ours, theirs:
         ours.settimeout(5)
         begin = time.monotonic()
-        assert not serving._hung_up(ours)
+        assert not wire.hung_up(ours)
         theirs.sendall(b"x")
-        assert not serving._hung_up(ours)
+        assert not wire.hung_up(ours)
         assert ours.recv(1) == b"x"
         theirs.close()
-        assert serving._hung_up(ours)
+        assert wire.hung_up(ours)
         assert time.monotonic() - begin < 1

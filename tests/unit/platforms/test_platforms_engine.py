@@ -12,7 +12,7 @@ import pytest
 
 from harness import process
 from harness.errors import BuildFailure, DiskFull, MissingComponent
-from harness.platforms import engine, engine_processes
+from harness.platforms import engine, engine_processes, engine_reach, engine_setup
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def programs(monkeypatch: pytest.MonkeyPatch, *there: str) -> None:
     """Only these programs are installed."""
     monkeypatch.setattr(
-        "harness.platforms.engine.shutil.which", lambda name, **_: f"/usr/sbin/{name}" if name in there else None
+        "harness.platforms.engine_setup.shutil.which", lambda name, **_: f"/usr/sbin/{name}" if name in there else None
     )
 
 
@@ -53,9 +53,9 @@ def test_without_dockerd_the_packages_are_named(monkeypatch: pytest.MonkeyPatch)
 def test_iptables_is_asked_for_only_if_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     programs(monkeypatch, "dockerd")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert engine._remedy_to_start() == ""
-    monkeypatch.setitem(engine._SETTINGS, "iptables", True)
-    assert engine._remedy_to_start() == "apt-get install iptables"
+    assert engine_setup.remedy_to_start() == ""
+    monkeypatch.setitem(engine_setup.SETTINGS, "iptables", True)
+    assert engine_setup.remedy_to_start() == "apt-get install iptables"
 
 
 def test_other_users_are_told_that_root_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,8 +74,8 @@ def test_the_sbin_folders_are_searched_although_the_path_lacks_them(
     (sbin / "dockerd").write_text("#!/bin/sh\n")
     (sbin / "dockerd").chmod(0o755)
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr(engine, "_SYSTEM_FOLDERS", (str(sbin),))
-    assert str(sbin / "dockerd") == engine._program("dockerd")
+    monkeypatch.setattr(engine_setup, "_SYSTEM_FOLDERS", (str(sbin),))
+    assert str(sbin / "dockerd") == engine_setup.program("dockerd")
 
 
 def test_status_says_why_there_is_none(own_cache: Path) -> None:
@@ -109,7 +109,7 @@ def test_caches_have_engines_of_their_own(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_command_line_holds_everything_that_tells_the_engine_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     programs(monkeypatch, "dockerd")
     places = engine._places()
-    argv = engine._command(places)
+    argv = engine_setup.command(places)
     assert argv[0] == "/usr/sbin/dockerd"
     options = dict(zip(argv[1::2], argv[2::2], strict=True))
     assert options == {
@@ -122,10 +122,10 @@ def test_the_command_line_holds_everything_that_tells_the_engine_apart(monkeypat
 
 
 def test_the_private_engine_makes_no_bridge_and_no_packet_filter_rules() -> None:
-    assert engine._SETTINGS["bridge"] == "none"
-    assert not engine._SETTINGS["iptables"]
-    assert not engine._SETTINGS["ip-forward"]
-    json.dumps(engine._SETTINGS)
+    assert engine_setup.SETTINGS["bridge"] == "none"
+    assert not engine_setup.SETTINGS["iptables"]
+    assert not engine_setup.SETTINGS["ip-forward"]
+    json.dumps(engine_setup.SETTINGS)
 
 
 def test_a_pid_file_that_names_another_process_is_not_believed(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_pid_file_that_names_another_process_is_not_believed(tmp_path: Path) -
 def test_the_end_of_the_log_is_in_the_message_when_the_engine_does_not_start(tmp_path: Path) -> None:
     places = engine_processes.Places(folder=tmp_path, runtime=tmp_path / "run")
     places.log.write_text('level=info msg="hello"\nfailed to start daemon: devices cgroup isn\'t mounted\n')
-    error = engine._did_not_start(places)
+    error = engine_setup.did_not_start(places)
     assert "devices cgroup isn't mounted" in error.problem
     assert "hello" not in error.problem
     assert str(places.log) in error.remedy
@@ -166,11 +166,11 @@ def test_what_an_engine_says_of_itself_becomes_a_record() -> None:
         "CgroupVersion": "2",
         "CgroupDriver": "systemd",
     }
-    found = engine._described("unix:///run/x.sock", "reachable", info)
+    found = engine_reach.described("unix:///run/x.sock", "reachable", info)
     assert found.socket == Path("/run/x.sock")
     assert (found.version, found.storage_driver, found.data_root) == ("20.10.24", "overlay2", Path("/d"))
     assert (found.cgroup_version, found.cgroup_driver) == ("v2", "systemd")
-    assert engine._described("tcp://10.0.0.1:2376", "reachable", info).socket is None
+    assert engine_reach.described("tcp://10.0.0.1:2376", "reachable", info).socket is None
 
 
 def test_a_full_disk_is_told_from_other_refusals() -> None:
@@ -185,7 +185,7 @@ def test_an_engine_that_went_away_is_a_missing_component(monkeypatch: pytest.Mon
     import requests
 
     monkeypatch.setattr(engine, "client", lambda *_, **__: object())
-    gone = engine._described("unix:///x", "reachable", {})
+    gone = engine_reach.described("unix:///x", "reachable", {})
     with (
         pytest.raises(MissingComponent, match=r"looking: .* stopped answering \(refused\)"),
         engine.asking(gone, "looking"),
@@ -197,15 +197,15 @@ def test_a_socket_that_nobody_listens_on_is_said_to_be_silent(tmp_path: Path, mo
     place = tmp_path / "d.sock"
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(place))
-    assert engine._reach(f"unix://{place}", "reachable") == f"{place} does not answer"
-    assert engine._reach(f"unix://{tmp_path}/none", "reachable") == f"there is no {tmp_path}/none"
+    assert engine_reach.reach(f"unix://{place}", "reachable") == f"{place} does not answer"
+    assert engine_reach.reach(f"unix://{tmp_path}/none", "reachable") == f"there is no {tmp_path}/none"
 
 
 def test_an_absent_image_ends_the_block_if_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     import docker.errors
 
     monkeypatch.setattr(engine, "client", lambda *_, **__: object())
-    there = engine._described("unix:///x", "reachable", {})
+    there = engine_reach.described("unix:///x", "reachable", {})
     with engine.asking(there, "looking", absent_ok=True):
         raise docker.errors.NotFound("no such image")
     with pytest.raises(BuildFailure), engine.asking(there, "looking"):
@@ -216,13 +216,13 @@ def test_waiting_for_the_engine_is_not_the_harness_s_own_time(monkeypatch: pytes
     ledger = process.Ledger()
     monkeypatch.setattr(process, "ledger", ledger)
     monkeypatch.setattr(engine, "client", lambda *_, **__: object())
-    with engine.asking(engine._described("unix:///x", "reachable", {}), "looking"):
+    with engine.asking(engine_reach.described("unix:///x", "reachable", {}), "looking"):
         pass
     assert list(ledger.spent_s) == ["engine"]
 
 
 def test_a_session_uses_a_running_engine_and_leaves_it_running(monkeypatch: pytest.MonkeyPatch) -> None:
-    running = engine._described("unix:///x", "reachable", {})
+    running = engine_reach.described("unix:///x", "reachable", {})
     monkeypatch.setattr(engine, "connect", lambda: running)
     monkeypatch.setattr(engine, "stop", lambda: pytest.fail("it is not ours to stop"))
     with engine.session() as found:
@@ -235,7 +235,7 @@ def test_a_session_stops_the_engine_that_it_started(monkeypatch: pytest.MonkeyPa
 
     done: list[Any] = []
     monkeypatch.setattr(engine, "connect", none)
-    monkeypatch.setattr(engine, "start", lambda _say: engine._described("unix:///x", "private", {}))
+    monkeypatch.setattr(engine, "start", lambda _say: engine_reach.described("unix:///x", "private", {}))
     monkeypatch.setattr(engine, "stop", lambda: done.append("stopped"))
     with pytest.raises(MissingComponent, match="of the body"), engine.session():
         raise MissingComponent("of the body")

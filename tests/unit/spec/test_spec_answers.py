@@ -76,3 +76,21 @@ def test_kinds_are_kept_apart(expected: Any, got: Any) -> None:
 def test_a_huge_integer_is_just_wrong() -> None:
     """An integer beyond what a float holds is another answer, not a crash."""
     assert not answers_match(1.5, 10**400, 1e-6)
+
+
+@pytest.mark.parametrize("expected", [float("inf"), float("-inf"), float("nan")])
+@given(got=VALUES)
+def test_what_is_not_finite_makes_nothing_right(expected: float, got: Any) -> None:
+    """Neither as what is expected, nor as what is answered."""
+    assert not answers_match(expected, got, 1.0)
+    assert not answers_match(got, expected, 1.0)
+
+
+@pytest.mark.parametrize("wrap", [lambda inner: [inner], lambda inner: {"a": inner}])
+def test_answers_may_be_nested_deeply(wrap: Any) -> None:
+    """As deep as a reader reads them, or deeper."""
+    one, other, wrong = 1.0, 1.0, 2.0
+    for _ in range(5_000):
+        one, other, wrong = wrap(one), wrap(other), wrap(wrong)
+    assert answers_match(one, other, 0.0)
+    assert not answers_match(one, wrong, 0.0)

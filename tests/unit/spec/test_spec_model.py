@@ -104,6 +104,16 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "torch backend": ({"torch_backend": "cu128"}, ("key 'torch_backend' = 'cu128'", "cpu")),
     "tolerance negative": ({"examples": {"tolerance": -1.0}}, ("'examples.tolerance' = -1.0", "greater than or equal")),
     "timeout zero": ({"resources": {"predict_timeout_s": 0.0}}, ("'resources.predict_timeout_s' = 0.0", "greater")),
+    "memory of the world": ({"resources": {"memory_mb": 2**63 - 1}}, ("'resources.memory_mb' = 92233", "less than")),
+    "too many processes": ({"resources": {"processes": 65_537}}, ("'resources.processes' = 65537", "less than")),
+    "a disk of the world": ({"resources": {"disk_mb": 10**30}}, ("'resources.disk_mb' = 1000", "less than")),
+    "a start of years": ({"resources": {"start_timeout_s": 86_401.0}}, ("'resources.start_timeout_s'", "less than")),
+    "an answer of years": ({"resources": {"predict_timeout_s": 1e300}}, ("'resources.predict_timeout_s'", "less than")),
+    "training for years": (
+        {"train": {"script": "predictor.py", "timeout_s": 1e9}},
+        ("'train.timeout_s' = 1000000000.0", "less than"),
+    ),
+    "anything is right": ({"examples": {"tolerance": 1e308}}, ("'examples.tolerance' = 1e+308", "less than")),
     "memory of nothing": ({"resources": {"memory_mb": 0}}, ("'resources.memory_mb' = 0", "greater")),
 }
 
@@ -160,7 +170,7 @@ def _not_utf8(folder: Path) -> None:
     ("damage", "named"),
     [
         (_not_there, ("there is no such file", "harness init")),
-        (_a_folder, ("cannot be read", "directory")),
+        (_a_folder, ("is a folder, not a file",)),
         (_not_toml, ("is not valid TOML", "line 1", "mend the line")),
         (_not_utf8, ("is not UTF-8 text", "save it as UTF-8")),
     ],
@@ -189,7 +199,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     [
         (None, ("there is no such file", '"inputs"')),
         ("{", ("is not valid JSON", "mend the line")),
-        ("\xff", ("cannot be read",)),
+        ("\xff", ("is not UTF-8",)),
         ("[1]", ("is not an object",)),
         ('{"inputs": [1]}', ("key 'outputs'", "is missing")),
         ('{"inputs": [1], "outputs": [1], "more": 1}', ("key 'more' = 1", "known keys")),

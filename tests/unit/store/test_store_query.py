@@ -16,7 +16,7 @@ from harness import tree
 from harness.bootstrap import interval
 from harness.errors import BadInput, CheckFailure
 from harness.metrics import START_STATES
-from harness.store import checking, exporting, query, runs
+from harness.store import checking, exporting, query, runs, tables
 
 
 def test_values_are_medians_of_what_counts(made: Any) -> None:
@@ -107,7 +107,7 @@ def test_parquet_that_differs_is_named(made: Any) -> None:
     (folder / "samples.jsonl").write_text(text.replace('"value":1.0,"unit":"s"', '"value":1.5,"unit":"s"'))
     assert query.parquet_differs(folder) == ["tiny/venv install_s round 0 is not as in samples.jsonl"]
     (folder / "samples.parquet").write_bytes(b"rubbish")
-    assert query.parquet_differs(folder)[0].startswith("cannot be read")
+    assert query.parquet_differs(folder)[0].startswith("cannot be compared")
 
 
 def test_a_compacted_run_stands_without_its_lines(made: Any) -> None:
@@ -118,7 +118,7 @@ def test_a_compacted_run_stands_without_its_lines(made: Any) -> None:
     count, wrong, _ = checking.verify_run(folder)
     assert count == len(list(made.samples()))
     assert wrong == ["samples.parquet: stands alone, and run.json has no digest to check it by"]
-    manifest = dataclasses.replace(runs.read_manifest(folder), digests={query.PARQUET: tree.sha256(_parquet(folder))})
+    manifest = dataclasses.replace(runs.read_manifest(folder), digests={tables.PARQUET: tree.sha256(_parquet(folder))})
     runs.write_manifest(folder, manifest)
     assert checking.verify_run(folder) == (count, [], [])
     assert query.values(folder) == before
@@ -131,7 +131,7 @@ def test_a_compacted_run_stands_without_its_lines(made: Any) -> None:
 
 
 def _parquet(folder: Path) -> Path:
-    return folder / query.PARQUET
+    return folder / tables.PARQUET
 
 
 def test_a_run_without_samples_is_named(made: Any) -> None:
@@ -232,11 +232,11 @@ def test_a_start_is_checked_without_parquet(made: Any) -> None:
 
 
 FAULTS = {
-    "speed": ({"metric": "speed"}, "not a declared metric"),
+    "speed": ({"metric": "speed"}, "not a metric that this harness knows"),
     "run": ({"run": "other"}, "belongs to run other"),
     "unit": ({"unit": "bytes"}, "unit bytes, declared s"),
     "state": ({"state": "page-warm"}, "not measured in that state"),
-    "negative": ({"value": -1.0}, "-1.0 is not possible"),
+    "negative": ({"value": -1.0}, "key 'value' = -1.0"),
     "no reason": ({"value": None}, "no value, and no reason"),
     "text": ({"value": "fast"}, ""),
     "truth": ({"round": "first"}, ""),

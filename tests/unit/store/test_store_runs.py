@@ -15,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import BadInput, CheckFailure, DiskFull, HarnessError
+from harness.errors import BadInput, CheckFailure, DiskFull, HarnessError, printable
+from harness.measure.sample import LEAST
+from harness.spec.kinds import MOST
 from harness.store import query, runs
 
 
@@ -28,7 +30,7 @@ def test_what_is_recorded_is_read_back(made: Any) -> None:
     """Samples in the order taken, with every field; the manifest as it was."""
     samples = [
         made.sample(),
-        made.sample("parity", None, flags=("failed",), note="it broke:\n  \u2028 'quoted' \U0001f600"),
+        made.sample("parity", None, flags=("failed",), note="it broke:\n  'quoted' \U0001f600"),
         made.sample("cold_start_s", 0.1 + 0.2, state="disk-cold", round=3, flags=("dropped:x", "outlier")),
     ]
     folder = made.write(samples)
@@ -40,23 +42,27 @@ def test_what_is_recorded_is_read_back(made: Any) -> None:
 
 
 @settings(max_examples=20)
-@given(value=st.floats(allow_nan=False, allow_infinity=False), note=st.text(st.characters(exclude_categories=["Cs"])))
+@given(value=st.floats(), note=st.text())
 def test_every_value_survives(made: Any, tmp_path_factory: pytest.TempPathFactory, value: float, note: str) -> None:
-    """Any finite number and any text come back bit by bit."""
+    """Any number that can be measured comes back bit by bit, any other as a failure; any text as it can be shown."""
     made.results = tmp_path_factory.mktemp("r")
     sample = made.sample(value=value, note=note)
-    assert runs.read_samples(made.write([sample], compact=False)) == [sample]
+    (found,) = runs.read_samples(made.write([sample], compact=False))
+    if 0 <= value <= MOST:
+        assert found == dataclasses.replace(sample, value=value if value >= LEAST else 0.0, note=printable(note))
+    else:
+        assert (found.value, found.flags) == (None, ("failed",))
+        assert found.note == f"its value was {value!r}, which is not possible. {printable(note)}"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_no_number_is_not_recorded(made: Any, value: float) -> None:
-    """NaN and infinity are refused, and so is a metric that is not declared; the step stays out as a whole."""
+def test_what_is_no_sample_is_not_recorded(made: Any) -> None:
+    """A metric that is not declared is refused, and so is a name that could be markup; the step stays out whole."""
     with runs.create(made.results, made.manifest()) as writer:
         writer.record([made.sample()])
-        with pytest.raises(ValueError, match="not JSON compliant"):
-            writer.record([made.sample(), made.sample(value=value)])
-        with pytest.raises(ValueError, match="speed is not declared"):
+        with pytest.raises(ValueError, match="'speed': is not a metric"):
             writer.record([made.sample(), dataclasses.replace(made.sample(), metric="speed")])
+        with pytest.raises(ValueError, match=r"cell\.method"):
+            writer.record([made.sample(), made.sample(method="<b>")])
     assert len(runs.read_samples(writer.folder)) == 1
 
 
@@ -185,9 +191,8 @@ def test_queries_do_not_pass_over_damage(made: Any, what: str, also_torn: bool) 
     whole = lines(folder)
     last = whole[-1][:20] if also_torn else whole[-1]
     (folder / "samples.jsonl").write_bytes(b"".join([whole[0], DAMAGED[what], whole[2], last]))
-    with pytest.raises(CheckFailure, match="cannot be read") as raised:
+    with pytest.raises(CheckFailure, match="line 2 is not a sample"):
         query.values(folder)
-    assert "harness verify" in raised.value.remedy
 
 
 def test_a_newer_run_is_refused(made: Any) -> None:

@@ -22,6 +22,8 @@ ANSWERED = {}
 
 def handle(event, context):
     """Lambda's handler; errors are said in the runner's own way."""
+    if not isinstance(event, dict) or not ("facts" in event or "inputs" in event):
+        return {"error": runner.described(ValueError('{"inputs": [...]} is wanted'), "input")}
     if "facts" in event:
         return {"facts": runner.facts(), "stamps": {**runner.stamps, **ANSWERED}}
     if PREDICT is None:

@@ -19,10 +19,12 @@ def serve(runner, port, **contract):
     # acknowledge the head, 40 ms on Linux. Accepted connections have it from the listener.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
+    import harness_http
     import uvicorn
 
-    app = create(runner, **contract)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
+    app = harness_http.bounded(create(runner, **contract))
+    bounds = {"http": harness_http.protocol(), "ws": "none"}
+    uvicorn.Server(uvicorn.Config(app, **bounds, log_level="warning", access_log=False)).run(sockets=[listener])
 
 
 def create(runner, *, model_dir, entrypoint, health, predict, inputs, outputs):
@@ -47,7 +49,7 @@ def create(runner, *, model_dir, entrypoint, health, predict, inputs, outputs):
             if "facts" in request:
                 return JSONResponse({"facts": runner.facts(), "stamps": {**runner.stamps, "now": time.monotonic()}})
             question = request[inputs]
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             wanted = f'{{"{inputs}": [...]}} is wanted'
             return JSONResponse({"error": {**runner.described(error, "input"), "message": wanted}}, status_code=400)
         if ask is None:

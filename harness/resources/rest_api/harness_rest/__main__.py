@@ -14,13 +14,15 @@ def main() -> int:
     where.add_argument("--port", type=int, default=8000, help="a port on 127.0.0.1 to listen on")
     options = parser.parse_args()
 
+    import harness_http
     import uvicorn
 
     from harness_rest.app import create
 
     app = create(runner)
     place = {"uds": options.socket} if options.socket else {"host": "127.0.0.1", "port": options.port}
-    uvicorn.run(app, **place, log_level="warning", access_log=False)
+    bounds = {"http": harness_http.protocol(), "ws": "none"}
+    uvicorn.run(harness_http.bounded(app), **place, **bounds, log_level="warning", access_log=False)
     return 0
 
 

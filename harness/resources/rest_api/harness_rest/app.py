@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from harness_runner.packaged import ENTRYPOINT
 from pydantic import BaseModel
@@ -39,6 +40,12 @@ def create(runner: Any) -> FastAPI:
         predict, broken = runner.load(runner.PACKAGED, ENTRYPOINT), None
     except Exception as error:
         predict, broken = None, runner.described(error, "load")
+
+    @app.exception_handler(RequestValidationError)
+    def wrong(request: Request, error: RequestValidationError) -> JSONResponse:
+        """What is wrong and where, without what was sent: that may be long, or nested too deeply to be sent back."""
+        told = [{key: one[key] for key in ("type", "loc", "msg")} for one in error.errors()]
+        return JSONResponse({"detail": told}, status_code=422)
 
     # `def`, not `async def`: a prediction computes, so it belongs in a worker thread, not in the event loop.
     @app.post("/predict", response_model=Answers, responses={500: {"description": "the model failed"}})

@@ -1,0 +1,98 @@
+"""Reaching a Docker engine by its URL: who listens there, and what it says of itself."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+Kind = Literal["reachable", "private"]
+
+_PING_S = 3
+ANSWER_S = 900  # a build step may be silent for as long as it takes to install a large model's packages
+
+
+@dataclass(frozen=True, kw_only=True)
+class Engine:
+    """An engine that answers. ``url`` is its socket; ``data_root`` is a folder on the engine's own host."""
+
+    url: str
+    kind: Kind
+    version: str
+    storage_driver: str
+    data_root: Path
+    cgroup_version: str
+    cgroup_driver: str
+
+    @property
+    def socket(self) -> Path | None:
+        """The Unix socket it listens on; None for an engine that is reached over a network."""
+        parts = urlsplit(self.url)
+        return Path(parts.path) if parts.scheme == "unix" else None
+
+
+def reach(url: str, kind: Kind) -> Engine | str:
+    """The engine at ``url``, or why it can't be used."""
+    name = "the private engine" if kind == "private" else url.removeprefix("unix://")
+    # Asked for plainly first: docker-py takes its time to load, and leaves a refused socket open.
+    try:
+        listener(url)
+    except FileNotFoundError:
+        return f"{name} is not running" if kind == "private" else f"there is no {name}"
+    except PermissionError:
+        return f"{name} may not be used by this user"
+    except OSError:
+        return f"{name} does not answer"
+    import docker.errors
+    import requests
+
+    try:
+        return described(url, kind, client(url, _PING_S).info())
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError, ImportError):
+        return f"{name} does not answer"
+
+
+def listener(url: str) -> int:
+    """The process that listens at ``url``, 0 where that can't be known; OSError where nobody does."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix":
+        return 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PING_S)
+        probe.connect(parts.path)
+        pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(pid)
+
+
+def described(url: str, kind: Kind, info: dict[str, Any]) -> Engine:
+    """The record of what an engine says of itself."""
+    return Engine(
+        url=url,
+        kind=kind,
+        version=str(info.get("ServerVersion", "")),
+        storage_driver=str(info.get("Driver", "")),
+        data_root=Path(info.get("DockerRootDir") or "/var/lib/docker"),
+        cgroup_version=f"v{info.get('CgroupVersion', '1')}",
+        cgroup_driver=str(info.get("CgroupDriver", "")),
+    )
+
+
+def _address(url: str) -> dict[str, Any]:
+    import docker.utils
+
+    if url == os.environ.get("DOCKER_HOST"):
+        return dict(docker.utils.kwargs_from_env())  # with the certificates of DOCKER_CERT_PATH
+    return {"base_url": url}
+
+
+@lru_cache(maxsize=8)
+def client(url: str, timeout_s: int = ANSWER_S) -> Any:
+    """docker-py's low-level client, made once for each URL and patience."""
+    import docker
+
+    return docker.APIClient(version="auto", timeout=timeout_s, **_address(url))

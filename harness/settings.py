@@ -1,0 +1,36 @@
+"""Numbers that users set by environment variables, checked where they are read."""
+
+from __future__ import annotations
+
+import math
+import os
+
+from harness.errors import BadInput
+
+_LONGEST = 18  # digits are beyond every machine, and int() takes its time for millions of them
+
+
+def seconds(name: str, default: float) -> float:
+    """The seconds that the variable ``name`` holds, else ``default``; BadInput where they are no time."""
+    given = os.environ.get(name)
+    if not given:
+        return default
+    try:
+        value = float(given)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise BadInput("is not a number of seconds", key=name, value=given, remedy=f"set {name}=60, say, or unset it")
+    return value
+
+
+def count(name: str) -> int | None:
+    """The whole number above zero that the variable ``name`` holds; None where it is not set. BadInput for others."""
+    given = os.environ.get(name)
+    if not given:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) <= _LONGEST and int(given) > 0):
+        raise BadInput(
+            "is not a whole number above zero", key=name, value=given, remedy=f"set {name} to one, or unset it"
+        )
+    return int(given)

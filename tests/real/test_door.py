@@ -1,0 +1,213 @@
+"""What a process behind the door finds, can do and leaves, with this machine's own kernel: as root, and without."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import cgroup, door, files, paths, process
+from harness.sandbox import Bounds
+
+BOUNDS = Bounds(memory_bytes=2**28, processes=24, disk_bytes=8 * 2**20, output_bytes=2**16)
+PYTHON = "/usr/bin/python3"
+WORDS = "what nobody else may read"
+
+#: Says in JSON what it finds and what it is let do.
+LOOK = """
+import ctypes, json, os, socket, sys
+def tried(what):
+    try:
+        return what()
+    except BaseException as error:
+        return type(error).__name__
+libc = ctypes.CDLL(None, use_errno=True)
+def connected(family, address):
+    with socket.socket(family, socket.SOCK_STREAM) as made:
+        made.settimeout(2)
+        made.connect(address)
+        return "connected"
+print(json.dumps({
+    "user": os.getuid(), "groups": os.getgroups(), "first": open("/proc/1/cmdline").read(),
+    "processes": len([name for name in os.listdir("/proc") if name.isdigit()]), "root": sorted(os.listdir("/")),
+    "file": tried(lambda: open(sys.argv[1]).read()), "shadow": tried(lambda: open("/etc/shadow").read()),
+    "system": tried(lambda: open("/usr/lib/planted", "w")), "temporary": sorted(os.listdir("/tmp")),
+    "namespaces": libc.unshare(0x10000000), "machine": tried(lambda: connected(40, (2, 22))),
+    "network": tried(lambda: connected(socket.AF_INET, ("1.1.1.1", 80))),
+    "host": tried(lambda: connected(socket.AF_INET, ("127.0.0.1", int(sys.argv[2])))),
+    "abstract": tried(lambda: connected(socket.AF_UNIX, "\\0" + sys.argv[3])),
+}))
+"""
+
+
+@pytest.fixture
+def listener() -> Iterator[Any]:
+    """Somebody who listens on this machine's own loopback."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def behind(code: str, *more: str, writes: Path | None = None, timeout_s: float = 20) -> process.Completed:
+    """Run Python behind the door."""
+    home = writes or Path("/tmp")
+    return door.run(
+        [PYTHON, "-c", code, *more],
+        bounds=BOUNDS,
+        writes=[writes] if writes else [],
+        env=process.environment(home),
+        cwd=home,
+        timeout_s=timeout_s,
+    )
+
+
+def test_it_finds_nothing_of_anybody_elses(cache: Path, listener: Any) -> None:
+    """No file, no process, no network, no way to namespaces or to a virtual machine's host."""
+    secret = cache / "tmp" / "secret.txt"
+    secret.parent.mkdir(parents=True, exist_ok=True)
+    secret.write_text(WORDS)
+    name = f"harness-{os.getpid()}"
+    with door.workspace(BOUNDS.disk_bytes) as folder:
+        home = folder / "home"
+        home.mkdir()
+        done = behind(LOOK, str(secret), str(listener.getsockname()[1]), name, writes=home)
+    found = json.loads(done.stdout)
+    assert found["file"] == "FileNotFoundError"
+    assert found["shadow"] == "FileNotFoundError"
+    assert found["first"].startswith("/bin/sleep")
+    assert found["processes"] == 2
+    assert not {"home", "opt", "srv", "mnt", "boot"} & set(found["root"])
+    assert found["system"] == "OSError"
+    assert found["namespaces"] == -1
+    assert found["machine"] == "PermissionError"
+    assert found["network"] == "OSError"
+    assert found["host"] == found["abstract"] == "ConnectionRefusedError"
+    if os.geteuid() == 0:
+        assert found["user"] >= 1_900_000_000
+        assert found["groups"] in ([], [found["user"]])
+    secret.unlink()
+
+
+def test_two_instances_are_two_users(root: None) -> None:
+    """So that neither can look into the other, wherever they meet."""
+    users = {behind("import os; print(os.getuid())").stdout for _ in range(3)}
+    assert len(users) == 3
+
+
+def test_what_it_leaves_running_ends_with_it() -> None:
+    """Also what left its session; that it holds the streams open is not waited for."""
+    code = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.execvp("sleep", ["sleep", "71.25"])
+    os._exit(0)
+print("done")
+"""
+    begin = time.monotonic()
+    assert behind(code).stdout == "done\n"
+    assert time.monotonic() - begin < 15
+    left = [cmd for cmd in Path("/proc").glob("[0-9]*/cmdline") if b"71.25" in _read(cmd)]
+    assert left == []
+
+
+def test_more_processes_than_allowed_are_refused() -> None:
+    """By the control group, or by the limit of the user namespace."""
+    code = """
+import os, time
+made = 0
+try:
+    for _ in range(200):
+        if os.fork() == 0:
+            time.sleep(60)
+        made += 1
+except BlockingIOError:
+    print(made)
+"""
+    done = behind(code, timeout_s=30)
+    assert 5 < int(done.stdout) < BOUNDS.processes
+
+
+def test_the_disk_is_bounded_in_sum(root: None) -> None:
+    """Many files, none of them large; what is allowed can be written."""
+    code = """
+import os
+written = 0
+try:
+    for number in range(64):
+        with open(str(number), "wb", buffering=0) as file:
+            written += file.write(os.urandom(2**20))
+except OSError as error:
+    print(written, error.errno)
+"""
+    with door.workspace(BOUNDS.disk_bytes) as folder:
+        home = folder / "home"
+        home.mkdir()
+        written, number = map(int, behind(code, writes=home).stdout.split())
+    assert number == 28
+    assert BOUNDS.disk_bytes * 0.9 <= written <= BOUNDS.disk_bytes * 1.2
+
+
+def test_endless_output_is_cut() -> None:
+    """The end of it is kept, and the harness's own memory does not grow with it."""
+    done = behind("for _ in range(64): print('x' * 2**20)\nprint('the end')")
+    assert done.stdout.endswith("the end\n")
+    assert len(done.stdout) <= BOUNDS.output_bytes
+
+
+def test_it_ends_as_it_ended() -> None:
+    """By its exit code, or by the signal, though who waits for it may be another process."""
+    assert behind("raise SystemExit(7)").returncode == 7
+    assert behind("import os; os.kill(os.getpid(), 11)").returncode == -11
+    with pytest.raises(process.TimedOut):
+        behind("import time; time.sleep(60)", timeout_s=1)
+
+
+def test_nothing_is_left(cache: Path) -> None:
+    """No mount, no loop device, no control group, no folder."""
+    with door.workspace(BOUNDS.disk_bytes) as folder:
+        home = folder / "home"
+        home.mkdir()
+        behind("open('x', 'w').write('1')", writes=home)
+        assert (home / "x").read_text() == "1"
+    door._dispose()
+    mounted = Path("/proc/self/mounts").read_text()
+    assert f"{cache}/tmp/" not in mounted
+    assert list(cgroup.ROOT.glob(f"**/harness-{paths.key()}-*")) == []
+    assert list((cache / "tmp").glob("disk-*")) == []
+
+
+@pytest.mark.parametrize("test", ["finds_nothing", "leaves_running", "more_processes", "endless_output", "it_ends_as"])
+def test_an_ordinary_user_can_have_it_so(root: None, test: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The same tests, as a user without rights: the kernel's user namespaces give them."""
+    folder = Path("/var/tmp") / f"harness-user-{os.getpid()}-{test}"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 54321, 54321)
+    argv = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", sys.executable, "-m", "pytest", "-q"]
+    argv += ["-p", "no:cacheprovider", "-p", "no:cov", "--basetemp", str(folder / "tmp"), "-k", test]
+    env = {"HOME": str(folder), "HARNESS_CACHE": str(folder / "cache"), "PATH": os.environ["PATH"]}
+    env |= {"HARNESS_TEST_WITHOUT": "root,engine", "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(
+            [*argv, f"{__file__}"], env=env, capture_output=True, text=True, timeout=120, check=False, cwd="/"
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+        assert " passed" in done.stdout
+    finally:
+        files.remove(folder)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""

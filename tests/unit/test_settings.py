@@ -1,0 +1,43 @@
+"""Numbers that users set by environment variables."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import settings
+from harness.errors import BadInput
+
+NAME = "HARNESS_TEST_NUMBER"
+
+
+@pytest.mark.parametrize("given", ["", None])
+def test_what_is_not_set_is_the_default(given: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty variable is none."""
+    monkeypatch.delenv(NAME, raising=False)
+    if given is not None:
+        monkeypatch.setenv(NAME, given)
+    assert settings.seconds(NAME, 60.0) == 60.0
+    assert settings.count(NAME) is None
+
+
+def test_numbers_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds may be nought or broken, counts are whole."""
+    monkeypatch.setenv(NAME, "0.5")
+    assert settings.seconds(NAME, 60.0) == 0.5
+    monkeypatch.setenv(NAME, "17")
+    assert settings.count(NAME) == 17
+
+
+@pytest.mark.parametrize("given", ["-1", "nan", "inf", "many", "1e999", "²"])
+def test_no_time_names_the_variable(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, given)
+    with pytest.raises(BadInput, match=NAME):
+        settings.seconds(NAME, 60.0)
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "1.5", "1e3", "x", "²", "9" * 19, "9" * 100_000, " 7"])
+def test_no_count_names_the_variable(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, given)
+    with pytest.raises(BadInput, match=NAME) as raised:
+        settings.count(NAME)
+    assert len(str(raised.value)) < 300
