@@ -15,7 +15,7 @@ from harness.calibrate.elsewhere import Elsewhere
 from harness.calibrate.fit import Quality
 from harness.cli import cli
 from harness.errors import BadInput
-from harness.store import query, runs, tables
+from harness.store import runs, tables
 
 
 @pytest.fixture
