@@ -33,6 +33,7 @@ _PLACE = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 #: configfs, BPF. See statfs(2).
 _NOT_DISKS = {0x9FA0, 0x62656572, 0x64626720, 0x74726163, 0x73636673, 0x27E0EB, 0x63677270, 0x62656570, 0xCAFE4A11}
 
+_LIBC = ctypes.CDLL(None)
 _CHUNK = 2**20
 _PATH_MAX = 4096
 
@@ -46,12 +47,11 @@ def shown(path: object) -> str:
     return text if len(text) <= 400 else f"{text[:200]} … {text[-200:]}"  # noqa: PLR2004 -- what can be read
 
 
-def kind(path: Path) -> Kind | None:
-    """What lies at ``path``, a link not followed; None where nothing does."""
-    try:
-        return _kind(os.lstat(path).st_mode)
-    except (OSError, ValueError):
-        return None
+def kind(path: Path | str, *, folder: int | None = None) -> Kind | None:
+    """What lies at ``path`` (in the open ``folder``), a link not followed; None where nothing does."""
+    with contextlib.suppress(OSError, ValueError):
+        return _kind(os.stat(path, dir_fd=folder, follow_symlinks=False).st_mode)
+    return None
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -138,19 +138,13 @@ def _open_or_say(name: str, flags: int, folder: int | None, path: Path, remedy: 
     try:
         return os.open(name, flags, dir_fd=folder)
     except (OSError, ValueError) as error:
-        if isinstance(error, NotADirectoryError) and _is_link(name, folder):
+        if isinstance(error, NotADirectoryError) and kind(name, folder=folder) == "link":
             raise BadInput(
                 f"the folder {shown(name)} is a link",
                 file=shown(path),
                 remedy=remedy or "replace it by the folder that it points to",
             ) from None
         _refuse(error, path, remedy)
-
-
-def _is_link(name: str, folder: int | None) -> bool:
-    with contextlib.suppress(OSError):
-        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
-    return False
 
 
 def check_kind(mode: int, path: Path, remedy: str = "") -> None:
@@ -189,7 +183,7 @@ def _refuse(error: OSError | ValueError, path: Path, remedy: str) -> NoReturn:
 def _file_system(descriptor: int) -> int:
     """The magic number of the file system: the first field of fstatfs(2), which Python does not give."""
     answer = (ctypes.c_long * 64)()
-    return int(answer[0]) if ctypes.CDLL(None).fstatfs(descriptor, answer) == 0 else 0
+    return int(answer[0]) if _LIBC.fstatfs(descriptor, answer) == 0 else 0
 
 
 def _amount(size: int) -> str:

@@ -155,9 +155,12 @@ class _Target:
         folder = self._folder(relative.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            with contextlib.suppress(FileNotFoundError):
+            try:
+                made = os.open(relative.name, flags, 0o600, dir_fd=folder)
+            except FileExistsError:
                 os.unlink(relative.name, dir_fd=folder)
-            return io.FileIO(os.open(relative.name, flags, 0o600, dir_fd=folder), "wb")
+                made = os.open(relative.name, flags, 0o600, dir_fd=folder)
+            return io.FileIO(made, "wb")
         except OSError as error:
             _in_the_way(error, self._path / relative)
             raise

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: The file that says what is in a package, and that one is whole.
 RECORD = "package.json"
+#: The largest record of a package that is read.
+_LARGEST_RECORD = 16 * 2**20
 
 #: The version of that file's format.
 PACKAGE_VERSION = 1
@@ -244,9 +246,9 @@ def _what_is_replaced(folder: Path, *, force: bool) -> list[str]:
 def _files_of_package(folder: Path) -> set[str]:
     """The names that the folder's own record lists; none where it has no such record."""
     try:
-        table: Mapping[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        table: Mapping[str, Any] = json.loads(files.read_text(folder / RECORD, at_most=_LARGEST_RECORD))
         return {*table["files"], RECORD} if "package_version" in table else set()
-    except (OSError, ValueError, TypeError, KeyError):
+    except (BadInput, ValueError, TypeError, KeyError, RecursionError):
         return set()
 
 

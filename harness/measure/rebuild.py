@@ -178,8 +178,9 @@ def with_another_dependency(locked: LockedModel, place: Path) -> LockedModel:
     file = locked.model.file
     # Beside each other as in any model's folder, for methods that lock for a package manager of their own.
     own = (locked.model.folder / file.wheels).glob("*.whl") if file.wheels else ()
-    for wheel in (added, *own):
-        shutil.copyfile(wheel, folder / "wheels" / wheel.name)
+    shutil.copyfile(added, folder / "wheels" / added.name)
+    for wheel in own:
+        tree.copy_file(wheel, folder / "wheels" / wheel.name, below=locked.model.folder)
     wanted = (*file.requirements, f"{_NAME}=={_VERSION}")
     model = replace(locked.model, folder=folder, file=replace(file, requirements=wanted, wheels="wheels"))
     lock = _with_wheel(locked.lock, model, added, place / "requirements.txt")

@@ -297,7 +297,7 @@ _CHECK = (
 def escape_within(text: str) -> str:
     """As :func:`escape`, but keeping the spaces at both ends: the text stands between facts."""
     head, tail = " " * (len(text) - len(text.lstrip())), " " * (len(text) - len(text.rstrip()))
-    return f"{head}{_inline(text)}{tail}" if text.strip() else text
+    return f"{head}{_inline(text)}{tail}" if text.strip() else " " * len(text)
 
 
 def _state(state: str) -> str:

@@ -5,13 +5,18 @@ pypdf (of the ``pdf`` extra) reads it; nothing in the file is run.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import BadInput, MissingComponent
+from harness import files
+from harness.errors import BadInput, HarnessError, MissingComponent
 from harness.report.appendix_typst import DATA, REMEDY
+
+#: The largest report that is checked; one over all models and scenarios has 20 MB.
+LARGEST = 256 * 2**20
 
 _OPENING = b"%PDF-"
 _REMEDY = "give a file that 'harness appendix --format pdf' wrote"
@@ -28,27 +33,37 @@ class Page:
 def is_pdf(path: Path) -> bool:
     """Whether the file begins as PDFs do."""
     try:
-        with path.open("rb") as stream:
+        with files.opened(path.resolve()) as stream:
             return stream.read(len(_OPENING)) == _OPENING
-    except OSError:
+    except BadInput:
         return False
 
 
 def embedded(path: Path) -> str | None:
-    """The JSON text that is attached, or None."""
-    found = _reader(path, path).attachments.get(DATA, [])
-    try:
+    """The JSON text that is attached, or None. BadInput where it is not a whole PDF."""
+    with _whole(path):
+        found = _reader(path, path).attachments.get(DATA, [])
         return found[0].decode("utf-8") if found else None
-    except UnicodeDecodeError:
-        return None
 
 
 def pages(source: Path | bytes, path: Path) -> Iterator[Page]:
     """The pages of a file, or of bytes; ``path`` is named where they cannot be read."""
-    for page in _reader(source, path).pages:
-        contents = page.get_contents()
-        lines = tuple(line for line in page.extract_text().splitlines() if line.strip())
-        yield Page(lines=lines, drawn=contents.get_data() if contents is not None else b"")
+    with _whole(path):
+        for page in _reader(source, path).pages:
+            contents = page.get_contents()
+            lines = tuple(line for line in page.extract_text().splitlines() if line.strip())
+            yield Page(lines=lines, drawn=contents.get_data() if contents is not None else b"")
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Whatever pypdf says of a file that somebody changed, as BadInput: it has no error of its own for much of it."""
+    try:
+        yield
+    except (HarnessError, MemoryError):
+        raise
+    except Exception as error:
+        raise BadInput(f"is not a whole PDF: {type(error).__name__}: {error}", file=path, remedy=_REMEDY) from error
 
 
 def _reader(source: Path | bytes, path: Path) -> Any:
@@ -60,6 +75,7 @@ def _reader(source: Path | bytes, path: Path) -> Any:
     except ImportError as error:
         raise MissingComponent("checking a PDF needs the package pypdf", remedy=REMEDY) from error
     try:
-        return PdfReader(io.BytesIO(source) if isinstance(source, bytes) else source)
+        read = source if isinstance(source, bytes) else files.read_bytes(source.resolve(), at_most=LARGEST)
+        return PdfReader(io.BytesIO(read))
     except (PyPdfError, OSError, ValueError) as error:
         raise BadInput(f"is not a whole PDF: {error}", file=path, remedy=_REMEDY) from error

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import files
 from harness.errors import BadInput, MissingComponent, one_line, printable
 from harness.measure.profile import Profile
 from harness.report import appendix, appendix_markdown, appendix_typst, facts, html, markdown, pages, pdf
 from harness.report.appendix import Appendix
 from harness.report.contents import SCHEMA_VERSION, ReportContents, contents
 from harness.report.facts import Fact
-from harness.spec import reading
+from harness.spec import kinds, reading
+from harness.spec.kinds import MOST
 from harness.store.query import Evidence
 
 if TYPE_CHECKING:
@@ -35,6 +37,10 @@ Advise = Callable[[Evidence, "Scenario", "Features | None"], "Recommendation"]
 
 #: Marks around a fact's text in a page that is made for comparison; no font and no tool writes them.
 _OPEN, _MID, _CLOSE = "\ue000", "\ue001", "\ue002"
+
+#: How deep the data of a report is nested, and how many values it has: one over all models has two million.
+#: The reasons of a value, one for each round, may stand in one text.
+_DEEPEST, _MANY, _LONG = 40, 20_000_000, 2**24
 
 _REMEDY = "give a file that 'harness report' or 'harness appendix' wrote"
 
@@ -103,7 +109,7 @@ def verify(
 def runs_of(path: Path) -> list[str]:
     """The ids of the runs that the report at ``path`` was made from; BadInput where it is no report."""
     data = _embedded(path)
-    parts = [part for key in ("models", "advice") for part in data.get(key, ()) if isinstance(part, dict)]
+    parts = [part for key in ("models", "advice") for part in _list(data, key, path)]
     return list(dict.fromkeys(str(part["run"]) for part in parts if "run" in part))
 
 
@@ -113,9 +119,11 @@ def predicted_in(path: Path) -> list[tuple[str, Profile, int | None]]:
     BadInput where the file is no report, or a profile in it is not one.
     """
     found = []
-    for part in _embedded(path).get("predicted", ()):
+    for part in _list(_embedded(path), "predicted", path):
         try:
             run, table, memory_mb = str(part["run"]), dict(part["profile"]), part.get("memory_mb")
+            if not (memory_mb is None or (isinstance(memory_mb, int) and 0 <= memory_mb <= MOST)):
+                raise ValueError(memory_mb)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadInput(f"its embedded data is not a report's: {error!r}", file=path, remedy=_REMEDY) from error
         found.append((run, reading.record(Profile, table, file=path), memory_mb))
@@ -123,12 +131,7 @@ def predicted_in(path: Path) -> list[tuple[str, Profile, int | None]]:
 
 
 def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"cannot be read: {error.strerror}", file=path, remedy=_REMEDY) from error
-    except UnicodeDecodeError as error:
-        raise BadInput("is not UTF-8 text", file=path, remedy=_REMEDY) from error
+    return files.read_text(path.resolve(), at_most=pdf.LARGEST, remedy=_REMEDY)
 
 
 def _embedded(path: Path) -> dict[str, Any]:
@@ -136,16 +139,27 @@ def _embedded(path: Path) -> dict[str, Any]:
     text = pdf.embedded(path) if pdf.is_pdf(path) else pages.embedded(_read(path))
     try:
         data = json.loads(text) if text is not None else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"its embedded data is not JSON: {error}", file=path, remedy=_REMEDY) from error
     if not isinstance(data, dict) or "schema_version" not in data:
         raise BadInput("carries no data of a report", file=path, remedy=_REMEDY)
+    key, wrong = kinds.check_bounds(data, depth=_DEEPEST, values=_MANY, letters=_LONG)
+    if wrong:
+        raise BadInput(f"its embedded data is not a report's: {wrong}", file=path, key=key, remedy=_REMEDY)
     version = data["schema_version"]
     if version != SCHEMA_VERSION:
         newer = isinstance(version, int) and version > SCHEMA_VERSION
         remedy = "upgrade the harness" if newer else "make the report again"
         raise BadInput(f"must be {SCHEMA_VERSION}", file=path, key="schema_version", value=version, remedy=remedy)
     return data
+
+
+def _list(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
+    """The tables under ``key``; BadInput where there is something else."""
+    found = data.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(part, dict) for part in found):
+        raise BadInput("is not a list of tables", file=path, key=key, remedy=_REMEDY)
+    return found
 
 
 def _calibration(data: dict[str, Any], path: Path, known: Sequence[Calibration]) -> Calibration | None:
@@ -175,9 +189,11 @@ def _again(
 ) -> ReportContents:
     """The contents, made again from the evidence and from what was given: scenarios, features, a date."""
     try:
-        evidences = [_evidence(part["run"], part["model"], path, evidences_by_run) for part in data.get("models", ())]
+        evidences = [
+            _evidence(part["run"], part["model"], path, evidences_by_run) for part in _list(data, "models", path)
+        ]
         recommendations, scenarios, features = [], {}, {}
-        for part in data.get("advice", ()):
+        for part in _list(data, "advice", path):
             scenario, feature = _given(part, path)
             scenarios[scenario.name] = scenario
             if feature:
@@ -193,7 +209,7 @@ def _again(
             made_at=str(data.get("made_at", "")),
             harness_version=str(data.get("harness_version", "")),
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         raise BadInput(f"its embedded data is not a report's: {error!r}", file=path, remedy=_REMEDY) from error
 
 
@@ -216,7 +232,10 @@ def _given(part: dict[str, Any], path: Path) -> tuple[Scenario, Features | None]
     if "requirements" not in part:
         raise BadInput("does not carry the scenario", file=path, key=str(part["scenario"]), remedy="make it again")
     scenario = reading.record(Scenario, part["requirements"], file=path)
-    return scenario, Features(**part["features"]) if part.get("features") else None
+    noted = part.get("features")
+    if noted and not all(isinstance(value, int) and 0 <= value <= MOST for value in noted.values()):
+        raise BadInput("is not a table of numbers", file=path, key="features", value=noted, remedy=_REMEDY)
+    return scenario, Features(**noted) if noted else None
 
 
 def _engine(evidence: Evidence, scenario: Scenario, features: Features | None) -> Recommendation:

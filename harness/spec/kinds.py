@@ -5,7 +5,6 @@ No name can hold what a terminal, a page, a spreadsheet or a path would obey; no
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -60,28 +59,28 @@ class Host:
     system: Word = ""
 
 
-def check_bounds(table: Any) -> tuple[str, str]:
+def check_bounds(table: Any, *, depth: int = DEPTH, values: int = VALUES, letters: int = LETTERS) -> tuple[str, str]:
     """The first key whose value is beyond what is reasonable, and what is wrong with it; twice nothing where none is.
 
     That is what types don't say: how deep, how many, how long, how large, and halves of characters.
     """
     waiting, count = [("", table, 0)], 0
     while waiting:
-        key, value, depth = waiting.pop()
+        key, value, level = waiting.pop()
         count += 1
-        if depth > DEPTH or count > VALUES:
-            return key, "is nested too deeply" if depth > DEPTH else f"is beyond {VALUES:,} values"
-        if isinstance(value, str) and (len(value) > LETTERS or not _whole(value)):
-            return key, f"is not a text of at most {LETTERS:,} letters"
-        if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _LARGEST):
+        if level > depth or count > values:
+            return key, "is nested too deeply" if level > depth else f"is beyond {values:,} values"
+        if isinstance(value, str) and (len(value) > letters or not _whole(value)):
+            return key, f"is not a text of at most {letters:,} letters"
+        if isinstance(value, int | float) and not abs(value) <= _LARGEST:  # NaN is not
             return key, "is not a number of reasonable size"
         if isinstance(value, list):
-            waiting += [(key, part, depth + 1) for part in value]
+            waiting += [(key, part, level + 1) for part in value]
         if isinstance(value, dict):
             for name, part in value.items():
-                if len(name) > LETTERS or not _whole(name):
+                if len(name) > letters or not _whole(name):
                     return key, "has a key that is not a name"
-                waiting.append((f"{key}.{name}" if key else name, part, depth + 1))
+                waiting.append((f"{key}.{name}" if key else name, part, level + 1))
     return "", ""
 
 

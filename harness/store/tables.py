@@ -130,13 +130,11 @@ def _load_parquet(connection: Any, file: Path, table: str) -> None:
         described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet('{path}')").fetchall()
         if {row[0]: row[1].replace('"', "") for row in described} != _COLUMNS:
             raise _damaged(file, "its columns are not those of samples")
+        known = connection.execute(f"SELECT count(*) FROM read_parquet('{path}')").fetchone()[0]
         rows = f"SELECT {_NAMES} FROM read_parquet('{path}') LIMIT {samples.COUNT + 1}"
         connection.execute(f"CREATE TEMP TABLE {table} AS {_LATEST.format(source=f'({rows})')}")
-    count, longest = (
-        connection.execute(query.format(table=table)).fetchone()[0] or 0
-        for query in ("SELECT count(*) FROM {table}", _LONGEST)
-    )
-    if count > samples.COUNT or longest > samples.LONGEST_LINE:
+    longest = connection.execute(_LONGEST.format(table=table)).fetchone()[0] or 0
+    if known > samples.COUNT or longest > samples.LONGEST_LINE:
         raise _damaged(file, f"it has more than {samples.COUNT:,} samples, or one is too long")
     occurring = {
         name: [row[0] for row in connection.execute(query.format(table=table)).fetchall()]

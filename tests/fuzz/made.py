@@ -160,10 +160,6 @@ def seeds(target: str) -> list[bytes]:
         case "page":
             record = appendix.of(_contents())
             return [html.render_appendix(record).encode(), appendix_markdown.render(record).encode()]
-        case "pdf":
-            from harness.report import appendix_typst
-
-            return [appendix_typst.render(appendix.of(_contents()))]
     return []
 
 

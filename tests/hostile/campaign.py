@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from hostile import ground as grounds
 from hostile.ground import Ground, Witness
@@ -39,8 +39,8 @@ CACHE: Command = ("cache",)
 
 #: What hostile code prints where it managed what it must not.
 BROKE_OUT = "BROKE-OUT"
-#: Folders of the cache that hold tools, not what models made.
-_TOOLS = {"tools", "uv", "xdg", "engine", "base"}
+#: Folders of the cache that hold what any model may use, which is kept from case to case.
+_TOOLS = {"tools", "uv", "xdg", "engine", "base", "conda", "lambda", "scie", "targets", "pulls", "manifests"}
 _PRINTED_MB = 16
 _MB = 2**20
 
@@ -111,7 +111,7 @@ def tried(case: Case, witness: Witness) -> list[str]:
     case.make(place)
     if witness.user is not None:
         _give(place.folder, witness.user)
-    traces, began_s = Traces(witness.base, witness.token), time.time()
+    traces = Traces(witness.base, witness.token)
     before, state = traces.now(), witness.state()
     complaints: list[str] = []
     try:
@@ -124,7 +124,7 @@ def tried(case: Case, witness: Witness) -> list[str]:
         complaints += [f"written outside by hostile code: {line}" for line in witness.dropped()]
         complaints += witness.touched
         complaints += [f"process {pid} was killed" for pid in _killed(place, witness)]
-        complaints += _found_in_files(witness, place, since_s=began_s)
+        complaints += _found_in_files(witness, place)
         complaints += case.after(place) if case.after else ()
     finally:
         _clean_up(traces, before, place, witness)
@@ -139,18 +139,21 @@ def _run(case: Case, command: Command, place: Ground, witness: Witness) -> Ran:
     paths = {"model": place.model, "folder": place.folder, "results": place.folder / "results"}
     told = [part.format(**paths, out=place.folder / "out") for part in command]
     printed = place.folder / "printed"
-    who = {} if witness.user is None else {"user": witness.user, "group": witness.user, "extra_groups": []}
+    who: dict[str, Any] = (
+        {} if witness.user is None else {"user": witness.user, "group": witness.user, "extra_groups": []}
+    )
     begin, base_mb = time.monotonic(), _disk_mb(witness.cache, place.folder)
     with printed.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "harness", *told],
+            # Whoever ends the campaign ends what it runs, which may never end by itself.
+            ["setpriv", "--pdeathsig", "TERM", sys.executable, "-P", "-m", "harness", *told],
             env=witness.environment(),
             cwd=place.folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            **who,  # type: ignore[call-overload]  # a table of keywords
+            **who,
         )
     peak_mb = disk_mb = 0.0
     broken, looked_s, tree_mb = "", begin, 0.0
@@ -215,7 +218,8 @@ def _peak_mb(pid: int) -> float:
 
 def _disk_mb(*folders: Path) -> float:
     """What the files in there take on the disk; a file that goes away meanwhile takes nothing."""
-    return sum(status.st_blocks for folder in folders for _, status in files_below(folder)) * 512 / _MB
+    found = (status.st_blocks for folder in folders for _, status in files_below(folder, but=_TOOLS))
+    return sum(found) * 512 / _MB
 
 
 def files_below(folder: Path, *, but: Container[str] = ()) -> Iterator[tuple[str, os.stat_result]]:
@@ -282,13 +286,13 @@ def _killed(place: Ground, witness: Witness) -> set[int]:
     return set(there) - set(witness.living_neighbours())
 
 
-def _found_in_files(witness: Witness, place: Ground, *, since_s: float) -> Iterator[str]:
+def _found_in_files(witness: Witness, place: Ground) -> Iterator[str]:
     """Secrets, and modes that must not be, in what the commands wrote to cache, results and output."""
     canary = witness.canary.encode()
-    places = ((witness.cache, since_s), (place.folder / "out", 0.0), (place.folder / "results", 0.0))
-    for folder, since in places:
+    planted = str(witness.other_weights())
+    for folder in (witness.cache, place.folder / "out", place.folder / "results"):
         for path, status in files_below(folder, but=_TOOLS):
-            regular = stat.S_ISREG(status.st_mode) and status.st_ctime >= since
+            regular = stat.S_ISREG(status.st_mode) and path != planted
             if regular and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
                 yield f"{path} is setuid or setgid: {status.st_mode:o}"
             if regular and status.st_size < 64 * _MB:
@@ -324,6 +328,9 @@ def _clean_up(traces: Traces, before: frozenset[str], place: Ground, witness: Wi
             grounds.end(int(line.split()[1]))
         elif line.startswith("temporary file "):
             remove(Path(line.removeprefix("temporary file ")))
+    for folder in witness.cache.iterdir():
+        if folder.name not in _TOOLS:
+            remove(folder)
     remove(place.folder)
     witness.revive()
 

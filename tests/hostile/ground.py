@@ -23,10 +23,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 #: The user that instances ran as in versions that had one for all: another model's process, for those who look.
 NEIGHBOUR_ID = 65532
-_SLEEP = "import time; time.sleep(86400)"
+#: Sleeps as long as who started it is there.
+_SLEEP = "import os, time\nparent = os.getppid()\nwhile os.getppid() == parent: time.sleep(1)"
 #: Of the caller's environment, what says where packages come from.
 _INDEXES = ("PIP_", "UV_", "SSL_", "REQUESTS_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "no_proxy")
 
@@ -142,7 +144,7 @@ class Witness:
     def state(self) -> dict[str, str]:
         """What the watched files are: content, mode, owner."""
         found = {}
-        for path in sorted([*self.place.rglob("*"), *self._secrets(), self._other_weights()]):
+        for path in sorted([*self.place.rglob("*"), *self._secrets(), self.other_weights()]):
             status = os.lstat(path)
             content = hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else ""
             found[str(path)] = f"{status.st_mode:o} {status.st_uid}:{status.st_gid} {content}"
@@ -156,7 +158,8 @@ class Witness:
         """Put things right for the next case: what this one wrote is gone, who it killed is there again."""
         for name in ("anybody", "owner"):
             for path in (self.place / name).iterdir():
-                path.unlink()
+                subprocess.run(["/bin/rm", "-rf", "--", str(path)], check=False)
+        self._plant_others()
         users = self._neighbour_users()
         for number, one in enumerate(self._neighbours):
             if one.poll() is not None:
@@ -166,7 +169,8 @@ class Witness:
     def dropped(self) -> list[str]:
         """What hostile code wrote where it must not be able to."""
         places = (self.place / "anybody", self.place / "owner")
-        return [f"{path}: {path.read_text(errors='replace')}" for place in places for path in place.iterdir()]
+        written = [path for place in places for path in place.iterdir()]
+        return [f"{path}: {path.read_text(errors='replace')[:500] if path.is_file() else ''}" for path in written]
 
     def _secrets(self) -> list[Path]:
         return [
@@ -176,14 +180,16 @@ class Witness:
             self.home / ".netrc",
         ]
 
-    def _other_weights(self) -> Path:
+    def other_weights(self) -> Path:
+        """Another model's, in the cache."""
         return self.cache / "weights" / "another-model-0123" / "weights.txt"
 
     def _plant_others(self) -> None:
         """Another model's weights, as the harness keeps them."""
-        file = self._other_weights()
+        file = self.other_weights()
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"{self.canary} of another model\n")
+        self._give_away(self.cache / "weights")
 
     def _give_away(self, *folders: Path) -> None:
         for folder in folders if self.user is not None else ():
@@ -195,13 +201,13 @@ class Witness:
 
     def _neighbour(self, user: int | None) -> subprocess.Popen[bytes]:
         """A process with a secret in its environment, of the harness's user or of another model's."""
-        extra = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+        who: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         return subprocess.Popen(
             [sys.executable, "-c", _SLEEP, f"{self.token}-neighbour"],
             env={"SECRET": f"{self.canary} of a neighbour"},
             cwd="/",
             start_new_session=True,
-            **extra,  # type: ignore[call-overload]  # a table of keywords
+            **who,
         )
 
     def _listen(self) -> None:
@@ -231,8 +237,10 @@ class Witness:
                 for key, _ in selector.select(timeout=0.2):
                     self.touched.append(f"a connection to the {key.data} socket")
                     with contextlib.suppress(OSError):
-                        listener = self._sockets[key.data]
-                        _ = listener.recv(100) if key.data == "udp" else listener.accept()[0].close()
+                        if key.data == "udp":
+                            self._sockets[key.data].recv(100)
+                        else:
+                            self._sockets[key.data].accept()[0].close()
 
 
 def end(pid: int) -> None:

@@ -7,6 +7,9 @@ managed and must not be able to. So each function stands for itself: standard li
 from __future__ import annotations
 
 import inspect
+import os
+import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,6 +58,14 @@ def predict(model, inputs):
 """
 
 
+def say(what: str) -> None:
+    """Stand here for the preamble's, which is what payloads call."""
+
+
+def say_who_runs() -> None:
+    """Stand here for the preamble's."""
+
+
 def source(payload: Payload, where: Where) -> str:
     """A program that carries the payload out, and goes on as if nothing had been."""
     return f"{definitions(payload, where)}\n{payload.__name__}(WHERE)\n"
@@ -63,7 +74,7 @@ def source(payload: Payload, where: Where) -> str:
 def definitions(payload: Payload, where: Where) -> str:
     """The payload as a function that is not called yet."""
     # Without its annotations: it stands wherever code can stand, alone.
-    function = inspect.getsource(payload).replace("(where: Where) -> None:", "(where):")
+    function = re.sub(r"\(where: [\w.]+\) -> None:", "(where):", inspect.getsource(payload), count=1)
     return f"{_PREAMBLE.format(where=dict(where))}{function}\n"
 
 
@@ -98,7 +109,7 @@ def predict(model, inputs):
 
 def who_runs(where: Where) -> None:
     """Only say where code runs as root, or may write to the machine."""
-    say_who_runs()  # type: ignore[name-defined]  # noqa: F821 -- the preamble's
+    say_who_runs()
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -109,27 +120,27 @@ def reads_secrets(where: Where) -> None:
     for path in (*where["secrets"], "/etc/shadow", "/etc/gshadow", "/root/.bash_history"):
         try:
             with open(path) as file:
-                say(f"read {path}: {file.read(60)!r}")  # noqa: F821
+                say(f"read {path}: {file.read(60)!r}")
         except OSError:
             pass
-    for name, value in os.environ.items():  # noqa: F821
+    for name, value in os.environ.items():
         if "canary" in value:
-            say(f"{name} is in the environment: {value}")  # noqa: F821
+            say(f"{name} is in the environment: {value}")
 
 
 def reads_other_models(where: Where) -> None:
     """What the cache and the results have of others."""
     for folder in ("weights/another-model-0123", "payloads", "artifacts", "wheelhouse", "environments", "locks", ""):
-        place = os.path.join(where["cache"], folder)  # noqa: F821
+        place = os.path.join(where["cache"], folder)
         try:
-            names = os.listdir(place)  # noqa: F821
+            names = os.listdir(place)
         except OSError:
             continue
         if folder:
-            say(f"listed {place}: {names[:3]}")  # noqa: F821
+            say(f"listed {place}: {names[:3]}")
     try:
-        with open(os.path.join(where["cache"], "weights/another-model-0123/weights.txt")) as file:  # noqa: F821
-            say(f"read another model's weights: {file.read(60)!r}")  # noqa: F821
+        with open(os.path.join(where["cache"], "weights/another-model-0123/weights.txt")) as file:
+            say(f"read another model's weights: {file.read(60)!r}")
     except OSError:
         pass
 
@@ -147,13 +158,13 @@ def reads_processes(where: Where) -> None:
             except OSError:
                 continue
             if where["token"].encode() + b"-neighbour" in content or b"canary" in content:
-                say(f"read {path}/{name}: {content[:80]!r}")  # noqa: F821
+                say(f"read {path}/{name}: {content[:80]!r}")
     libc = ctypes.CDLL(None, use_errno=True)
     for pid in where["neighbours"]:
         if libc.ptrace(16, pid, 0, 0) == 0:  # PTRACE_ATTACH
-            say(f"traces process {pid}")  # noqa: F821
-        if os.path.exists(f"/proc/{pid}/cwd") and os.access(f"/proc/{pid}/root/etc", os.R_OK):  # noqa: F821
-            say(f"looked through /proc/{pid}/root")  # noqa: F821
+            say(f"traces process {pid}")
+        if os.path.exists(f"/proc/{pid}/cwd") and os.access(f"/proc/{pid}/root/etc", os.R_OK):
+            say(f"looked through /proc/{pid}/root")
 
 
 def kills_others(where: Where) -> None:
@@ -162,8 +173,8 @@ def kills_others(where: Where) -> None:
 
     for pid in where["neighbours"]:
         try:
-            os.kill(pid, signal.SIGKILL)  # noqa: F821
-            say(f"killed process {pid}")  # noqa: F821
+            os.kill(pid, signal.SIGKILL)
+            say(f"killed process {pid}")
         except OSError:
             pass
 
@@ -175,13 +186,13 @@ def connects(where: Where) -> None:
     """Sockets of this machine, of every family."""
     import socket
 
-    def attempt(name, family, kind, address):
+    def attempt(name: str, family: int, kind: int, address: object) -> None:
         try:
             with socket.socket(family, kind) as one:
                 one.settimeout(2)
-                one.connect(address)
+                one.connect(address)  # type: ignore[arg-type]  # of its family
                 one.send(b"x")
-            say(f"connected to {name}")  # noqa: F821
+            say(f"connected to {name}")
         except OSError:
             pass
 
@@ -211,13 +222,13 @@ def makes_raw_sockets(where: Where) -> None:
     for name, (family, kind) in kinds.items():
         try:
             socket.socket(family, kind, 1).close()
-            say(f"has a raw {name} socket")  # noqa: F821
+            say(f"has a raw {name} socket")
         except OSError:
             pass
     libc = ctypes.CDLL(None, use_errno=True)
     attributes = ctypes.create_string_buffer(b"\x01\0\0\0\x04\0\0\0\x04\0\0\0\x01\0\0\0", 128)
     if libc.syscall(321, 0, attributes, 128) >= 0:  # bpf(BPF_MAP_CREATE)
-        say("made a bpf map")  # noqa: F821
+        say("made a bpf map")
 
 
 # --- more rights ---------------------------------------------------------------------------------
@@ -229,17 +240,17 @@ def makes_namespaces(where: Where) -> None:
 
     libc = ctypes.CDLL(None, use_errno=True)
     for name, flags in {"user": 0x10000000, "user and mount": 0x10020000, "user and network": 0x50000000}.items():
-        pid = os.fork()  # noqa: F821
+        pid = os.fork()
         if pid == 0:
-            os._exit(0 if libc.unshare(flags) == 0 else 1)  # noqa: F821
-        if os.waitpid(pid, 0)[1] == 0:  # noqa: F821
-            say(f"made a {name} namespace")  # noqa: F821
+            os._exit(0 if libc.unshare(flags) == 0 else 1)
+        if os.waitpid(pid, 0)[1] == 0:
+            say(f"made a {name} namespace")
     stack = ctypes.create_string_buffer(65536)
     child = libc.syscall(56, 0x10000000 | 17, ctypes.byref(stack, 65000), 0, 0, 0)  # clone(CLONE_NEWUSER)
     if child == 0:
-        os._exit(0)  # noqa: F821
+        os._exit(0)
     if child > 0:
-        say("cloned into a user namespace")  # noqa: F821
+        say("cloned into a user namespace")
 
 
 def mounts(where: Where) -> None:
@@ -247,23 +258,23 @@ def mounts(where: Where) -> None:
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    here = os.getcwd().encode()  # noqa: F821
+    here = os.getcwd().encode()
     if libc.mount(b"tmpfs", here, b"tmpfs", 0, None) == 0:
-        say("mounted a tmpfs")  # noqa: F821
+        say("mounted a tmpfs")
     if libc.mount(b"/", here, None, 0x1000, None) == 0:
-        say("bound / into its folder")  # noqa: F821
+        say("bound / into its folder")
     for pid in (1, *where["neighbours"]):
         for kind in ("net", "mnt", "pid", "user"):
             try:
-                descriptor = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY)  # noqa: F821
+                descriptor = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY)
             except OSError:
                 continue
-            own = os.stat(f"/proc/self/ns/{kind}").st_ino == os.fstat(descriptor).st_ino  # noqa: F821
+            own = os.stat(f"/proc/self/ns/{kind}").st_ino == os.fstat(descriptor).st_ino
             if not own and libc.setns(descriptor, 0) == 0:
-                say(f"entered the {kind} namespace of process {pid}")  # noqa: F821
+                say(f"entered the {kind} namespace of process {pid}")
     try:
-        os.chroot(here)  # noqa: F821
-        say("changed its root")  # noqa: F821
+        os.chroot(here)
+        say("changed its root")
     except OSError:
         pass
 
@@ -278,18 +289,18 @@ def gains_rights(where: Where) -> None:
         except (OSError, subprocess.TimeoutExpired):
             continue
         if done.returncode == 0:
-            say(f"{argv[0]} worked: {done.stdout[:60]!r}")  # noqa: F821
-    for call, number in ((os.setuid, 0), (os.setgid, 0), (os.setuid, 65532)):  # noqa: F821
+            say(f"{argv[0]} worked: {done.stdout[:60]!r}")
+    for call, number in ((os.setuid, 0), (os.setgid, 0), (os.setuid, 65532)):
         try:
-            if number not in (os.getuid(), os.getgid()):  # noqa: F821
+            if number not in (os.getuid(), os.getgid()):
                 call(number)
-                say(f"became {number}")  # noqa: F821
+                say(f"became {number}")
         except OSError:
             pass
     for path in ("/dev/mem", "/dev/vda", "/dev/sda", "/dev/loop-control", "/dev/kvm", "/dev/kmsg"):
         try:
-            os.close(os.open(path, os.O_RDWR))  # noqa: F821
-            say(f"opened {path}")  # noqa: F821
+            os.close(os.open(path, os.O_RDWR))
+            say(f"opened {path}")
         except OSError:
             pass
 
@@ -297,20 +308,20 @@ def gains_rights(where: Where) -> None:
 def writes_outside(where: Where) -> None:
     """Every folder that it may not write to; what it can, it says."""
     places = [where["anybody"], where["owner"], where["cache"], where["home"], "/usr/local/lib", "/etc", "/root"]
-    places += [os.path.join(where["cache"], one) for one in ("weights", "wheelhouse", "artifacts", "payloads", "tmp")]  # noqa: F821
-    for place in (*places, os.environ.get("MODEL_DIR", "/nowhere"), os.path.dirname(sys.executable)):  # noqa: F821
-        path = os.path.join(place, where["token"] + "-written")  # noqa: F821
+    places += [os.path.join(where["cache"], one) for one in ("weights", "wheelhouse", "artifacts", "payloads", "tmp")]
+    for place in (*places, os.environ.get("MODEL_DIR", "/nowhere"), os.path.dirname(sys.executable)):
+        path = os.path.join(place, where["token"] + "-written")
         try:
             with open(path, "w") as file:
                 file.write("x")
-            os.unlink(path)  # noqa: F821
-            say(f"wrote into {place}")  # noqa: F821
+            os.unlink(path)
+            say(f"wrote into {place}")
         except OSError:
             pass
-    for change in (lambda: os.chmod(where["public"], 0o777), lambda: os.unlink(where["public"])):  # noqa: F821
+    for change in (lambda: os.chmod(where["public"], 0o777), lambda: os.unlink(where["public"])):
         try:
             change()
-            say("changed " + where["public"])  # noqa: F821
+            say("changed " + where["public"])
         except OSError:
             pass
 
@@ -321,13 +332,13 @@ def writes_outside(where: Where) -> None:
 def outlives(where: Where) -> None:
     """A daemon that leaves its session, its parent and, where it may, its control group."""
     for _ in range(3):
-        if os.fork() == 0:  # noqa: F821
-            os.setsid()  # noqa: F821
-            if os.fork() == 0:  # noqa: F821
-                argv = [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"]  # noqa: F821
-                os.execv(argv[0], [*argv, where["token"] + "-daemon"])  # noqa: F821
-            os._exit(0)  # noqa: F821
-        os.wait()  # noqa: F821
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                argv = [sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"]
+                os.execv(argv[0], [*argv, where["token"] + "-daemon"])  # noqa: S606
+            os._exit(0)
+        os.wait()
 
 
 def forks(where: Where) -> None:
@@ -337,14 +348,14 @@ def forks(where: Where) -> None:
     made = 0
     for _ in range(400):
         try:
-            if os.fork() == 0:  # noqa: F821
+            if os.fork() == 0:
                 time.sleep(600)
-                os._exit(0)  # noqa: F821
+                os._exit(0)
         except OSError:
             break
         made += 1
     if made > 64:
-        say(f"made {made} processes")  # noqa: F821
+        say(f"made {made} processes")
 
 
 def leaves_in_memory(where: Where) -> None:
@@ -355,15 +366,15 @@ def leaves_in_memory(where: Where) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     key = 0x4057113
     if libc.shmget(key, 4096, 0o600) >= 0:
-        say("found the memory that another start had left")  # noqa: F821
+        say("found the memory that another start had left")
     libc.shmget(key, 4096, 0o1666)
     if libc.syscall(249, b"user", b"hostile", None, -4) >= 0:  # request_key, user keyring
-        say("found the key that another start had left")  # noqa: F821
+        say("found the key that another start had left")
     libc.syscall(248, b"user", b"hostile", b"text", 4, -4)  # add_key, to the user's keyring
     for folder in ("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/run/user", "/dev/mqueue"):
-        path = os.path.join(folder, where["token"] + "-left")  # noqa: F821
-        if os.path.exists(path):  # noqa: F821
-            say(f"found {path}, which another start had left")  # noqa: F821
+        path = os.path.join(folder, where["token"] + "-left")
+        if os.path.exists(path):
+            say(f"found {path}, which another start had left")
         with contextlib.suppress(OSError), open(path, "w") as file:
             file.write("left")
 
@@ -381,7 +392,7 @@ def fills_one_file(where: Where) -> None:
             file.flush()
             if number > 100:
                 time.sleep(0.005)
-    say("wrote 400 MB")  # noqa: F821
+    say("wrote 400 MB")
 
 
 def fills_many_files(where: Where) -> None:
@@ -389,25 +400,25 @@ def fills_many_files(where: Where) -> None:
     for number in range(100):
         with open(f"many-{number}", "wb") as file:
             file.write(bytes(4 * 2**20))
-    say("wrote 400 MB in 100 files")  # noqa: F821
+    say("wrote 400 MB in 100 files")
 
 
 def fills_by_children(where: Where) -> None:
     """The same by children, each with bounds of its own."""
     pids = []
     for number in range(10):
-        pid = os.fork()  # noqa: F821
+        pid = os.fork()
         if pid == 0:
             try:
                 for part in range(10):
                     with open(f"part-{number}-{part}", "wb") as file:
                         file.write(bytes(4 * 2**20))
             except OSError:
-                os._exit(1)  # noqa: F821
-            os._exit(0)  # noqa: F821
+                os._exit(1)
+            os._exit(0)
         pids.append(pid)
-    if sum(os.waitpid(pid, 0)[1] == 0 for pid in pids) == 10:  # noqa: F821
-        say("wrote 400 MB by ten children")  # noqa: F821
+    if sum(os.waitpid(pid, 0)[1] == 0 for pid in pids) == 10:
+        say("wrote 400 MB by ten children")
 
 
 def fills_deleted_files(where: Where) -> None:
@@ -415,11 +426,11 @@ def fills_deleted_files(where: Where) -> None:
     kept = []
     for number in range(100):
         file = open(f"gone-{number}", "wb")  # noqa: SIM115 -- kept open on purpose
-        os.unlink(file.name)  # noqa: F821
+        os.unlink(file.name)
         file.write(bytes(4 * 2**20))
         file.flush()
         kept.append(file)
-    say("wrote 400 MB into deleted files")  # noqa: F821
+    say("wrote 400 MB into deleted files")
 
 
 def fills_inodes(where: Where) -> None:
@@ -427,12 +438,12 @@ def fills_inodes(where: Where) -> None:
     made = 0
     try:
         for number in range(200_000):
-            os.close(os.open(f"inode-{number}", os.O_CREAT))  # noqa: F821
+            os.close(os.open(f"inode-{number}", os.O_CREAT))
             made += 1
     except OSError:
         pass
     if made == 200_000:
-        say("made 200,000 files")  # noqa: F821
+        say("made 200,000 files")
 
 
 def fills_shared_memory(where: Where) -> None:
@@ -447,15 +458,15 @@ def fills_shared_memory(where: Where) -> None:
         except OSError:
             pass
     if total > 200:
-        say(f"wrote {total} MB into folders in memory")  # noqa: F821
+        say(f"wrote {total} MB into folders in memory")
 
 
 def nests_deeply(where: Where) -> None:
     """20,000 folders, each in the one before: whoever removes them by recursion does not get far."""
     for _ in range(20_000):
         try:
-            os.mkdir("d")  # noqa: F821
-            os.chdir("d")  # noqa: F821
+            os.mkdir("d")
+            os.chdir("d")
         except OSError:
             break
 
@@ -463,15 +474,15 @@ def nests_deeply(where: Where) -> None:
 def nests(where: Where) -> None:
     """1,500 folders: more than Python's recursion goes."""
     for _ in range(1500):
-        os.mkdir("d")  # noqa: F821
-        os.chdir("d")  # noqa: F821
+        os.mkdir("d")
+        os.chdir("d")
 
 
 def prints_endlessly(where: Where) -> None:
     """600 MB on each stream, without an end of line."""
     for _ in range(600):
-        os.write(1, b"x" * 2**20)  # noqa: F821
-        os.write(2, b"\x1b[2Jy\x00" * (2**20 // 6))  # noqa: F821
+        os.write(1, b"x" * 2**20)
+        os.write(2, b"\x1b[2Jy\x00" * (2**20 // 6))
 
 
 def locks_folders(where: Where) -> None:
@@ -479,10 +490,10 @@ def locks_folders(where: Where) -> None:
     import tempfile
 
     top = tempfile.mkdtemp(dir=".")
-    os.mkdir(f"{top}/inner")  # noqa: F821
+    os.mkdir(f"{top}/inner")
     open(f"{top}/inner/file", "w").close()
-    os.chmod(f"{top}/inner", 0)  # noqa: F821
-    os.chmod(top, 0)  # noqa: F821
+    os.chmod(f"{top}/inner", 0)
+    os.chmod(top, 0)
 
 
 # --- pretending ----------------------------------------------------------------------------------
@@ -492,11 +503,11 @@ def swaps_its_socket(where: Where) -> None:
     """A link in the place of its socket, so that whoever connects does so to another's, with his own rights."""
     import contextlib
 
-    for name in ("s", os.path.join(os.environ["HOME"], "s")):  # noqa: F821
+    for name in ("s", os.path.join(os.environ["HOME"], "s")):
         with contextlib.suppress(OSError):
-            os.unlink(name)  # noqa: F821
+            os.unlink(name)
         with contextlib.suppress(OSError):
-            os.symlink(where["socket"], name)  # noqa: F821
+            os.symlink(where["socket"], name)
 
 
 def says_nothing(where: Where) -> None:

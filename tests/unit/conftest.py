@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from harness import door, files, interpreter, process
+from harness import door, files, interpreter, process, removal
 from harness.interpreter import Interpreter
 from harness.measure.plan import Plan
 from harness.measure.sample import Cell, Sample
@@ -127,6 +127,30 @@ def open_door(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     monkeypatch.setattr(door, "workspace", workspace)
     monkeypatch.setattr(door, "limit", lambda *_: None)
     return openings
+
+
+# --- folders that somebody made to do harm ---
+
+
+@pytest.fixture
+def nested() -> Iterator[Callable[..., Path]]:
+    """Nests folders deeper than a path can say; they are gone afterwards, as pytest itself can't remove them."""
+    made: list[Path] = []
+
+    def nest(folder: Path, levels: int = 1500, name: str = "d") -> Path:
+        made.append(folder)
+        here = os.open(folder, os.O_RDONLY)
+        for _ in range(levels):
+            os.mkdir(name, dir_fd=here)
+            inner = os.open(name, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = inner
+        os.close(here)
+        return folder
+
+    yield nest
+    for folder in made:
+        removal.remove(str(folder))
 
 
 # --- model folders -------------------------------------------------------------------------------

@@ -169,16 +169,10 @@ def test_a_container_that_is_still_being_made_is_waited_for(engine: tuple[str, l
     assert asked == ["/containers/late?force=1&v=1"] * 3
 
 
-def test_a_folder_of_any_depth_is_deleted(tmp_path: Path) -> None:
+def test_a_folder_of_any_depth_is_deleted(tmp_path: Path, nested: Any) -> None:
     """Nested deeper than any path or stack can be."""
     place = tmp_path / "left"
     place.mkdir()
-    here = os.open(place, os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("d" * 200, dir_fd=here)
-        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    os.close(here)
+    nested(place)
     watching.remove_folder(str(place))
     assert not place.exists()

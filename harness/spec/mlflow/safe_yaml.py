@@ -73,7 +73,7 @@ def _count(node: Any, file: Path, remedy: str) -> None:
         if seen > MAX_VALUES:
             raise BadInput(f"stands for more than {MAX_VALUES:,} values", file=file, remedy=remedy)
         if isinstance(one.value, str) and len(one.value) > _LONGEST_NUMBER and one.tag in _NUMBERS:
-            raise BadInput("holds a number that is too long", file=file, remedy=remedy)
+            raise BadInput("is not YAML of plain values: it holds a number that is too long", file=file, remedy=remedy)
         if one.tag == _MERGE:
             raise BadInput("has a merge key", file=file, key="<<", remedy=remedy)
         if isinstance(one.value, list):

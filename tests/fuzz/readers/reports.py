@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from fuzz import made
 from harness.errors import HarnessError
-from harness.report import verify
+from harness.report import markdown, verify
+from harness.report import pdf as pdfs
 
 
 def page(data: bytes, place: Path) -> None:
@@ -20,11 +22,8 @@ def embedded(data: bytes, place: Path) -> None:
     """The data inside a report of either kind, which is JSON."""
     shells = {
         "report.html": (b'<!doctype html><script id="contents" type="application/json">', b"</script>"),
-        "report.md": (b"# Report\n\n<!-- harness-report ", b" -->\n"),
+        "report.md": (f"# Report\n\n{markdown.OPENING}".encode(), f"{markdown.CLOSING}\n".encode()),
     }
-    from harness.report import markdown
-
-    shells["report.md"] = (f"# Report\n\n{markdown.OPENING}".encode(), f"{markdown.CLOSING}\n".encode())
     for name, (before, after) in shells.items():
         file = place / name
         file.write_bytes(before + data + after)
@@ -36,6 +35,8 @@ def pdf(data: bytes, place: Path) -> None:
     file = place / "appendix.pdf"
     file.write_bytes(data if data.startswith(b"%PDF-") else b"%PDF-" + data)
     _verified(file)
+    with contextlib.suppress(HarnessError):
+        list(pdfs.pages(file, file))  # whatever data is in it
 
 
 def _verified(file: Path) -> None:
@@ -45,7 +46,5 @@ def _verified(file: Path) -> None:
         lambda: verify.verify(file, {made.RUN: [made.evidence()]}),
     )
     for step in steps:
-        try:
+        with contextlib.suppress(HarnessError):
             step()
-        except HarnessError:
-            continue

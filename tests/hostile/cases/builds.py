@@ -6,6 +6,7 @@ from hostile import payloads
 from hostile.campaign import Case, Need, package
 from hostile.ground import Ground
 from hostile.making import loading, pth, with_wheel
+from hostile.payloads import say, say_who_runs
 
 #: The methods that need no engine, and those that do; how long one may take.
 ON_THE_HOST = ("venv", "pex", "pyinstaller", "pyinstaller-onefile", "rest-api", "cloud-functions", "conda")
@@ -24,11 +25,11 @@ def looks_around(where: payloads.Where) -> None:
     """The heart of what others try one by one, for where each try takes long."""
     import socket
 
-    say_who_runs()  # type: ignore[name-defined]  # noqa: F821 -- the preamble's
+    say_who_runs()
     for path in where["secrets"]:
         try:
             with open(path) as file:
-                say(f"read {path}: {file.read(60)!r}")  # type: ignore[name-defined]  # noqa: F821
+                say(f"read {path}: {file.read(60)!r}")
         except OSError:
             pass
     for address in (("127.0.0.1", where["port"]), where["socket"]):
@@ -37,7 +38,7 @@ def looks_around(where: payloads.Where) -> None:
             with socket.socket(family, socket.SOCK_STREAM) as one:
                 one.settimeout(2)
                 one.connect(address)
-            say(f"connected to {address}")  # type: ignore[name-defined]  # noqa: F821
+            say(f"connected to {address}")
         except OSError:
             pass
 

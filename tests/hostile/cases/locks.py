@@ -6,6 +6,8 @@ program. None of that may reach an installer.
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import os
 import tarfile
@@ -16,7 +18,7 @@ from hostile.campaign import Case
 from hostile.ground import Ground
 from hostile.making import WHEEL, Make, lock_header, model, wheel
 
-_HASH = "--hash=sha256:" + "0" * 64
+_NO_HASH = "--hash=sha256:" + "0" * 64
 _WANTED = ["hostile-pkg==1.0"]
 _LOCK = ("lock", "{model}")
 #: A lock that is not pins with hashes alone is refused, by its name.
@@ -24,16 +26,26 @@ _REFUSED = (r"requirements\.lock", r"remedy")
 
 
 def sdist(place: Ground) -> bytes:
-    """``evil-1.0.tar.gz``, whose ``setup.py`` says who runs it."""
+    """``evil-1.0.tar.gz``, whose build back end lies in it, needs nothing, and says who runs it."""
     code = payloads.source(payloads.who_runs, place.where)
-    setup = f"{code}\nfrom setuptools import setup\nsetup(name='evil', version='1.0')\n"
+    files = {
+        "PKG-INFO": "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n",
+        "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "evil_backend"\nbackend-path = ["."]\n',
+        "evil_backend.py": code,
+        "setup.py": code,
+    }
     target = io.BytesIO()
-    with tarfile.open(fileobj=target, mode="w:gz") as archive:
-        for name, text in {"setup.py": setup, "PKG-INFO": "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n"}.items():
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for name, text in files.items():
             entry = tarfile.TarInfo(f"evil-1.0/{name}")
             entry.size = len(text.encode())
             archive.addfile(entry, io.BytesIO(text.encode()))
-    return target.getvalue()
+    return gzip.compress(target.getvalue(), mtime=0)
+
+
+def _hash(place: Ground) -> str:
+    """Its true hash: what is to be trusted by its hash is not thereby to be run."""
+    return f"--hash=sha256:{hashlib.sha256(sdist(place)).hexdigest()}"
 
 
 def _with_lock(lines: Callable[[Ground], str | bytes]) -> Make:
@@ -46,9 +58,7 @@ def _with_lock(lines: Callable[[Ground], str | bytes]) -> Make:
             parent.mkdir(exist_ok=True)
             (parent / "evil-1.0.tar.gz").write_bytes(sdist(place))
         (folder / "evil" / "setup.py").write_text(payloads.source(payloads.who_runs, place.where))
-        (folder / "more.txt").write_text("./evil-1.0.tar.gz\n")
-        import hashlib
-
+        (folder / "more.txt").write_text(f"{folder}/evil-1.0.tar.gz {_hash(place)}\n")
         text = lines(place)
         pin = f"hostile-pkg==1.0 --hash=sha256:{hashlib.sha256(own).hexdigest()}\n"
         head = lock_header(_WANTED) + pin
@@ -95,9 +105,9 @@ def _requirement(name: str, *requirements: str) -> Case:
 
 
 CASES = [
-    _line("url-of-a-folder", lambda place: f"evil @ file://{place.model}/evil-1.0.tar.gz {_HASH}\n"),
-    _line("url-without-a-name", lambda place: f"file://{place.model}/evil-1.0.tar.gz\n"),
-    _line("path", lambda _: "./evil-1.0.tar.gz\n"),
+    _line("url-of-a-folder", lambda place: f"evil @ file://{place.model}/evil-1.0.tar.gz {_hash(place)}\n"),
+    _line("url-without-a-name", lambda place: f"file://{place.model}/evil-1.0.tar.gz {_hash(place)}\n"),
+    _line("path", lambda place: f"{place.model}/evil-1.0.tar.gz {_hash(place)}\n"),
     _line("path-of-a-folder", lambda place: f"{place.model}/evil\n"),
     _line("editable", lambda place: f"-e {place.model}/evil\n"),
     _line("another-file", lambda place: f"-r {place.model}/more.txt\n"),
@@ -105,50 +115,52 @@ CASES = [
     _line("constraints", lambda place: f"-c {place.where['secret']}\n"),
     _line(
         "index",
-        lambda place: f"--index-url http://127.0.0.1:{place.where['port']}/simple\nevil==1.0 {_HASH}\n",
+        lambda place: f"--index-url http://127.0.0.1:{place.where['port']}/simple\nevil==1.0 {_hash(place)}\n",
     ),
     _line("extra-index", lambda place: f"--extra-index-url http://127.0.0.1:{place.where['port']}/\n"),
     _line(
         "index-by-annotation",
-        lambda place: f"evil==1.0 {_HASH}\n    # from http://127.0.0.1:{place.where['port']}/simple\n",
+        lambda place: f"evil==1.0 {_hash(place)}\n    # from http://127.0.0.1:{place.where['port']}/simple\n",
         exits=(1, 2),
         says=(r"evil|requirements\.lock", r"remedy"),
     ),
     _line(
         "find-links",
-        lambda place: f"--find-links {place.model}/links\n--no-binary :all:\nevil==1.0 {_HASH}\n",
+        lambda place: f"--find-links {place.model}/links\n--no-binary :all:\nevil==1.0 {_hash(place)}\n",
     ),
     _line(
         "url-over-http",
-        lambda place: f"evil @ http://127.0.0.1:{place.where['port']}/evil.tar.gz {_HASH}\n",
+        lambda place: f"evil @ http://127.0.0.1:{place.where['port']}/evil.tar.gz {_hash(place)}\n",
     ),
-    _line("git", lambda place: f"evil @ git+file://{place.model}/evil {_HASH}\n"),
+    _line("git", lambda place: f"evil @ git+file://{place.model}/evil {_hash(place)}\n"),
     _line("trusted-host", lambda _: "--trusted-host 127.0.0.1\n"),
     _line(
-        "environment-variable", lambda place: f"evil @ http://127.0.0.1:{place.where['port']}/${{HF_TOKEN}} {_HASH}\n"
+        "environment-variable",
+        lambda place: f"evil @ http://127.0.0.1:{place.where['port']}/${{HF_TOKEN}} {_hash(place)}\n",
     ),
-    _line("config-settings", lambda _: f'evil==1.0 {_HASH} --config-settings "--build-option=x"\n'),
+    _line("config-settings", lambda _: f'evil==1.0 {_NO_HASH} --config-settings "--build-option=x"\n'),
     _line("continued-line", lambda place: f"\\\n-r \\\n{place.model}/more.txt\n"),
-    _line("carriage-return", lambda place: f"evil==1.0 {_HASH}\r-r {place.model}/more.txt\r\n"),
+    _line("carriage-return", lambda place: f"evil==1.0 {_hash(place)}\r-r {place.model}/more.txt\r\n"),
     _line(
-        "odd-line-ends", lambda place: f"evil==1.0 {_HASH}\u2028-r {place.model}/more.txt\x0b-e {place.model}/evil\n"
+        "odd-line-ends",
+        lambda place: f"evil==1.0 {_hash(place)}\u2028-r {place.model}/more.txt\x0b-e {place.model}/evil\n",
     ),
     _line("zero-byte", lambda _: b"evil==1.0\x00 -r more.txt\n"),
     _line("without-hashes", lambda _: "evil==1.0\n"),
-    _line("without-a-version", lambda _: f"evil>=1.0 {_HASH}\n"),
+    _line("without-a-version", lambda _: f"evil>=1.0 {_NO_HASH}\n"),
     _line("weak-hash", lambda _: "evil==1.0 --hash=md5:00000000000000000000000000000000\n"),
-    _line("damaged", lambda _: f"!!! {_HASH}\n"),
+    _line("damaged", lambda _: f"!!! {_NO_HASH}\n"),
     _line(
         "twice-the-same",
-        lambda _: f"hostile-pkg==2.0 {_HASH}\n",
+        lambda _: f"hostile-pkg==2.0 {_NO_HASH}\n",
         exits=(1, 2),
         says=(r"hostile-pkg|requirements\.lock",),
     ),
-    _line("escapes", lambda _: f"\x1b[2Jevil==1.0 {_HASH}\n"),
+    _line("escapes", lambda _: f"\x1b[2Jevil==1.0 {_NO_HASH}\n"),
     _line("of-100-mb", lambda _: b"# x\n" * (25 * 2**20), memory_mb=300),
     _line(
         "100000-pins",
-        lambda _: "".join(f"evil{n}==1.0 {_HASH}\n" for n in range(100_000)),
+        lambda _: "".join(f"evil{n}==1.0 {_NO_HASH}\n" for n in range(100_000)),
         exits=(1, 2),
         timeout_s=60.0,
     ),

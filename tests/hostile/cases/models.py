@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textwrap import indent
+from typing import Any
 
 from hostile import payloads
 from hostile.campaign import CACHE, CHECK, PROFILE, Case, Command, run
@@ -105,7 +106,7 @@ def _says(name: str, predictor: str, *, commands: tuple[Command, ...] = (CHECK,)
 
 
 _NO_PREDICTION = (r"answer|response|rubbish|malformed|connection",)
-_DOUBT = {"commands": (run("venv"),), "exits": (0, 1), "says": (r"doubt|stamp|finite|in order",)}
+_DOUBT: dict[str, Any] = {"commands": (run("venv"),), "exits": (0, 1), "says": (r"doubt|stamp|finite|in order",)}
 _RUN = (run("venv"),)
 _LONG = "while True:\n    "
 

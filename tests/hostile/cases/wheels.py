@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from hostile import payloads
 from hostile.campaign import CACHE, CHECK, Case
 from hostile.ground import Ground
-from hostile.making import GOOD, WHEEL, Make, model, pth, wheel, with_wheel
+from hostile.making import WHEEL, Make, model, pth, wheel, with_wheel
+from hostile.payloads import GOOD
 
 Files = Mapping[str, str | bytes]
 _DATA = "hostile_pkg-1.0.data"
@@ -166,7 +167,7 @@ CASES = [
         commands=(CHECK, CACHE),
     ),
     _case(
-        "50000-files", with_wheel(lambda _: {f"hostile_pkg/{number}": "" for number in range(50_000)}), timeout_s=120.0
+        "20000-files", with_wheel(lambda _: {f"hostile_pkg/{number}": "" for number in range(20_000)}), timeout_s=120.0
     ),
     _case(
         "source-that-takes-memory",

@@ -82,20 +82,14 @@ def test_images_stay_where_no_engine_answers(harness: Harness, monkeypatch: pyte
     assert (asked, image.exists()) == (["tiny:1"], False)
 
 
-def test_nothing_that_lies_in_it_breaks_the_listing(harness: Harness) -> None:
+def test_nothing_that_lies_in_it_breaks_the_listing(harness: Harness, nested: Any) -> None:
     """Folders nested without end, pipes, names that are no text, records that are none."""
     keep("venv")
     odd = paths.cache() / "odd\n\udcff"
     odd.mkdir()
     for where in (odd, keep("pex")):
         os.mkfifo(where / "pipe")
-        here = os.open(where, os.O_RDONLY)
-        for _ in range(1500):
-            os.mkdir("d", dir_fd=here)
-            inner = os.open("d", os.O_RDONLY, dir_fd=here)
-            os.close(here)
-            here = inner
-        os.close(here)
+        nested(where)
     for name, text in {"a": "[" * 100_000, "b": "[]", "c": '{"sources": 1, "builds": 1}'}.items():
         (keep(name) / "build.json").write_text(text)
     record = keep("d") / "build.json"

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
-from harness.report import markdown
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import printable
+from harness.report import appendix_typst, html, markdown, tree_pictures
 from harness.report.contents import ReportContents, contents
 
 GOLDEN = Path(__file__).parent / "golden" / "report.md"
@@ -45,3 +50,29 @@ def test_every_row_has_the_columns_of_its_head(report: ReportContents) -> None:
 def test_without_evidence_it_says_so() -> None:
     """An empty report is a document too."""
     assert "There is no evidence to show." in markdown.render(contents([], made_at="now", harness_version="0"))
+
+
+@given(text=st.text())
+def test_no_text_is_markup(text: str) -> None:
+    """Whatever it is: no tag, no cell, no link, no heading, nothing that is obeyed and not shown."""
+    for made in (markdown.escape(text), markdown.escape_within(text)):
+        assert not set("<>") & set(made)
+        assert re.search(r"(?<!\\)(?:\\\\)*[|`*_\[\]~#$]", made) is None
+        assert printable(made) == made
+    assert re.match(r"([-+=#]|\d+[.)])(\s|$)|[-=]{2}", markdown.escape(text)) is None
+    assert printable(markdown.code(text)) == markdown.code(text)
+    assert markdown.code(text).count("`") == 2
+
+
+@given(text=st.text())
+def test_no_text_is_an_instruction_of_another_format(text: str) -> None:
+    """A page's words, a string of Typst, a label of Mermaid: nothing ends them, nothing in them is obeyed."""
+    page = html._environment().from_string("<p title='{{ text }}'>{{ text }}</p>").render(text=text)
+    assert page.count("<") == 2
+    assert page.count("'") == 2
+    assert printable(page) == page
+    typst = appendix_typst._quoted(text)
+    assert re.fullmatch(r'"(?:[^"\\\n]|\\.)*"', typst, re.DOTALL)
+    assert printable(typst) == typst
+    label = tree_pictures._escaped(text)
+    assert not set('"<>`\n') & set(label)

@@ -172,7 +172,7 @@ def test_a_report_names_its_runs(text: str, tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_there_is_bad_input(by_run: ByRun, tmp_path: Path) -> None:
     """No traceback for a wrong path."""
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="there is no such file"):
         verify(tmp_path / "none.html", by_run)
 
 

@@ -100,16 +100,10 @@ def test_no_folder_is_a_link(folder: Any, name: str, tmp_path: Path) -> None:
     assert "is a link" in refused(path, name)
 
 
-def test_folders_nested_without_end(folder: Any, harness: Any) -> None:
+def test_folders_nested_without_end(folder: Any, harness: Any, nested: Any) -> None:
     """A message that names the folder; it can be removed."""
     path = whole(folder)
-    here = os.open(path, os.O_RDONLY)
-    for _ in range(1500):
-        os.mkdir("d", dir_fd=here)
-        inner = os.open("d", os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = inner
-    os.close(here)
+    nested(path)
     assert "nested more than 200 deep" in refused(path, str(path))
     said = harness("check", path)
     assert said.code in {1, 2}
@@ -327,24 +321,14 @@ def test_training_that_leaves_something_odd_is_a_model_failure(trained: Any, kin
     assert os.listdir(paths.cache() / "tmp") == []
 
 
-def test_training_is_bounded_in_what_it_leaves(trained: Any) -> None:
+def test_training_is_bounded_in_what_it_leaves(trained: Any, nested: Any) -> None:
     """By its apparent size too: 100 GB that take no room are not copied out."""
     with pytest.raises(ModelFailure, match="disk_mb"):
         trained(lambda out: _sparse(out / "weights" / "w.bin"))
     with pytest.raises(ModelFailure, match="more than the 64 MiB"):
         trained(lambda out: (out / "more").write_bytes(b"1" * 65 * 2**20))
-
-    def nest(out: Path) -> None:
-        here = os.open(out, os.O_RDONLY)
-        for _ in range(1500):
-            os.mkdir("d", dir_fd=here)
-            inner = os.open("d", os.O_RDONLY, dir_fd=here)
-            os.close(here)
-            here = inner
-        os.close(here)
-
     with pytest.raises(ModelFailure, match="nested"):
-        trained(nest)
+        trained(nested)
     assert os.listdir(paths.cache() / "tmp") == []
 
 

@@ -328,3 +328,35 @@ def test_some_metrics_can_be_asked_for_alone(made: Any) -> None:
     runs.write_manifest(folder, dataclasses.replace(manifest, plan=plan, finished_at=None))
     assert [one.model for one in query.evidences(made.results, made.RUN)] == ["tiny"]
     assert query.latest_run(made.results, "later") is None
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\t=1", " =1", "\n=1", "\uff1d1"])
+def test_no_text_is_a_formula_in_csv(made: Any, tmp_path: Path, text: str) -> None:
+    """An apostrophe stands before it, quotes around what has separators; numbers stay as they are."""
+    folder = made.write([made.sample("parity", None, flags=("failed",), note=f'{text};=2,"=3'), made.sample()])
+    query.export(folder, tmp_path / "x.csv", "csv")
+    with (tmp_path / "x.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["note"] for row in rows if row["metric"] == "parity"] == [f"'{text};=2,\"=3"]
+    assert [float(row["value"]) for row in rows if row["value"]] == [1.5]
+    assert not any((cell or "").startswith(tuple("=+-@\t\r\n")) for row in rows for cell in row.values())
+
+
+def test_duckdb_sees_the_samples_and_nothing_else(made: Any) -> None:
+    """No file, no extension, no other setting: whatever a results folder makes it do ends there."""
+    import duckdb
+
+    with tables.loaded(made.write()) as connection:
+        for sql in ("FROM read_csv('/etc/passwd')", "FROM '/etc/passwd'", "INSTALL httpfs", "SET threads = 8"):
+            with pytest.raises(duckdb.Error):
+                connection.execute(sql)
+
+
+@pytest.mark.parametrize("name", ["*", "[a]", "a?", "http:", "s3:", "{x}", "'; DROP TABLE samples; --"])
+def test_a_folder_is_read_whatever_it_is_called(made: Any, name: str) -> None:
+    """No name is a pattern, an address or SQL."""
+    made.results = made.results / name
+    folder = made.write()
+    assert len(query.values(folder)) > 1
+    (folder / "samples.jsonl").unlink()
+    assert len(query.values(folder)) > 1

@@ -118,9 +118,9 @@ def test_a_manifest_is_replaced_whole(made: Any, monkeypatch: pytest.MonkeyPatch
     """When the disk fills up, the old one is still there."""
     with runs.create(made.results, made.manifest()) as writer:
         before = (writer.folder / "run.json").read_bytes()
-        writer.update(finished_at="later")
+        writer.update(finished_at="2026-01-02")
         assert writer.noted("host") == made.manifest().host
-        assert runs.read_manifest(writer.folder).finished_at == "later"
+        assert runs.read_manifest(writer.folder).finished_at == "2026-01-02"
 
         def full(_: int) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -128,7 +128,7 @@ def test_a_manifest_is_replaced_whole(made: Any, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(os, "fsync", full)
         before = (writer.folder / "run.json").read_bytes()
         with pytest.raises(DiskFull):
-            writer.update(finished_at="much later")
+            writer.update(finished_at="2026-01-03")
         assert (writer.folder / "run.json").read_bytes() == before
 
 

@@ -120,7 +120,7 @@ def test_a_linked_mlmodel_is_refused(saved: Saved, tmp_path: Path) -> None:
     place = saved("1.23")
     (place / "MLmodel").rename(tmp_path / "elsewhere")
     (place / "MLmodel").symlink_to(tmp_path / "elsewhere")
-    refused(place, "MLmodel", "is not a file")
+    refused(place, "MLmodel", "is a link, not a file")
 
 
 def test_pipes_and_odd_names_are_refused(saved: Saved) -> None:
@@ -222,7 +222,7 @@ def test_yaml_that_is_too_large_or_no_text_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"a: \xff")
     with pytest.raises(BadInput, match="is not UTF-8"):
         safe_yaml.table(file, remedy="save it again")
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="is a folder, not a file"):
         safe_yaml.table(tmp_path, remedy="save it again")
 
 

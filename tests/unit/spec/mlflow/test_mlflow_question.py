@@ -234,7 +234,7 @@ def test_an_example_that_is_not_json(saved: Saved) -> None:
             asked(saved("1.23", {"input_example.json": text}))
     place = saved("1.23")
     (place / "input_example.json").write_bytes(b"\xff")
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(BadInput, match="is not UTF-8"):
         asked(place)
 
 

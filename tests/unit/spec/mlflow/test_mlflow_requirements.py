@@ -160,7 +160,7 @@ def test_a_list_that_is_no_text_is_refused(saved: Saved, read: Callable[[Path], 
     """As it is where it is not UTF-8."""
     place = saved("2.14")
     (place / "requirements.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(BadInput, match=r"requirements\.txt: cannot be read"):
+    with pytest.raises(BadInput, match=r"requirements\.txt: is not UTF-8"):
         read(place)
 
 
