@@ -69,11 +69,6 @@ def key() -> str:
     return hashlib.sha256(str(cache().resolve()).encode()).hexdigest()[:12]
 
 
-def walkable_by_others(path: Path) -> bool:
-    """Whether an unprivileged user can reach ``path``: every folder above it is searchable by others."""
-    return all(parent.stat().st_mode & 0o001 for parent in [path, *path.parents] if parent.is_dir())
-
-
 def data(kind: str) -> Path:
     """The folder of shipped data: ``sample_models``, ``scenarios`` or ``results``.
 

@@ -22,7 +22,6 @@ def doctor(as_json: bool) -> int:
 
     Exit code 0 when every method is ready, 3 otherwise.
     """
-    import os
     import shutil
 
     from harness import ceiling, door, interpreter, paths, tools
@@ -45,13 +44,6 @@ def doctor(as_json: bool) -> int:
     free_gb = shutil.disk_usage(cache).free / 1e9
     enough = free_gb > _ENOUGH_GB
     add("cache folder", enough, f"{cache}, {free_gb:.0f} GB free", "" if enough else "free some space")
-    if os.geteuid() == 0 and not paths.walkable_by_others(cache):
-        add(
-            "cache folder's path",
-            False,
-            "others cannot walk to it, so models run as root",
-            "set HARNESS_CACHE to a folder such as /var/cache/ml-packaging-harness",
-        )
     for one in ceiling.ceilings():
         add(f"ceiling of {one.what}", True, f"{one.shown} for any one model: {one.source}")
     for method_id, method in METHODS.items():

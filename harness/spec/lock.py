@@ -166,6 +166,7 @@ def _shipped(model: Model) -> list[Pin] | None:
         return None
     again = f"'harness lock {model.folder}' makes it anew"
     text = files.read_text(file, at_most=_LOCK_BYTES, below=model.folder, remedy=again)
+    text = text.replace("\r\n", "\n")  # as some editors, and git on some systems, write it
     if not text.startswith(pins.header(model.file.requirements)):
         raise BadInput(
             "was made for other requirements than model.toml has now",

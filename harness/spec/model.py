@@ -54,6 +54,26 @@ def _requirement(value: str) -> str:
     return value
 
 
+def _debian_package(value: str) -> str:
+    # apt takes a name with '-' behind it for one to remove.
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*[a-z0-9+]", value):
+        raise ValueError("is not the name of a Debian package")
+    return value
+
+
+def _channel(value: str) -> str:
+    name, address = r"[A-Za-z0-9_][\w.-]*(/[\w.-]+)*", r"(https?|file)://[\w.~:/@%+,=&?!$'()*\[\]-]+"
+    if not re.fullmatch(f"{name}|{address}", value, re.ASCII) or ".." in value.split("/"):
+        raise ValueError("is neither the name of a channel nor an address (https://, http:// or file://)")
+    return value
+
+
+def _conda_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", value):
+        raise ValueError("is not the name of a package")
+    return value
+
+
 def _specifier(value: str) -> str:
     try:
         SpecifierSet(value)
@@ -70,6 +90,9 @@ def _sha256(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_name)]
 RequirementText = Annotated[str, AfterValidator(_requirement)]
+DebianPackage = Annotated[str, AfterValidator(_debian_package)]
+Channel = Annotated[str, AfterValidator(_channel)]
+CondaName = Annotated[str, AfterValidator(_conda_name)]
 SpecifierText = Annotated[str, AfterValidator(_specifier)]
 Sha256 = Annotated[str, AfterValidator(_sha256)]
 #: What one may ask for has a limit, beyond which it is a slip or mischief: a day, a tebibyte.
@@ -153,8 +176,8 @@ class Conda:
 
     __pydantic_config__ = reading.STRICT
 
-    channels: tuple[str, ...] = ("conda-forge",)
-    names: dict[str, str] = field(default_factory=dict)
+    channels: tuple[Channel, ...] = ("conda-forge",)
+    names: dict[str, CondaName] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +212,7 @@ class ModelFile:
     #: A folder of wheels that no index has: packages of one's own.
     wheels: str = ""
     torch_backend: Literal["cpu"] | None = None
-    system_packages: tuple[str, ...] = ()
+    system_packages: tuple[DebianPackage, ...] = ()
     conda: Conda = field(default_factory=Conda)
     artifacts: tuple[ArtifactFile, ...] = ()
     examples: ExamplesFile = field(default_factory=ExamplesFile)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from harness import disks, door, interpreter, process, removal
+from harness import disks, door, files, interpreter, process, removal
 from harness.interpreter import Interpreter
 from harness.measure.plan import Plan
 from harness.measure.sample import Cell, Sample
 from harness.metrics import METRICS, PHASES, START_STATES
-from harness.sandbox import Abilities
+from harness.sandbox import Abilities, Bounds, Policy
 from harness.spec import model as models
 from harness.spec.model import Model
 from harness.store import query, runs
@@ -110,6 +112,29 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Interpreter:
     return found
 
 
+@pytest.fixture
+def open_door(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The door without namespaces, groups, users and disks; what each opening was given. It still takes back."""
+    openings: list[dict[str, Any]] = []
+
+    @contextlib.contextmanager
+    def opened(bounds: Bounds, **how: Any) -> Iterator[door.Opened]:
+        openings.append({"bounds": bounds, **how})
+        yield door.Opened(policy=Policy(bounds=bounds))
+        for folder in how.get("writes", ()):
+            files.take_back(folder, at_most_bytes=bounds.disk_bytes, links=how.get("links", "keep"))
+
+    @contextlib.contextmanager
+    def workspace(_: int) -> Iterator[Path]:
+        with process.temporary_folder("disk") as folder:
+            yield folder
+
+    monkeypatch.setattr(door, "opened", opened)
+    monkeypatch.setattr(door, "workspace", workspace)
+    monkeypatch.setattr(door, "limit", lambda *_: None)
+    return openings
+
+
 # --- folders that somebody made to do harm ---
 
 
@@ -165,6 +190,29 @@ def _value(value: Any) -> str:
     return repr(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
+def make_wheel(file: Path, files: Mapping[str, str | bytes]) -> Path:
+    """Write a wheel that is sound but for ``files``."""
+    name, version = file.name.split("-")[:2]
+    info = f"{name}-{version}.dist-info"
+    contents: dict[str, str | bytes] = {
+        f"{name}.py": "",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        **files,
+    }
+    contents.setdefault(f"{info}/RECORD", "".join(f"{path},,\n" for path in contents))
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, content in contents.items():
+            archive.writestr(path, content)
+    return file
+
+
+@pytest.fixture
+def wheel_file() -> Callable[[Path, Mapping[str, str | bytes]], Path]:
+    """Writes a wheel that is sound but for the files that it is given."""
+    return make_wheel
+
+
 class Folder:
     """A model folder that is whole; ``write(key=value)`` changes ``model.toml``, a value of None removes the key."""
 
@@ -187,6 +235,13 @@ class Folder:
         self._table = {key: value for key, value in {**self._table, **changes}.items() if value is not None}
         (self.path / "model.toml").write_text(_toml(self._table), encoding="utf-8")
         return self
+
+    def wheel(self, name: str, files: Mapping[str, str | bytes] | None = None, **changes: Any) -> Path:
+        """Put a sound wheel of the name into ``wheels``, with ``files`` besides; ``changes`` are of :func:`write`."""
+        (self.path / "wheels").mkdir(exist_ok=True)
+        file = make_wheel(self.path / "wheels" / name, files or {})
+        self.write(wheels="wheels", **changes)
+        return file
 
     def read(self) -> Model:
         """The model in the folder."""

@@ -49,18 +49,6 @@ def test_a_cache_that_cannot_be_made_is_bad_input(tmp_path: Path, monkeypatch: p
     assert "HARNESS_CACHE" in raised.value.remedy
 
 
-def test_walkable_means_every_folder_above_is_searchable(tmp_path: Path) -> None:
-    """One closed folder on the way keeps others out."""
-    folder = tmp_path / "open" / "inner"
-    folder.mkdir(parents=True)
-    for parent in (folder, folder.parent):
-        parent.chmod(0o755)
-    before = paths.walkable_by_others(folder.parent)
-    assert paths.walkable_by_others(folder) is before
-    folder.parent.chmod(0o700)
-    assert not paths.walkable_by_others(folder)
-
-
 @pytest.mark.parametrize("kind", ["sample_models", "scenarios"])
 def test_shipped_data_is_there(kind: str) -> None:
     """In a checkout it lies beside the package."""

@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from harness import interpreter
 from harness.errors import BadInput, BuildFailure
@@ -48,6 +49,16 @@ def source(model: Model) -> Source:
     given = os.environ.get(VARIABLE)
     if given:
         return _given(given)
+    for number, channel in enumerate(model.file.conda.channels):
+        parts = urlsplit(channel)
+        if parts.scheme == "file" and not os.path.isdir(unquote(parts.path)):
+            raise BadInput(
+                "there is no such folder",
+                file=model.folder / "model.toml",
+                key=f"conda.channels.{number}",
+                value=channel,
+                remedy="name a folder that is there, or a channel on a server",
+            )
     return _public(tuple(_address(channel) for channel in model.file.conda.channels))
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-import shutil
+import stat
 import sys
 import tempfile
 from email.parser import HeaderParser
@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 # The earliest date that zip can hold, as everywhere in the harness: packages then depend on their contents alone.
 DATE = dt.datetime(1980, 1, 1, tzinfo=dt.UTC)
 COMPRESSION = 1  # of packages that never leave this machine
+MOST_BYTES = 32 * 2**30  # that one environment's packages may have, packed
 
 # What a wheel's platform tag promises about the C library: PEP 513, 571, 599 and 600.
 OLD_TAGS = {"manylinux1": "2.5", "manylinux2010": "2.12", "manylinux2014": "2.17"}
@@ -163,29 +164,50 @@ def _requirements(metadata):
 
 def fetch(lock, platform, store):
     """Have every package of the lock that was not made here in ``store``, under its sha256."""
+    left = MOST_BYTES
     for record in _records(lock, platform):
         place = _place(record, store)
         if place.is_file():
             continue
         place.parent.mkdir(parents=True, exist_ok=True)
         part = place.with_name(place.name + ".part")
-        _download(record.url, part)
-        _check(part, record)
-        part.replace(place)
+        try:
+            left -= _download(record.url, part, left)
+            _check(part, record)
+            part.replace(place)
+        finally:
+            part.unlink(missing_ok=True)
     return {}
 
 
-def _download(url, file):
+def _download(url, file, at_most):
+    """Write what is there to ``file``, no more than ``at_most`` bytes; how many it was."""
     import requests
 
     parts = urlsplit(url)
-    if parts.scheme == "file":
-        shutil.copyfile(unquote(parts.path), file)
-        return
-    with requests.get(url, stream=True, timeout=(10, 60)) as answer, file.open("wb") as written:
-        answer.raise_for_status()
-        for block in answer.iter_content(2**20):
-            written.write(block)
+    with file.open("wb") as written:
+        if parts.scheme == "file":
+            # Only a file: opening a pipe would wait for ever.
+            descriptor = os.open(unquote(parts.path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+            with open(descriptor, "rb") as source:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise ValueError(f"{url} is not a file")
+                return _copied(iter(lambda: source.read(2**20), b""), written, at_most)
+        if parts.scheme not in ("http", "https"):
+            raise ValueError(f"{url} has no address that packages are fetched from")
+        with requests.get(url, stream=True, timeout=(10, 60)) as answer:
+            answer.raise_for_status()
+            return _copied(answer.iter_content(2**20), written, at_most)
+
+
+def _copied(blocks, written, at_most):
+    total = 0
+    for block in blocks:
+        total += len(block)
+        if total > at_most:
+            raise ValueError(f"the packages have more than {MOST_BYTES // 2**30} GiB")
+        written.write(block)
+    return total
 
 
 def install(lock, platform, store, prefix, cache):
@@ -225,10 +247,13 @@ def _records(lock, platform):
 
 def _place(record, store):
     url = urlsplit(record.url)
-    made_here = url.scheme == "file" and Path(store).parent in Path(unquote(url.path)).parents
-    if made_here:
-        return Path(unquote(url.path))
-    return Path(store, record.sha256.hex(), unquote(url.path.rsplit("/", 1)[1]))
+    local = Path(os.path.normpath(unquote(url.path)))
+    if url.scheme == "file" and Path(store).parent in local.parents:  # it was made here
+        return local
+    name = unquote(url.path.rsplit("/", 1)[-1])
+    if not re.fullmatch(r"[\w.+!-]*[\w+!-]\.(conda|tar\.bz2)", name, re.ASCII):
+        raise ValueError(f"the channel has a package called {name!r}")
+    return Path(store, record.sha256.hex(), name)
 
 
 def _check(file, record):

@@ -19,8 +19,8 @@ from harness.platforms.conda import channels
 from harness.recommend import engine, prices
 from harness.spec import lock as locking
 from harness.spec import model as models
+from harness.spec import pins, weights
 from harness.spec import scenario as scenarios
-from harness.spec import weights
 from harness.spec.model import Model
 
 TOML = b'spec_version = 1\nname = "tiny"\nversion = "1"\ndescription = "d"\nframework = "none"\n'
@@ -72,11 +72,7 @@ def model_folder(data: bytes, place: Path) -> None:
 def lock_text(data: bytes, place: Path) -> None:
     """A ``requirements.lock`` that travels with a model, below the header that fits its requirements."""
     folder = _folder(place)
-    header = locking.resolve(models.read(folder))
-    (folder / locking.LOCK_NAME).write_bytes(header.encode() + data)
-    text = data.decode("utf-8", "replace")
-    for pin in locking.pins(text):
-        locking.with_pin(text, pin, ())
+    (folder / locking.LOCK_NAME).write_bytes(pins.header(()).encode() + data)
     locking.lock(models.read(folder))
 
 
@@ -91,9 +87,8 @@ def wheel_names(data: bytes, place: Path) -> None:
     with contextlib.suppress(OSError):  # a name that is too long
         (folder / "wheels" / called).write_bytes(b"PK")
     digest = hashlib.sha256(b"PK").hexdigest()
-    header = locking.resolve(models.read(_folder(place / "other")))
     text = lines.replace(b"@DIGEST@", digest.encode())
-    (folder / locking.LOCK_NAME).write_bytes(header.encode() + text)
+    (folder / locking.LOCK_NAME).write_bytes(pins.header(()).encode() + text)
     locking.lock(models.read(folder))
 
 

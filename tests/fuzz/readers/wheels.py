@@ -1,20 +1,22 @@
-"""What lies in installed wheels: lists of files, native libraries, sources."""
+"""Wheels, and what lies in those that are installed: native libraries, sources."""
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from fuzz import bundles
-from harness.methods import pex, pruning
+from harness import archives
+from harness.methods import pruning
+from harness.spec import wheels
 
 
-def record(data: bytes, place: Path) -> None:
-    """A ``RECORD``, corrected for what pruning left."""
-    info = place / "packages" / "tiny-1.dist-info"
-    info.mkdir(parents=True)
-    (place / "packages" / "tiny.py").write_bytes(b"pass\n")
-    (info / "RECORD").write_bytes(data)
-    pex._correct(info / "RECORD")
+def wheel(data: bytes, place: Path) -> None:
+    """A wheel, looked at before it is installed."""
+    file = place / "tiny-1-py3-none-any.whl"
+    file.write_bytes(data)
+    with contextlib.suppress(archives.UnsoundError):
+        wheels.check(file, file.name)
 
 
 def library(data: bytes, place: Path) -> None:

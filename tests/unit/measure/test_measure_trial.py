@@ -28,7 +28,7 @@ from harness.measure.start import ColdStart
 from harness.methods.contract import Availability, Limit
 from harness.metrics import CACHE_STATES, PHASES, START_STATES
 from harness.platforms import engine
-from harness.spec import lock as locks
+from harness.spec import pins
 from harness.store import checking, query, runs
 
 
@@ -485,7 +485,7 @@ def test_another_model_toml_stops_the_run(bench: Any, changes: dict[str, Any]) -
     bench.run()
     bench.folder.write(**changes)
     if "requirements" in changes:
-        (bench.folder.path / "requirements.lock").write_text(locks._header(changes["requirements"]))
+        (bench.folder.path / "requirements.lock").write_text(pins.header(changes["requirements"]))
     with pytest.raises(ModelChanged):
         bench.resume()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,6 @@ def test_a_pack_that_failed_is_a_failed_build(
 ) -> None:
     """Also where conda-pack ends with exit code 0, as it does where it gave up silently."""
     monkeypatch.setattr(tools, "executable", lambda _, name: Path("/tools", name))
-    (folder := tmp_path / "conda").mkdir()
 
     def run(argv: list[str], **_: Any) -> process.Completed:
         (tmp_path / "conda-pack.tar").touch()
@@ -87,7 +85,7 @@ def test_a_pack_that_failed_is_a_failed_build(
 
     monkeypatch.setattr(tooling, "run", run)
     with pytest.raises(BuildFailure, match=told) as caught:
-        conda._relocatable(tmp_path / "prefix", folder, [], 10.0)
+        conda._relocatable(tmp_path, tmp_path / "prefix", tmp_path / "conda", 10.0)
     assert "it said why" in str(caught.value)
 
 
@@ -103,7 +101,7 @@ class Compiling:
 
 
 @pytest.fixture
-def compiling(monkeypatch: pytest.MonkeyPatch, here: Any) -> Compiling:
+def compiling(monkeypatch: pytest.MonkeyPatch, here: Any, open_door: object) -> Compiling:
     """A compiler that notes how it was called."""
     found = Compiling()
     monkeypatch.setattr(process, "run", found)
@@ -140,20 +138,20 @@ def test_bytecode_that_goes_by_dates_is_made_anew(
     assert not list(packages.rglob("*.pyc"))
 
 
-def test_files_are_given_to_nobody_where_there_is_no_other_user(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As another than root nothing can be given away; as root everything is, links themselves included."""
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "link").symlink_to("/nowhere")
-    given: list[tuple[str, int, bool]] = []
-
-    def chown(path: Any, user: int, group: int, *, follow_symlinks: bool) -> None:
-        given.append((os.fspath(path), user, follow_symlinks))
-
-    monkeypatch.setattr(os, "chown", chown)
-    conda._give(tmp_path, None)
-    assert given == []
-    conda._give(tmp_path, 7)
-    places = [tmp_path, tmp_path / "deep", tmp_path / "deep" / "link"]
-    assert given == [(str(place), 7, False) for place in places]
+@pytest.mark.parametrize("place", ["lib", "lib/python3.11", "lib/python3.11/site-packages"])
+def test_a_package_cannot_lead_the_harness_elsewhere(tmp_path: Path, here: Any, place: str) -> None:
+    """The model's files are written among the packages: each folder on the way is one, and no link leaves the whole."""
+    place = place.replace("3.11", here.minor)
+    root, elsewhere = tmp_path / "conda", tmp_path / "conda" / "elsewhere"
+    hosted.site_packages(root).mkdir(parents=True)
+    (root / "bin").mkdir()
+    (root / "bin" / "python").symlink_to("python3")
+    conda._checked(root)
+    (root / place).rename(elsewhere)
+    (root / place).symlink_to(elsewhere)
+    with pytest.raises(BuildFailure, match="something else than a folder"):
+        conda._checked(root)
+    (root / place).unlink()
+    (root / place).symlink_to(tmp_path)
+    with pytest.raises(BuildFailure, match=r"harmful: .* leaves the folder"):
+        conda._checked(root)

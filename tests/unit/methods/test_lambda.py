@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from harness.errors import CheckFailure, DoesNotFit, ModelFailure
-from harness.methods import functions, lambda_image, lambda_zip
-from harness.methods.contract import Artifact, Limits
+from harness.methods import functions, lambda_image, lambda_zip, layout, pruning
+from harness.methods.contract import Artifact, BuildOptions, Limits
 from harness.platforms import lambda_runtime
 
 FACTS = {"memory_mb": "1024", "predict_timeout_s": "60"}
@@ -91,25 +91,29 @@ def test_sizes_are_those_of_the_files_in_it(tree: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def packages(tmp_path: Path) -> tuple[Path, Any]:
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, BuildOptions]:
     """Packages with stubs and headers, 1000 bytes each, and how they are compiled: another 1000 bytes."""
     folder = tmp_path / "packages"
     (folder / "one").mkdir(parents=True)
     for name in ("__init__.py", "types.pyi", "one.h"):
         (folder / "one" / name).write_bytes(b"#" * 1000)
 
-    def compile_all() -> None:
+    def compiled(*_: Any) -> None:
         (folder / "one" / "__pycache__").mkdir()
         (folder / "one" / "__pycache__" / "__init__.pyc").write_bytes(b"#" * 1000)
 
-    return folder, compile_all
+    monkeypatch.setattr(lambda_zip, "_compile", compiled)
+    monkeypatch.setattr(layout, "prune", lambda packages, rules, **_: pruning.prune(packages, rules))
+    return folder, BuildOptions(tool_cache=tmp_path)
 
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*") if path.is_file()}
 
 
-def test_what_fits_is_pruned_as_the_model_wants(packages: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fits_is_pruned_as_the_model_wants(
+    packages: tuple[Path, BuildOptions], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And no further."""
     monkeypatch.setattr(functions, "UNZIPPED_BYTES", 3000)
     told = lambda_zip.made_to_fit(packages[0], ("stubs", "duplicates"), packages[1])
@@ -128,7 +132,7 @@ def test_what_fits_is_pruned_as_the_model_wants(packages: tuple[Path, Any], monk
     ],
 )
 def test_more_is_left_out_step_by_step(
-    packages: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, limit: int, left: set[str], said: str
+    packages: tuple[Path, BuildOptions], monkeypatch: pytest.MonkeyPatch, limit: int, left: set[str], said: str
 ) -> None:
     """First what is safe, then the bytecode; one that is still too large is left as it is, and that is told."""
     monkeypatch.setattr(functions, "UNZIPPED_BYTES", limit)

@@ -75,6 +75,7 @@ def compile_bytecode(folder: Path) -> None:
     layout.compile_bytecode(folder, bytecode="checked-hash")
 
 
+@pytest.mark.usefixtures("open_door")
 def test_bytecode_that_cannot_be_made_is_a_build_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the compiler said is in the message."""
 
@@ -89,6 +90,7 @@ def test_bytecode_that_cannot_be_made_is_a_build_failure(tmp_path: Path, monkeyp
         compile_bytecode(tmp_path)
 
 
+@pytest.mark.usefixtures("open_door")
 @pytest.mark.parametrize("method", ["venv", "pex", "layout"])
 def test_a_tool_that_hangs_is_a_build_failure(
     locked: LockedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
@@ -99,8 +101,9 @@ def test_a_tool_that_hangs_is_a_build_failure(
         raise process.TimedOut(argv, 900, "resolving")
 
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr(pex.tools, "executable", lambda tool: Path("/tools") / tool)
+    monkeypatch.setattr(pex.tools, "executable", lambda tool, *_: Path("/tools/bin") / tool)
     monkeypatch.setattr(layout, "write_sources", lambda *_, **__: None)
+    (tmp_path / "cache").mkdir(exist_ok=True)
     options = BuildOptions(tool_cache=tmp_path / "cache")
     build: Any = METHODS[method].build if method in METHODS else lambda *_: compile_bytecode(tmp_path)
     with pytest.raises(BuildFailure, match=r"(?s)did not end within 900 s.*resolving"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import runpy
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,10 @@ from harness import process, tree
 from harness.errors import BuildFailure
 from harness.methods import layout, pex, rehearsal
 from harness.methods.contract import BuildOptions, Bytecode
-from harness.spec import weights
+from harness.spec import environments, weights
 from harness.spec.weights import LockedModel
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("here", "open_door")
 PEX_HASH = "0123"
 
 
@@ -52,12 +53,12 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """A start that loads ``.deps/w.whl/used.py``, without starting anything; compiling makes empty bytecode."""
     asked: list[Any] = []
 
-    def answered(locked: LockedModel, argv: Any, *, scratch: Path, writable: Any, **more: Any) -> bool:
+    def answered(locked: LockedModel, argv: Any, *, writes: Any, **more: Any) -> bool:
         asked.append((argv, more))
-        cached = writable[0] / "unzipped_pexes" / "4" / PEX_HASH / pex._cached(".deps/w.whl/used.py")
+        cached = writes[0] / "unzipped_pexes" / "4" / PEX_HASH / pex._cached(".deps/w.whl/used.py")
         cached.parent.mkdir(parents=True)
         cached.touch()
-        (writable[0] / "unzipped_pexes" / "4" / "other").mkdir()
+        (writes[0] / "unzipped_pexes" / "4" / "other").mkdir()
         return True
 
     def compiled(folder: Path, **_: Any) -> None:
@@ -88,7 +89,8 @@ def test_only_what_a_start_loads_gets_bytecode(locked: LockedModel, tmp_path: Pa
     assert added.external_attr >> 16 == 0o100644
     [(argv, more)] = rehearsed
     assert argv[-1] == "once"
-    assert set(more) == {"timeout_s", "weights", "PEX_ROOT", "PEX_IGNORE_RCFILES"}
+    assert set(more) == {"disk", "shows", "timeout_s", "weights", "PEX_ROOT", "PEX_IGNORE_RCFILES"}
+    assert more["shows"] == (file,)
 
 
 def test_no_bytecode_that_is_not_wanted(locked: LockedModel, tmp_path: Path, rehearsed: list[Any]) -> None:
@@ -135,16 +137,15 @@ def test_what_the_model_wrote_names_nothing_but_our_own(
 ) -> None:
     """Whatever else lies where it could write is not looked at."""
 
-    def answered(locked: LockedModel, argv: Any, *, writable: Any, **more: Any) -> bool:
-        place = writable[0] / "unzipped_pexes" / "4" / PEX_HASH
+    def answered(locked: LockedModel, argv: Any, *, writes: Any, **more: Any) -> bool:
+        place = writes[0] / "unzipped_pexes" / "4" / PEX_HASH
         place.parent.mkdir(parents=True)
         place.symlink_to("/")
         return True
 
     monkeypatch.setattr(rehearsal, "answered", answered)
     file = archive(tmp_path / "m.pex", **SOURCES)
-    (tmp_path / "scratch").mkdir()
-    assert pex._loaded(locked, file, tmp_path / "scratch", options(tmp_path)) == []
+    assert pex._loaded(locked, file, options(tmp_path)) == []
 
 
 def test_lists_say_what_pruning_left(tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ def test_lists_say_what_pruning_left(tmp_path: Path) -> None:
     )
     record.hardlink_to(shared)
     before = shared.read_text()
-    pex._correct(record)
+    runpy.run_path(str(pex._RECORDS))["correct"](record)
     assert record.read_text().splitlines() == [
         "same.py,sha256=old,1",
         "stripped.so,sha256=7V65o34tgjGvM4gxm5QZlfbch1XFYEPQzFK1_kBah94,3",
@@ -183,13 +184,15 @@ def test_pex_runs_offline_and_says_what_went_wrong(
         return process.Completed(argv=tuple(argv), returncode=1, stdout="", stderr="no such wheel", wall_s=0.1)
 
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr(pex.tools, "executable", lambda *names: Path("/tools") / names[-1])
+    monkeypatch.setattr(pex.tools, "executable", lambda *names: Path("/tools/bin") / names[-1])
     one = dataclasses.replace(locked, lock=dataclasses.replace(locked.lock, packages=(("numpy", "2.4"),)))
+    monkeypatch.setattr(environments, "install", lambda *_, **__: None)
     with pytest.raises(BuildFailure, match="exit code 1") as raised:
-        pex._run_pex(one, tmp_path, tmp_path / "m.pex", options(tmp_path))
+        pex._run_pex(one, tmp_path / "sources", tmp_path, [], options(tmp_path), "m.pex")
     assert raised.value.log == "no such wheel"
     [(argv, how)] = ran
-    assert argv[0] == "/tools/pex"
+    assert argv[0] == "/tools/bin/pex"
+    assert how["policy"].bounds == pex.tools.BOUNDS
     assert {"--no-pypi", "--no-build", "--sh-boot"} <= set(argv)
     assert argv[argv.index("--venv-repository") + 1 :] == [str(tmp_path / "environment"), "numpy==2.4"]
     assert how["env"]["SOURCE_DATE_EPOCH"] == str(tree.FIXED_DATE)
@@ -213,11 +216,11 @@ def test_an_answer_that_does_not_come_fails_no_build(
     monkeypatch.setattr(process, "run", run)
     found = []
     for number in range(3):
-        scratch = tmp_path / str(number)
-        scratch.mkdir()
-        found.append(rehearsal.answered(locked, ["x"], scratch=scratch, timeout_s=5.0, A="b"))
+        disk = tmp_path / str(number)
+        disk.mkdir()
+        found.append(rehearsal.answered(locked, ["x"], disk=disk, shows=(), timeout_s=5.0, A="b"))
     assert found == [True, False, False]
     assert json.loads(given[0]["stdin"]) == {"inputs": [1, 2.5, 3]}
     assert given[0]["timeout_s"] == 5.0
-    assert given[0]["policy"].memory_bytes == locked.model.file.resources.memory_mb * 2**20
+    assert given[0]["policy"].bounds.memory_bytes == locked.model.file.resources.memory_mb * 2**20
     assert given[0]["env"]["A"] == "b"

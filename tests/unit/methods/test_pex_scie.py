@@ -17,7 +17,7 @@ from harness.methods import pex, pex_scie
 from harness.methods.contract import Artifact, BuildOptions, Method
 from harness.spec import weights
 
-pytestmark = pytest.mark.usefixtures("here", "nothing_cached")
+pytestmark = pytest.mark.usefixtures("here", "nothing_cached", "open_door")
 LINUX = "linux-x86_64"
 ARCHIVE = "download/20260320/cpython-3.x+20260320-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
 
@@ -183,13 +183,15 @@ def test_a_build_that_left_only_the_pex_has_failed(
         file.write_bytes(b"0123456789")
         return {}
 
-    def lift(inside: Path, place: Path, *_: Any) -> str:
+    def lift(inside: Path, bench: Path, *_: Any) -> str:
+        (bench / "lifted").mkdir()
         if made is not None:
-            (place / locked.model.name).write_bytes(made)
+            (bench / "lifted" / locked.model.name).write_bytes(made)
         return "could not fetch"
 
     monkeypatch.setattr(pex, "write", write)
     monkeypatch.setattr(pex_scie, "_lift", lift)
+    (tmp_path / "tools").mkdir()
     with pytest.raises(BuildFailure, match="no executable") as raised:
         pex_scie.build(locked, tmp_path / "work", BuildOptions(tool_cache=tmp_path / "tools"))
     assert raised.value.log == "could not fetch"
@@ -216,16 +218,19 @@ def test_a_scie_is_asked_of_pex_with_everything_pinned(
 
     monkeypatch.setattr(pex, "write", write)
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr(tools, "executable", lambda *names: Path("/tools") / names[-1])
+    monkeypatch.setattr(tools, "executable", lambda *names: Path("/tools/bin") / names[-1])
+    (tmp_path / "tools").mkdir()
     artifact = pex_scie.build(locked, tmp_path / "work", BuildOptions(tool_cache=tmp_path / "tools"))
     assert isinstance(artifact, Artifact)
     assert artifact.path is not None
     assert [path.name for path in artifact.path.parent.iterdir()] == [locked.model.name]
     assert artifact.facts["scie-jump"] == "1.13.0"
     [(argv, how)] = ran
-    assert argv[:5] == ["/tools/pex3", "scie", "create", "--style", "eager"]
+    assert argv[2:4] == [str(pex_scie._SERVING), str(assets)]
+    assert argv[4:9] == ["/tools/bin/pex3", "scie", "create", "--style", "eager"]
+    assert how["policy"].bounds == tools.BOUNDS
     assert argv[argv.index("--scie-science-binary") + 1] == str(assets / "science-fat-linux-x86_64")
-    assert argv[argv.index("--scie-assets-base-url") + 1].startswith("http://127.0.0.1:")
+    assert argv[argv.index("--scie-assets-base-url") + 1] == "{url}"
     assert argv[argv.index("--scie-pbs-release") + 1] == "20260320"
     assert "--scie-pbs-stripped" in argv
     assert not [name for name in how["env"] if "PROXY" in name.upper()]

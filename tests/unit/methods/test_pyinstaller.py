@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.machinery
 import os
 import shutil
 import sys
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +17,10 @@ from harness import process, tools
 from harness.errors import BuildFailure
 from harness.methods import hosted, layout, pyinstaller, pyinstaller_onefile, rehearsal
 from harness.methods.contract import Artifact, BuildOptions, Installed, Limits, Method
-from harness.spec import environments, weights
+from harness.spec import weights
 from harness.spec.weights import LockedModel
 
-pytestmark = pytest.mark.usefixtures("here")
+pytestmark = pytest.mark.usefixtures("here", "open_door")
 
 
 @pytest.fixture
@@ -63,29 +61,30 @@ def test_it_is_a_method(method: Method) -> None:
 
 def test_every_module_that_is_loaded_is_named(locked: LockedModel, scratch: Path) -> None:
     """And those of the model, for what it loads for other inputs; its folder lies where the runner looks."""
-    found = pyinstaller._arguments(locked, scratch, ["numpy", "numpy._core", "json"], "onedir")
+    found = pyinstaller._arguments(locked, scratch / "disk", scratch, ["numpy", "numpy._core", "json"], "onedir")
     assert values(found, "--hidden-import") == ["numpy", "numpy._core", "json", "helper", "parts", "predictor"]
     assert values(found, "--add-data") == [f"{scratch}/sources/{layout.MODEL_FOLDER}:{layout.MODEL_FOLDER}"]
     assert found[0] == "--onedir"
-    assert found[-1] == str(scratch / "entry.py")
+    assert values(found, "--distpath") == [str(scratch / "disk" / "dist")]
+    assert found[-1] == str(pyinstaller._RESOURCES / "entry.py")
 
 
 def test_data_and_metadata_of_dependencies_are_taken(locked: LockedModel, scratch: Path) -> None:
     """Not those of the standard library, which has none that PyInstaller leaves out."""
-    found = pyinstaller._arguments(locked, scratch, ["numpy._core", "json", "json.decoder"], "onedir")
+    found = pyinstaller._arguments(locked, scratch / "disk", scratch, ["numpy._core", "json", "json.decoder"], "onedir")
     assert values(found, "--collect-data") == ["numpy"]
     assert values(found, "--copy-metadata") == ["num-py"]
 
 
 def test_nothing_of_pyinstallers_own_gets_in(locked: LockedModel, scratch: Path) -> None:
     """But what the model's environment has too is the model's."""
-    found = pyinstaller._arguments(locked, scratch, [], "onefile")
+    found = pyinstaller._arguments(locked, scratch / "disk", scratch, [], "onefile")
     assert values(found, "--exclude-module") == ["altgraph", "packaging"]
 
 
 def loading(monkeypatch: pytest.MonkeyPatch, writes: Any, *, ended_well: bool = True) -> None:
-    def answered(locked: Any, argv: Any, *, scratch: Path, **_: Any) -> bool:
-        (scratch / "home").mkdir()
+    def answered(locked: Any, argv: Any, *, disk: Path, **_: Any) -> bool:
+        (disk / "home").mkdir()
         writes(Path(argv[-1]))
         return ended_well
 
@@ -125,14 +124,9 @@ def test_without_answers_nothing_is_named(
     assert pyinstaller._loaded(locked, scratch, BuildOptions(tool_cache=tmp_path)) == []
 
 
-@contextlib.contextmanager
-def unbounded(**_: Any) -> Iterator[None]:
-    yield None
-
-
 @pytest.mark.parametrize("ends", [1, process.TimedOut(["python"], 900, "hook-numpy.py")])
 def test_a_refusal_is_a_failed_build_with_its_log(
-    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: Any
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_door: list[Any], ends: Any
 ) -> None:
     """It runs by the environment's Python, without network variables, in bounds."""
     ran: list[Any] = []
@@ -144,31 +138,35 @@ def test_a_refusal_is_a_failed_build_with_its_log(
         return process.Completed(argv=tuple(argv), returncode=ends, stdout="", stderr="hook-numpy.py", wall_s=0.1)
 
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr(process, "bounds", unbounded)
-    monkeypatch.setattr(environments, "give_to", lambda *_: None)
+    disk = tmp_path / "disk"
+    disk.mkdir()
     with pytest.raises(BuildFailure, match="PyInstaller") as raised:
-        pyinstaller._run_pyinstaller(scratch, ["--onedir"], BuildOptions(tool_cache=tmp_path))
+        pyinstaller._run_pyinstaller(disk, scratch, ["--onedir"], BuildOptions(tool_cache=tmp_path))
     assert "hook-numpy.py" in raised.value.log
     [(argv, how)] = ran
     assert argv[:3] == [str(scratch / "environment/bin/python"), "-P", "-s"]  # -I would ignore the hash seed
     assert argv[-1] == "--onedir"
     assert how["env"]["PYTHONHASHSEED"] == "1"
-    assert "policy" in how
+    assert how["policy"].bounds == tools.BOUNDS
+    assert {path.name for path in open_door[0]["writes"]} == {"own", "dist", "work", "spec"}
+    assert open_door[0]["links"] == "inside"
 
 
-def test_what_was_made_is_the_same_for_everybody(tmp_path: Path) -> None:
-    """Whoever runs it can read it; what was executable stays so."""
-    made = tmp_path / "made"
-    (made / "inside").mkdir(parents=True, mode=0o700)
-    (made / "program").touch(mode=0o700)
-    (made / "inside" / "data").touch(mode=0o600)
+def test_what_was_made_is_copied_with_its_links(tmp_path: Path) -> None:
+    """PyInstaller makes some, of libraries that packages share; in place of all of it there may be none."""
+    made = tmp_path / "dist" / "tiny"
+    (made / "inside").mkdir(parents=True)
+    (made / "program").write_text("x")
+    (made / "program").chmod(0o755)
     (made / "link").symlink_to("program")
-    pyinstaller._give_back(made)
-    assert {path.name: path.stat().st_mode & 0o777 for path in made.rglob("*") if not path.is_symlink()} == {
-        "inside": 0o755,
-        "program": 0o755,
-        "data": 0o644,
-    }
+    pyinstaller._copy(made, tmp_path / "tiny")
+    assert os.readlink(tmp_path / "tiny" / "link") == "program"
+    assert (tmp_path / "tiny" / "program").stat().st_mode & 0o777 == 0o755
+    for wrong in ("gone", "linked"):
+        (tmp_path / "linked").unlink(missing_ok=True)
+        (tmp_path / "linked").symlink_to(made)
+        with pytest.raises(BuildFailure, match="left no"):
+            pyinstaller._copy(tmp_path / wrong, tmp_path / "other")
 
 
 def test_a_machine_without_objcopy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

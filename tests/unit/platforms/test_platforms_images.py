@@ -111,12 +111,6 @@ def test_an_archive_that_is_out_of_reach_is_a_missing_component() -> None:
     assert isinstance(images._not_made("E: Unable to locate package nosuch", "3.11"), BuildFailure)
 
 
-@pytest.mark.parametrize("name", ["rm -rf /", "Libfoo", "--option", "a;b", ""])
-def test_what_is_not_the_name_of_a_package_is_refused(name: str) -> None:
-    with pytest.raises(BadInput, match="system_packages"):
-        images.base(ENGINE, "3.11", packages=[name])
-
-
 def test_a_misspelt_setting_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_REGISTRY", "maybe")
     with pytest.raises(BadInput, match="HARNESS_REGISTRY"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness import process
+from harness import files, process, tools
 from harness.errors import BuildFailure
 from harness.spec import environments, weights
 from harness.spec.lock import Lock
@@ -21,14 +21,17 @@ def lock(folder: Any, here: object) -> Lock:
 
 
 @pytest.fixture
-def ran(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def ran(monkeypatch: pytest.MonkeyPatch, open_door: object) -> dict[str, Any]:
     """What was run, and what each ends with."""
-    known: dict[str, Any] = {"argv": [], "codes": {}}
+    known: dict[str, Any] = {"argv": [], "codes": {}, "said": ""}
 
-    def run(argv: list[str], **_: Any) -> process.Completed:
+    def run(argv: list[str], **how: Any) -> process.Completed:
         known["argv"].append(argv)
+        assert how["policy"].bounds == tools.BOUNDS
+        if argv[1] == "venv":
+            (Path(argv[-1]) / "lib").mkdir(parents=True)
         code = known["codes"].get(argv[3] if "compileall" in argv else argv[1], 0)
-        return process.Completed(argv=tuple(argv), returncode=code, stdout="said", stderr="", wall_s=0.1)
+        return process.Completed(argv=tuple(argv), returncode=code, stdout="said", stderr=known["said"], wall_s=0.1)
 
     monkeypatch.setattr(process, "run", run)
     return known
@@ -36,7 +39,10 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def install(lock: Lock, folder: Path, bytecode: str = "unchecked-hash") -> None:
     """As a method does."""
-    environments.install(lock, folder, cache=folder / "cache", bytecode=bytecode, timeout_s=10)
+    cache = folder / "cache"
+    cache.mkdir(exist_ok=True)
+    files.remove(folder / "made")
+    environments.install(lock, folder / "made", cache=cache, bytecode=bytecode, timeout_s=10)
 
 
 def test_it_is_made_filled_and_compiled(lock: Lock, ran: dict[str, Any], tmp_path: Path) -> None:
@@ -44,10 +50,13 @@ def test_it_is_made_filled_and_compiled(lock: Lock, ran: dict[str, Any], tmp_pat
     install(lock, tmp_path)
     make, fill, compiling = ran["argv"]
     assert make[1:2] == ["venv"]
-    assert {"--no-index", "--require-hashes"} <= set(fill)
+    assert {"--no-index", "--require-hashes", "--no-build"} <= set(fill)
     assert "--compile-bytecode" not in fill
     assert compiling[1:4] == ["-I", "-m", "compileall"]
-    assert compiling[-3:] == ["-s", str(tmp_path), str(tmp_path / "lib")]
+    place = tmp_path / "cache" / "made" / "made"
+    assert compiling[-3:] == ["-s", str(place), str(place / "lib")]
+    assert (tmp_path / "made" / "lib").is_dir()
+    assert not place.exists()
     assert compiling[compiling.index("--invalidation-mode") + 1] == "unchecked-hash"
 
 
@@ -68,5 +77,26 @@ def test_a_refusal_of_uv_is_a_build_failure_a_file_that_no_python_reads_is_none(
     ran["codes"] = {"compileall": 1}
     install(lock, tmp_path)
     ran["codes"] = {"pip": 1}
-    with pytest.raises(BuildFailure, match="could not make the environment"):
+    with pytest.raises(BuildFailure, match="making the environment: uv ended with exit code 1"):
+        install(lock, tmp_path)
+    ran["codes"], ran["said"] = {"compileall": 1}, "concurrent.futures.process.BrokenProcessPool: terminated"
+    with pytest.raises(BuildFailure, match="too much memory"):
+        install(lock, tmp_path)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_link_among_packages_is_a_build_failure(
+    lock: Lock, ran: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The harness writes the model's files beside them."""
+    inner = process.run
+
+    def run(argv: list[str], **how: Any) -> process.Completed:
+        done = inner(argv, **how)
+        if argv[1] == "venv":
+            (Path(argv[-1]) / "lib" / "python3.11").symlink_to("/etc")
+        return done
+
+    monkeypatch.setattr(process, "run", run)
+    with pytest.raises(BuildFailure, match=r"python3\.11 in the environment is a link"):
         install(lock, tmp_path)

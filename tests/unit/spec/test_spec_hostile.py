@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import pytest
 
 from harness import files, paths, process, tree
 from harness.errors import BadInput, HarnessError, ModelFailure
-from harness.spec import environments, reading, scenario, weights
+from harness.spec import environments, pins, reading, scenario, weights
 from harness.spec import lock as locks
 from harness.spec import model as models
 from harness.spec.mlflow import folder as mlflow
@@ -50,10 +49,9 @@ def whole(folder: Any) -> Path:
     path: Path = folder.path
     (path / "weights").mkdir()
     (path / "weights" / "w.bin").write_text("weights")
-    (path / "wheels").mkdir()
-    (path / "wheels" / "own-1-py3-none-any.whl").write_text("wheel")
+    folder.wheel("own-1-py3-none-any.whl")
     (path / "train.py").write_text("")
-    (path / "requirements.lock").write_text(locks._header([]))
+    (path / "requirements.lock").write_text(pins.header([]))
     folder.write(
         train={"script": "train.py"}, artifacts=[{"path": "weights/w.bin", "verify": "outputs"}], wheels="wheels"
     )
@@ -283,7 +281,9 @@ def test_scenarios_are_read_in_the_same_way(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.fixture
-def trained(folder: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Path], object]], Path]:
+def trained(
+    folder: Any, monkeypatch: pytest.MonkeyPatch, open_door: object
+) -> Callable[[Callable[[Path], object]], Path]:
     """Train a model whose script is a function: it writes into the folder that it is given."""
     path = whole(folder)
     (path / "weights" / "w.bin").unlink()
@@ -299,8 +299,6 @@ def trained(folder: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[
 
         monkeypatch.setattr(process, "run", run)
         monkeypatch.setattr(environments, "installed", lambda _: Path("/envs/e/bin/python"))
-        monkeypatch.setattr(environments, "bounds", lambda *_: contextlib.nullcontext())
-        monkeypatch.setattr(environments, "give_to", lambda *_: None)
         monkeypatch.setattr(tree, "sha256", lambda _: digest)
         return weights.locked(folder.read()).payload
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import zipfile
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,9 @@ import pytest
 from harness import paths, process, tools, tree
 from harness.errors import BadInput, BuildFailure
 from harness.spec import lock as locks
+from harness.spec import pins
 
 A, B = "a" * 64, "b" * 64
-TEXT = f"""# locked for: {A}
---index-url https://example.org/simple
-numpy==2.0.0 \\
-    --hash=sha256:{A} \\
-    --hash=sha256:{B}
-    # from https://example.org/simple
-colorama==0.4.6 ; sys_platform == 'win32' \\
-    --hash=sha256:{B}
-
-torch==2.5.0+cpu
-"""
 
 
 class Ended:
@@ -49,25 +39,15 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return commands
 
 
-def wheel(folder: Path, name: str) -> tuple[Path, str]:
-    """A wheel file, and its digest."""
-    file = folder / name
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("a.py", name)
-    return file, tree.sha256(file)
+@pytest.fixture
+def wheel(wheel_file: Any) -> Callable[..., tuple[Path, str]]:
+    """Makes a wheel, and tells its digest."""
 
+    def make(folder: Path, name: str, **contents: str) -> tuple[Path, str]:
+        file = wheel_file(folder / name, contents)
+        return file, tree.sha256(file)
 
-def test_pins_are_the_locked_lines_with_their_hashes() -> None:
-    """Comments and options are left out; markers and local versions stay; hashes belong to their own line."""
-    found = locks.pins(TEXT)
-    assert [(pin.requirement.name, pin.hashes) for pin in found] == [
-        ("numpy", {A, B}),
-        ("colorama", {B}),
-        ("torch", frozenset()),
-    ]
-    assert str(found[1].requirement.marker) == 'sys_platform == "win32"'
-    assert found[2].line == "torch==2.5.0+cpu"
-    assert locks.pins("") == []
+    return make
 
 
 @pytest.mark.usefixtures("here", "ran")
@@ -95,26 +75,29 @@ def test_a_lock_made_for_other_requirements_is_refused(folder: Any, header: str)
 
 
 @pytest.mark.usefixtures("here", "ran")
-def test_a_lock_that_fits_is_used_as_it_is(folder: Any) -> None:
-    """The order of the requirements does not matter, their text does."""
+def test_of_a_lock_that_fits_the_pins_are_used(folder: Any) -> None:
+    """The order of the requirements does not matter, their text does. What installers get is written anew."""
     folder.write(requirements=["numpy==2.0.0; sys_platform == 'none'", "abc==1; sys_platform == 'none'"])
     lines = ["abc==1; sys_platform == 'none'", "numpy==2.0.0; sys_platform == 'none'"]
-    text = locks._header(lines) + "".join(f"{line} --hash=sha256:{A}\n" for line in lines)
-    (folder.path / "requirements.lock").write_text(text)
+    text = pins.header(lines) + "".join(f"{line} --hash=sha256:{A}\n" for line in lines)
+    (folder.path / "requirements.lock").write_text(text + "# a comment\n")
     found = locks.lock(folder.read())
-    assert found.requirements.read_text() == text
+    expected = [line.replace("==1;", "==1 ;").replace("0;", "0 ;") for line in lines]
+    assert found.requirements.read_text() == pins.header(lines) + "".join(
+        f"{line} \\\n    --hash=sha256:{A}\n" for line in expected
+    )
     assert found.packages == ()
 
 
 @pytest.mark.usefixtures("here")
-def test_wheels_come_from_the_wheelhouse_where_they_are_there(folder: Any, ran: list[list[str]]) -> None:
+def test_wheels_come_from_the_wheelhouse_where_they_are_there(folder: Any, ran: list[list[str]], wheel: Any) -> None:
     """A wheel that was downloaded once is linked, not downloaded again."""
     file, digest = wheel(folder.path.parent, "tool-1.0-py3-none-any.whl")
     place = paths.cache() / "wheelhouse" / digest
     place.mkdir(parents=True)
     file.rename(place / file.name)
     folder.write(requirements=["tool==1.0"])
-    (folder.path / "requirements.lock").write_text(f"{locks._header(['tool==1.0'])}tool==1.0 --hash=sha256:{digest}\n")
+    (folder.path / "requirements.lock").write_text(f"{pins.header(['tool==1.0'])}tool==1.0 --hash=sha256:{digest}\n")
     found = locks.lock(folder.read())
     assert found.packages == (("tool", "1.0"),)
     assert found.download_s is None
@@ -124,15 +107,20 @@ def test_wheels_come_from_the_wheelhouse_where_they_are_there(folder: Any, ran: 
 
 
 @pytest.mark.usefixtures("here")
-def test_a_models_own_wheels_need_no_index(folder: Any, ran: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_models_own_wheels_need_no_index(
+    folder: Any, ran: list[list[str]], wheel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are resolved from, kept in the wheelhouse, and another file of the same name makes another lock."""
     (folder.path / "wheels").mkdir()
     file, digest = wheel(folder.path / "wheels", "own-1.0-py3-none-any.whl")
     folder.write(requirements=["own==1.0"], wheels="wheels")
-    said = {"digest": digest}
+    said: dict[str, Any] = {"digest": digest}
 
     def run(argv: list[str], **_: Any) -> Ended:
         ran.append(argv)
+        if "compile" in argv:
+            found = Path(argv[argv.index("--find-links") + 1])
+            said["lay there"] = (found / "own-1.0-py3-none-any.whl").stat().st_mode & 0o777
         return Ended(stdout=f"own==1.0 --hash=sha256:{said['digest']}\n" if "compile" in argv else "")
 
     monkeypatch.setattr(process, "run", run)
@@ -141,10 +129,9 @@ def test_a_models_own_wheels_need_no_index(folder: Any, ran: list[list[str]], mo
     assert found.download_s is None
     assert (paths.cache() / "wheelhouse" / digest / file.name).read_bytes() == file.read_bytes()
     (resolving,) = [argv for argv in ran if "compile" in argv]
-    assert resolving[resolving.index("--find-links") + 1] == str(file.parent)
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("a.py", "changed")
-    said["digest"] = tree.sha256(file)
+    assert str(folder.path) not in str(resolving)
+    assert said["lay there"] == 0o644
+    _, said["digest"] = wheel(folder.path / "wheels", file.name, other="changed")
     assert locks.lock(folder.read()).requirements != found.requirements
 
 
@@ -160,7 +147,7 @@ def test_a_folder_without_wheels_is_bad_input(folder: Any, given: str) -> None:
 
 @pytest.mark.usefixtures("here")
 def test_what_lacks_is_downloaded_with_hashes_and_kept_by_its_digest(
-    folder: Any, monkeypatch: pytest.MonkeyPatch
+    folder: Any, wheel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """pip is told the hashes, takes wheels only, and each wheel lands under the digest of its contents."""
     digests: list[str] = []
@@ -177,13 +164,15 @@ def test_what_lacks_is_downloaded_with_hashes_and_kept_by_its_digest(
     monkeypatch.setattr(tools, "executable", lambda tool: Path("/tools") / tool)
     _, digest = wheel(folder.path.parent, "tool-1.0-py3-none-any.whl")
     folder.write(requirements=["tool==1.0"])
-    text = f"{locks._header(['tool==1.0'])}tool==1.0 --hash=sha256:{digest}\n    # from https://wheels.example.org\n"
+    index = "https://download.pytorch.org/whl/cpu"
+    folder.write(torch_backend="cpu")
+    text = f"{pins.header(['tool==1.0'])}tool==1.0 --hash=sha256:{digest}\n    # from {index}\n"
     (folder.path / "requirements.lock").write_text(text)
     found = locks.lock(folder.read())
     assert digests == [digest]
     assert found.download_s == 0.5
     assert found.packages == (("tool", "1.0"),)
-    for option in ("--require-hashes", "--only-binary :all:", "--extra-index-url https://wheels.example.org"):
+    for option in ("--require-hashes", "--only-binary :all:", f"--extra-index-url {index}"):
         assert option in commands[0]
 
 
@@ -193,7 +182,7 @@ def test_a_download_that_fails_is_a_build_failure(folder: Any, monkeypatch: pyte
     monkeypatch.setattr(process, "run", lambda *_, **__: Ended(returncode=1, stderr="No matching distribution"))
     monkeypatch.setattr(tools, "executable", lambda tool: Path("/tools") / tool)
     folder.write(requirements=["tool==1.0"])
-    (folder.path / "requirements.lock").write_text(f"{locks._header(['tool==1.0'])}tool==1.0 --hash=sha256:{A}\n")
+    (folder.path / "requirements.lock").write_text(f"{pins.header(['tool==1.0'])}tool==1.0 --hash=sha256:{A}\n")
     with pytest.raises(BuildFailure, match="No matching distribution") as raised:
         locks.lock(folder.read())
     assert "find-links" in raised.value.remedy
@@ -227,13 +216,63 @@ def test_folders_of_wheels_come_from_pips_configuration(
 @pytest.mark.parametrize("damage", [b"\xff\n", b"tool = 1\n"])
 def test_a_damaged_lock_is_bad_input(folder: Any, damage: bytes) -> None:
     """A requirements.lock that is not UTF-8, or has a line that is no requirement, is named."""
-    (folder.path / "requirements.lock").write_bytes(locks._header([]).encode() + damage)
+    (folder.path / "requirements.lock").write_bytes(pins.header([]).encode() + damage)
     with pytest.raises(BadInput) as raised:
         locks.lock(folder.read())
     assert "requirements.lock" in str(raised.value)
 
 
-def test_the_header_does_not_depend_on_the_order() -> None:
-    """The header is a digest of the sorted requirements."""
-    assert locks._header(["b", "a"]) == locks._header(["a", "b"])
-    assert hashlib.sha256(b'["a", "b"]').hexdigest() in locks._header(["a", "b"])
+@pytest.mark.usefixtures("here", "ran")
+@pytest.mark.parametrize("kind", ["secret", "pipe", "folder", "damaged", "not a name", "leaves"])
+def test_a_wheel_in_a_model_is_a_sound_file(folder: Any, wheel_file: Any, tmp_path: Path, kind: str) -> None:
+    """Nothing of it gets into the wheelhouse otherwise."""
+    secret = tmp_path / "secret"
+    secret.write_text("root:x")
+    file = folder.wheel("own-1.0-py3-none-any.whl")
+    file.unlink()
+    if kind == "secret":
+        file.symlink_to(secret)
+    elif kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "damaged":
+        file.write_text("PK")
+    elif kind == "not a name":
+        file.with_name("own.whl").write_text("PK")
+    else:
+        wheel_file(file, {"../../x": "x"})
+    with pytest.raises(BadInput, match=r"wheel|link|pipe|folder"):
+        locks.lock(folder.read())
+    assert [place for place in (paths.cache() / "wheelhouse").rglob("*") if place.is_file()] == []
+
+
+@pytest.mark.usefixtures("here", "ran")
+def test_a_downloaded_wheel_is_looked_at_once(folder: Any, wheel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hash only says that it is the one that was locked."""
+    file, digest = wheel(folder.path.parent, "tool-1.0-py3-none-any.whl", **{"tool-1.0.data/data/bin/python": ""})
+    place = paths.cache() / "wheelhouse" / digest
+    place.mkdir(parents=True)
+    file.rename(place / file.name)
+    folder.write(requirements=["tool==1.0"])
+    (folder.path / "requirements.lock").write_text(f"{pins.header(['tool==1.0'])}tool==1.0 --hash=sha256:{digest}\n")
+    with pytest.raises(BuildFailure, match="would replace a part of the environment"):
+        locks.lock(folder.read())
+    monkeypatch.setattr(locks.wheels, "check", lambda *_: None)
+    locks.lock(folder.read())
+    monkeypatch.setattr(locks.wheels, "check", lambda *_: pytest.fail("it is looked at again"))
+    locks.lock(folder.read())
+
+
+@pytest.mark.usefixtures("here")
+def test_what_uv_answers_is_parsed_as_any_lock(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dependency by address is not installed because a wheel asks for it."""
+    said = f"tool==1.0 --hash=sha256:{A}\n    # from https://mirror.example/simple\n"
+    monkeypatch.setattr(locks, "find_links", lambda: ())
+    monkeypatch.setattr(process, "run", lambda *_, **__: Ended(stdout=said))
+    folder.write(requirements=["tool==1.0"])
+    [found] = locks.resolve(folder.read())
+    assert (found.line, found.index) == ("tool==1.0", "")
+    said += "evil @ https://evil.example/evil-1.0.tar.gz\n"
+    with pytest.raises(BuildFailure, match="something else than a wheel"):
+        locks.resolve(folder.read())

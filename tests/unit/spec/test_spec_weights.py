@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,7 @@ import pytest
 
 from harness import paths, process, tree
 from harness.errors import BadInput, CheckFailure, ModelFailure
-from harness.spec import environments, weights
-from harness.spec import lock as locks
+from harness.spec import environments, pins, weights
 from harness.spec.model import Model
 
 pytestmark = pytest.mark.usefixtures("here")
@@ -28,7 +26,7 @@ def filled(folder: Any, contents: str = "weights") -> Model:
     (path / "__pycache__").mkdir()
     for name in ("train.py", "README.md", "LICENSE", "LICENCE.txt", ".gitignore", ".env", "__pycache__/a.pyc"):
         (path / name).write_text("x")
-    (path / "requirements.lock").write_text(locks._header([]))
+    (path / "requirements.lock").write_text(pins.header([]))
     digest = tree.sha256(path / "weights" / "w.bin")
     folder.write(train={"script": "train.py"}, artifacts=[{"path": "weights/w.bin", "sha256": digest}])
     return folder.read()
@@ -94,12 +92,6 @@ class Training:
         self.answer: str | None = ""
         monkeypatch.setattr(process, "run", self.run)
         monkeypatch.setattr(environments, "installed", lambda _: Path("/envs/e/bin/python"))
-        monkeypatch.setattr(environments, "bounds", self.bounds)
-        monkeypatch.setattr(environments, "give_to", lambda *_: None)
-
-    def bounds(self, *_: Any) -> contextlib.AbstractContextManager[None]:
-        """No bounds."""
-        return contextlib.nullcontext()
 
     def run(self, argv: list[str], **_: Any) -> process.Completed:
         """Write what training writes; where the trained model is asked, give its answer (None: it hangs)."""
@@ -119,7 +111,7 @@ class Training:
 
 
 @pytest.fixture
-def training(monkeypatch: pytest.MonkeyPatch) -> Training:
+def training(monkeypatch: pytest.MonkeyPatch, open_door: object) -> Training:
     """Training that is not run."""
     return Training(monkeypatch)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -38,13 +37,7 @@ class Asked:
         self._scratch.mkdir()
         monkeypatch.setattr(weights, "locked", self.locked)
         monkeypatch.setattr(environments, "installed", lambda _: Path("/envs/e/bin/python"))
-        monkeypatch.setattr(environments, "bounds", self.bounds)
-        monkeypatch.setattr(environments, "give_to", lambda *_: None)
         monkeypatch.setattr(process, "run", self.run)
-
-    def bounds(self, *_: Any) -> contextlib.AbstractContextManager[str]:
-        """Bounds by name only."""
-        return contextlib.nullcontext("in bounds")
 
     def locked(self, model: Model) -> LockedModel:
         """A lock of as many packages as there are requirements."""
@@ -77,7 +70,7 @@ class Asked:
 
 
 @pytest.fixture
-def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: Interpreter) -> Asked:
+def ask(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: Interpreter, open_door: object) -> Asked:
     """Models that are not run."""
     return Asked(monkeypatch, tmp_path)
 
@@ -107,7 +100,7 @@ def test_models_are_run_in_bounds(saved: Saved, ask: Asked, tmp_path: Path, monk
     ask.imported(saved("3.17"), tmp_path / "out")
     for argv, how in ask.runs:
         assert argv[1:4] == ["-m", "harness_runner", "once"]
-        assert how["policy"] == "in bounds"
+        assert how["policy"].bounds.memory_bytes == 2048 * 2**20
         assert "hidden" not in str(how["env"])
         assert json.loads(how["stdin"]) == {"inputs": [RECORDS, RECORDS]}
 
