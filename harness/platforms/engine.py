@@ -162,7 +162,7 @@ def _silent(engine: Engine, doing: str, error: Exception) -> HarnessError:
 
 
 def _candidates() -> Iterator[tuple[str, Kind]]:
-    given = os.environ.get("DOCKER_HOST")
+    given = settings.text("DOCKER_HOST")
     yield given or _DEFAULT_SOCKET, "reachable"
     own = os.environ.get("XDG_RUNTIME_DIR")
     if not given and own and Path(own, "docker.sock").exists():
