@@ -29,7 +29,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness import cgroup, enclosure, files, mounts, paths, watchdog
+from harness import cgroup, enclosure, files, leftovers, mounts, paths, watchdog
 from harness.enclosure import Enclosure
 from harness.errors import DiskFull, HarnessError, MissingComponent
 from harness.mounts import View
@@ -134,10 +134,11 @@ def temporary_folder(prefix: str, *, readable: bool = False) -> Iterator[Path]:
     parent = paths.cache() / "tmp"
     with disk_full_named(parent):
         parent.mkdir(mode=0o755, exist_ok=True)
+        leftovers.remove_once(parent)
         folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=parent))
-    if readable:
-        folder.chmod(0o755)
-    with guarded(folder=str(folder)):
+    with guarded(folder=str(folder)), leftovers.held(folder):
+        if readable:
+            folder.chmod(0o755)
         try:
             yield folder
         finally:
