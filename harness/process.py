@@ -161,10 +161,13 @@ def disk_full_named(where: Path) -> Iterator[None]:
 
 def disk_full(error: OSError, where: Path) -> DiskFull | None:
     """``error`` as DiskFull where it says that there is no space left; None where it says something else."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return None
+    return no_room(error.filename or where) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+
+
+def no_room(where: object) -> DiskFull:
+    """The error for a disk without room."""
     return DiskFull(
-        f"the disk that holds {error.filename or where} is full",
+        f"the disk that holds {where} is full",
         remedy=f"free some space (the cache, {paths.cache()}, can be deleted) and go on with --resume",
     )
 
