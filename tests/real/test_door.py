@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness import cgroup, door, files, paths, process
+from harness import cgroup, door, files, leftovers, paths, process
 from harness.sandbox import Bounds
 
 BOUNDS = Bounds(memory_bytes=2**28, processes=24, disk_bytes=8 * 2**20, output_bytes=2**16)
@@ -184,6 +185,42 @@ def test_nothing_is_left(cache: Path) -> None:
     assert f"{cache}/tmp/" not in mounted
     assert list(cgroup.ROOT.glob(f"**/harness-{paths.key()}-*")) == []
     assert list((cache / "tmp").glob("disk-*")) == []
+
+
+#: A harness in the middle of its work; says the numbers of its own process and of its watchdog.
+WORK = """
+import os
+from harness import door, process
+from harness.sandbox import Bounds
+bounds = Bounds(memory_bytes=2**28, processes=24, disk_bytes=8 * 2**20)
+with process.temporary_folder("work", readable=True), door.workspace(bounds.disk_bytes) as disk:
+    with door.opened(bounds, writes=[disk]) as inside:
+        print(os.getpid(), process._watchdog._process.pid, flush=True)
+        inside.run(["/bin/sleep", "3601"], env={}, timeout_s=60)
+"""
+
+
+def test_what_was_killed_with_its_watchdog_is_removed_by_the_next(cache: Path) -> None:
+    """Its folders, mounts and control groups; what a living one has stays."""
+    argv, env = [sys.executable, "-c", WORK], {**os.environ, "HARNESS_CACHE": str(cache)}
+    with (
+        subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, text=True) as killed,
+        process.temporary_folder("living") as living,
+    ):
+        assert killed.stdout is not None
+        harness, watchdog = map(int, killed.stdout.readline().split())
+        time.sleep(0.5)
+        for number in (watchdog, harness):
+            os.kill(number, signal.SIGKILL)
+        killed.wait(timeout=20)
+        time.sleep(1.5)
+        left = [path for path in (cache / "tmp").iterdir() if path != living]
+        assert left
+        leftovers.remove(cache / "tmp")
+        assert [path.name for path in left if path.exists()] == []
+        assert living.is_dir()
+        assert not any(f"{path}/" in Path("/proc/self/mounts").read_text() for path in left)
+        assert list(cgroup.ROOT.glob(f"**/harness-{paths.key()}-*")) == []
 
 
 @pytest.mark.parametrize("test", ["finds_nothing", "leaves_running", "more_processes", "endless_output", "it_ends_as"])
