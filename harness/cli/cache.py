@@ -18,7 +18,8 @@ from harness.errors import BuildFailure, CheckFailure, HarnessError, MissingComp
 def cache(prune: bool, as_json: bool) -> int:
     """What the cache holds and how much; with --prune, remove what nothing here will ask for again.
 
-    That includes what a harness left that was killed: temporary folders, control groups, images without a name.
+    That includes what a harness left that was killed: temporary folders, control groups, half
+    artifacts, images without a name.
 
     An artifact is taken from the cache only by the very sources of the harness that made it, so those of other
     versions lie there for good. Another checkout that shares the cache would have to build its own again, so
@@ -40,10 +41,9 @@ def cache(prune: bool, as_json: bool) -> int:
                 why = error
                 left.append(one)
         outdated = left
-        remains = leftovers.remove(paths.cache() / "tmp")
         try:
-            remains += _unnamed_images()
-        except (MissingComponent, BuildFailure) as error:
+            remains = leftovers.remove(paths.cache() / "tmp") + artifacts.discard_unfinished() + _unnamed_images()
+        except (MissingComponent, BuildFailure, CheckFailure) as error:
             why = error
     folder, holds = paths.cache(), _holds()
     total, free = sum(size or 0 for _, size, _ in holds), shutil.disk_usage(folder).free

@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -210,6 +211,22 @@ def discard(one: Outdated, methods: Mapping[str, Method]) -> None:
         if method is not None and one.artifact.image is not None:
             method.remove(one.artifact)
         files.remove(one.folder)
+
+
+def discard_unfinished() -> int:
+    """Remove what is left of builds that were killed together with the watchdog; how many."""
+    removed = 0
+    for folder in paths.cache().glob("artifacts/*"):
+        if folder.is_dir() and not _finished(folder):
+            with tools.alone(folder.with_suffix(".lock")):
+                if not _finished(folder):  # the build may have been going on
+                    files.remove(folder)
+                    removed += 1
+    return removed
+
+
+def _finished(folder: Path) -> bool:
+    return os.path.lexists(folder / "artifact.json")
 
 
 def _load(record: Path) -> Any:

@@ -112,8 +112,12 @@ def test_what_killed_harnesses_left_is_removed(harness: Harness, monkeypatch: py
     monkeypatch.setattr(engine, "look", lambda: ("engine", ""))
     monkeypatch.setattr(builds, "prune_all_stages", lambda _: 2)
     folder = paths.cache() / "tmp" / "disk-abcd1234"
+    half, whole = keep("venv"), keep("pex")
+    (whole / "build.json").write_text(json.dumps({"sources": artifacts.own_sources(), "builds": []}))
+    for name in ("artifact.json", "build.json"):
+        (half / name).unlink()
     folder.mkdir(parents=True)
-    assert "Removed 3 folders, control groups and images" in harness("cache", "--prune").out
-    assert not folder.exists()
+    assert "Removed 4 folders, control groups and images" in harness("cache", "--prune").out
+    assert (folder.exists(), half.exists(), whole.exists()) == (False, False, True)
     monkeypatch.setattr(builds, "prune_all_stages", lambda _: 0)
     assert harness("cache", "--prune", "--json").json["leftovers_removed"] == 0
