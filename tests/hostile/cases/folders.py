@@ -100,6 +100,12 @@ def _examples(text: str | bytes, **more: object) -> Make:
     return _file("examples.json", _text(text), **more)
 
 
+def _many_files(place: Ground) -> None:
+    folder = model(place)
+    for number in range(100_000):
+        (folder / str(number)).touch()
+
+
 def _many_examples(_: Ground, file: Path) -> None:
     file.write_text(json.dumps({"inputs": [[0] * 16] * 700_000, "outputs": [2] * 700_000}))
 
@@ -209,7 +215,7 @@ CASES = [
     ),
     _case(
         "100000-files",
-        lambda place: [(model(place) / str(number)).touch() for number in range(100_000)],
+        _many_files,
         timeout_s=90.0,
         **_ANY,
     ),
