@@ -96,9 +96,11 @@ def main() -> None:
     """Run the command line and exit with the code that :mod:`harness.errors` gives the outcome."""
     for number in _INTERRUPTS:
         signal.signal(number, _interrupt)
-    for stream in (sys.stdout, sys.stderr):
-        # What a terminal's encoding lacks is shown escaped.
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # both are text files here
+    for name in ("stdout", "stderr"):
+        # What a terminal's encoding lacks is shown escaped; a stream that whoever started us has closed takes anything.
+        stream = getattr(sys, name) or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (it stays open)
+        stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, stream)
     sys.exit(_run())
 
 

@@ -11,7 +11,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -136,7 +136,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
     shown = Table(title=heading, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
         # What a row is called stays whole: it is copied into the next command.
-        justify: Literal[left, right] = "right" if number in right else "left"
+        justify: Literal["left", "right"] = "right" if number in right else "left"
         shown.add_column(Text(printable(column)), justify=justify, overflow="fold", no_wrap=number == 0)
     for row in rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))

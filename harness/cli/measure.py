@@ -44,7 +44,7 @@ _CLOUDS = {"moto": "a stand-in (moto)", "real": "the user's own account"}
     show_default=True,
     help="How thoroughly: quick starts and sizes; standard all metrics; nightly all models, a fourteenth of it whole.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), help="Rounds of starts, no more and no fewer.")
+@click.option("--rounds", type=click.IntRange(1, 256), help="Rounds of starts, no more and no fewer.")
 @click.option("--builds", type=click.IntRange(min=1), help="Clean builds of each cell, instead of the profile's.")
 @click.option(
     "--part",

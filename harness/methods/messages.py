@@ -177,7 +177,7 @@ class Raised:
                 "name the Debian package that has this library in 'system_packages' in model.toml; "
                 "a method that carries no system libraries needs it on the target"
             )
-        if self.kind == "OSError" and "File too large" in self.message:
+        if self.disk_full or (self.kind == "OSError" and "File too large" in self.message):
             return "raise resources.disk_mb in model.toml"
         return ""
 

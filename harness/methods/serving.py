@@ -36,8 +36,10 @@ _GLANCE_S = 0.25  # how often a wait for somebody to listen looks at the process
 _LEAVING_S = 1.0  # who has closed a connection may be on the way out
 _MORE_DISK = "raise resources.disk_mb in model.toml"
 
-#: A disk with less room than this is full: nobody can do anything with what is left.
-_NO_ROOM_BYTES = 128 * 2**10
+#: A disk of an instance's own is full with no more left than this, or this share: ext4 keeps some for its tables.
+_NO_ROOM_BYTES, _NO_ROOM_SHARE = 2 * 2**20, 1 / 32
+#: Who says that there was no room may have asked for more than there was in one go.
+_TOO_LITTLE_SHARE = 1 / 8
 _LITTLE_ROOM_BYTES = 32 * 2**20
 
 #: The name of the socket in the folder that artifact and harness share.
@@ -187,7 +189,7 @@ class Served:
             how = f"the connection broke: {said}" if broke else f"the model answered rubbish: {said}"
             raise ModelFailure(f"{how}{self._said()}") from error
         if isinstance(answer, dict) and "error" in answer and Raised.read(answer["error"]).disk_full:
-            self._blame_own_disk(worded(answer["error"]))
+            self._blame_own_disk(worded(answer["error"]), said_so=True)
         messages.hold(answer)
         return answer
 
@@ -243,16 +245,19 @@ class Served:
 
     def _look_into(self, folder: Path) -> None:
         """Raise where the disk that it shares with the harness is full, or where it wrote more there than it may."""
-        if _free_bytes(folder) < _LITTLE_ROOM_BYTES:
+        if _room(folder)[0] < _LITTLE_ROOM_BYTES:
             raise DiskFull(f"the disk that holds {folder} is full", remedy="free some space and go on with --resume")
         with contextlib.suppress(BadInput):  # it writes there meanwhile, so what was listed may be gone
             if files.taken(folder, at_most=self._limits.disk_bytes) > self._limits.disk_bytes:
                 allowed = f"{self._limits.disk_bytes / 2**20:.0f} MiB"
                 raise ModelFailure(f"wrote more than the {allowed} that it may write", remedy=_MORE_DISK)
 
-    def _blame_own_disk(self, what: str) -> None:
+    def _blame_own_disk(self, what: str, *, said_so: bool = False) -> None:
         """ModelFailure where the disk that the instance has to itself is full, with ``what`` came of that."""
-        if self._folder is None or not self._own_disk or _free_bytes(self._folder) >= _NO_ROOM_BYTES:
+        if self._folder is None or not self._own_disk:
+            return
+        free, size = _room(self._folder)
+        if free >= (size * _TOO_LITTLE_SHARE if said_so else min(_NO_ROOM_BYTES, size * _NO_ROOM_SHARE)):
             return
         allowed = f"filled the {self._limits.disk_bytes / 2**20:.0f} MiB that it may write"
         raise ModelFailure(f"{allowed}: {what}" if what else allowed, remedy=_MORE_DISK)
@@ -280,7 +285,8 @@ def _peak_resident_bytes(pid: int) -> int | None:
     return max((peak for peak in map(peak_resident_bytes, found) if peak is not None), default=None)
 
 
-def _free_bytes(folder: Path) -> int:
-    """What may still be written there; nothing where no further file can be made."""
+def _room(folder: Path) -> tuple[int, int]:
+    """The bytes that may still be written there, none where no further file can be made; and those of the disk."""
     status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize if status.f_favail or not status.f_files else 0
+    blocks = status.f_bavail if status.f_favail or not status.f_files else 0
+    return blocks * status.f_frsize, status.f_blocks * status.f_frsize
