@@ -134,7 +134,11 @@ def alone(lock_file: Path) -> Iterator[None]:
 def uv_environment(cache: Path | None = None) -> dict[str, str]:
     """The environment for uv: the user's indexes, certificates and proxies, and a cache of ours."""
     return process.network_environment(
-        paths.cache(), UV_CACHE_DIR=str(cache or paths.cache() / "uv"), UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never"
+        paths.cache(),
+        UV_CACHE_DIR=str(cache or paths.cache() / "uv"),
+        UV_NO_PROGRESS="1",
+        UV_PYTHON_DOWNLOADS="never",
+        UV_SYSTEM_CERTS="1",  # as pip has it: companies have certificates of their own
     )
 
 

@@ -9,6 +9,7 @@ raised what is no error of ours, one of each cause; ``timeout-*``, ``oom-*`` and
 from __future__ import annotations
 
 import hashlib
+import shutil
 import sys
 from pathlib import Path
 from random import Random
@@ -25,8 +26,8 @@ MOST_BYTES = 2**18
 
 def main(name: str, found: Path, seconds: int) -> None:
     """Never returns."""
-    corpus, crashes = found / "corpus", found / "crashes"
-    seeds = found / "seeds"
+    corpus, crashes, seeds = found / "corpus", found / "crashes", found / "seeds"
+    shutil.rmtree(seeds, ignore_errors=True)  # they may be others by now
     for folder in (corpus, crashes, seeds):
         folder.mkdir(parents=True, exist_ok=True)
     known: set[str] = set()

@@ -8,7 +8,6 @@ written outside, nothing left, bounded time, memory and disk.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import re
 import shutil
@@ -21,7 +20,7 @@ import zipfile
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from hostile import ground as grounds
 from hostile.ground import Ground, Witness
@@ -302,20 +301,36 @@ def _found_in_files(witness: Witness, place: Ground) -> Iterator[str]:
 
 def _holding(path: Path, canary: bytes) -> Iterator[str]:
     """Where in the file the canary is: an empty text for the file itself, a name for one inside an archive."""
-    content = path.read_bytes()
-    if canary in content:
-        yield ""
-    elif content[:2] == b"\x1f\x8b":
-        with contextlib.suppress(tarfile.TarError, OSError), tarfile.open(fileobj=io.BytesIO(content)) as archive:
+    with path.open("rb") as file:
+        magic = file.read(2)
+        file.seek(0)
+        if _holds(file, canary):
+            yield ""
+    if magic == b"\x1f\x8b":
+        with contextlib.suppress(tarfile.TarError, OSError), tarfile.open(path) as archive:
             for member in archive:
                 opened = archive.extractfile(member) if member.isfile() else None
-                if opened and canary in opened.read():
+                if opened and _holds(opened, canary):
                     yield f":{member.name}"
     elif zipfile.is_zipfile(path):
         with contextlib.suppress(zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(path) as zipped:
             for name in zipped.namelist():
-                if canary in zipped.read(name):
-                    yield f":{name}"
+                with zipped.open(name) as opened:
+                    if _holds(opened, canary):
+                        yield f":{name}"
+
+
+def _holds(file: IO[bytes], canary: bytes) -> bool:
+    """Whether the canary is in its first 64 MB, read in pieces: it may be a bomb."""
+    end = b""
+    for _ in range(64):
+        piece = file.read(_MB)
+        if canary in end + piece:
+            return True
+        end = piece[-len(canary) :]
+        if not piece:
+            break
+    return False
 
 
 # --- afterwards ----------------------------------------------------------------------------------

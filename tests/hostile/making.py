@@ -102,9 +102,9 @@ def wheel(
 
     info = f"{name}-1.0.dist-info"
     all_files: dict[str, str | bytes] = {
-        **files,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: hostile\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        **files,
     }
     record, target = [], io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -99,7 +99,7 @@ BAD = {
         keys={"resources": {"processes": 20, "predict_timeout_s": 10.0}},
     ),
     "fills-the-disk": Bad(
-        says="wrote more than the 16 MiB that it may write(.|\n)*raise resources.disk_mb",
+        says=r"(filled|wrote more than) the 16 MiB that it may write(.|\n)*raise resources.disk_mb",
         source=doing(FILL_MANY),
         keys={"resources": {"disk_mb": 16}},
     ),

@@ -19,18 +19,21 @@ from typing import Any
 
 import pytest
 
-from harness import door, files, interpreter, process, removal
+from harness import disks, door, files, interpreter, process, removal
 from harness.interpreter import Interpreter
 from harness.measure.plan import Plan
 from harness.measure.sample import Cell, Sample
 from harness.metrics import METRICS, PHASES, START_STATES
-from harness.sandbox import Bounds, Policy
+from harness.sandbox import Abilities, Bounds, Policy
 from harness.spec import model as models
 from harness.spec.model import Model
 from harness.store import query, runs
 from harness.store.records import SCHEMA_VERSION, Manifest
 
 # --- bounds --------------------------------------------------------------------------------------
+
+#: What this machine is taken to enforce.
+ABLE = Abilities(network=True, unprivileged_user=True, control_group=None, enclosure=True, system_calls=True, disk=True)
 
 _STARTERS = ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system")
 
@@ -87,6 +90,9 @@ def watchdog(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     monkeypatch.delenv("COLUMNS", raising=False)  # pytest-xdist sets it
     told = ToldWatchdog()
     monkeypatch.setattr(process, "_watchdog", told)
+    monkeypatch.setattr(disks, "available", lambda: "unit tests mount nothing")
+    monkeypatch.setattr(door, "_enclosures", lambda: False)
+    monkeypatch.setattr(door, "abilities", lambda: ABLE)
     _forbid_network(monkeypatch)
     if request.node.get_closest_marker("spawns") is None:
         _forbid_processes(monkeypatch)

@@ -10,6 +10,9 @@ import pytest
 
 from harness import disks
 
+#: As it is, before tests are kept from it.
+AVAILABLE = disks.available
+
 
 @pytest.fixture
 def able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -23,13 +26,13 @@ def able(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("able")
 def test_what_lacks_for_a_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rights, the program, or loop devices."""
-    assert disks.available() == ""
+    assert AVAILABLE() == ""
     monkeypatch.setattr(disks, "_CONTROL", Path("/no/such/device"))
-    assert "/no/such/device" in disks.available()
+    assert "/no/such/device" in AVAILABLE()
     monkeypatch.setattr(disks, "maker", lambda: None)
-    assert "e2fsprogs" in disks.available()
+    assert "e2fsprogs" in AVAILABLE()
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert "root" in disks.available()
+    assert "root" in AVAILABLE()
 
 
 @pytest.mark.usefixtures("able")

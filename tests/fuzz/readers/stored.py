@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 from harness.measure import profile as profiles
 from harness.methods import METHODS
 from harness.store import checking, query, runs
+from harness.store.tables import PARQUET
 
 RUN = made.RUN
 
@@ -36,7 +37,7 @@ def samples_jsonl(data: bytes, place: Path) -> None:
 def parquet(data: bytes, place: Path) -> None:
     """The compacted samples of a run, alone: any bytes."""
     folder = made.run(place / "results", samples=False)
-    (folder / query.PARQUET).write_bytes(data)
+    (folder / PARQUET).write_bytes(data)
     _questions(folder)
 
 
@@ -50,7 +51,7 @@ def parquet_columns(data: bytes, place: Path) -> None:
     try:
         with duckdb.connect(config={"threads": 1}) as connection:
             source = f"read_json_auto('{lines}', format='newline_delimited')"
-            connection.execute(f"COPY (SELECT * FROM {source}) TO '{folder / query.PARQUET}' (FORMAT parquet)")
+            connection.execute(f"COPY (SELECT * FROM {source}) TO '{folder / PARQUET}' (FORMAT parquet)")
     except (duckdb.Error, RuntimeError):  # of the test's own making
         return
     _questions(folder)

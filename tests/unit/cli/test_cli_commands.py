@@ -15,14 +15,12 @@ from typing import Any
 import click
 import pytest
 
-from harness import sandbox
 from harness.cli import cli, evidence
 from harness.errors import MissingComponent
 from harness.methods import METHODS
 from harness.methods.contract import Limit
 from harness.platforms import engine, engine_reach, engine_users
 from harness.platforms.engine_users import EngineInUse, User
-from harness.sandbox import Abilities
 from harness.spec import model as models
 from harness.spec import scenario as scenarios
 from harness.spec.synthetic import DESIGNS
@@ -50,8 +48,6 @@ def no_engine(monkeypatch: pytest.MonkeyPatch, here: object) -> None:
 
     monkeypatch.setattr(engine, "connect", missing)
     monkeypatch.setattr(engine, "look", lambda: (None, "none"))
-    able = Abilities(network=True, unprivileged_user=True, control_group=None)
-    monkeypatch.setattr(sandbox, "abilities", lambda: able)
 
 
 @pytest.mark.parametrize("command", EVERY, ids=lambda command: " ".join(command) or "harness")

@@ -37,7 +37,6 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float]
     monkeypatch.setattr(checking.weights, "locked", lambda model: SimpleNamespace(model=model, **vars(made)))
     monkeypatch.setattr(checking.environments, "installed", lambda _: tmp_path / "bin" / "python")
     monkeypatch.setattr(checking.plain, "laid_out", laid_out)
-    monkeypatch.setattr(checking.sandbox, "abilities", lambda: SimpleNamespace(unprivileged_user=True))
     monkeypatch.setattr(checking.start, "right_answers", lambda *_: {})
     monkeypatch.setattr(checking.start, "take", lambda *_: ColdStart(values=used, source="psutil"))
     return used

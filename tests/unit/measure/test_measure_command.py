@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from harness import methods, sandbox
+from harness import methods
 from harness.errors import EngineGone, MissingComponent, ModelFailure
 from harness.measure import host
 from harness.platforms import engine, engine_reach
-from harness.sandbox import Abilities
 from harness.store import query, runs
 
 Harness = Callable[..., Any]
@@ -29,8 +28,6 @@ def only_fakes(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "connect", missing)
     monkeypatch.setattr(engine, "look", lambda: (None, "none"))
     monkeypatch.setattr(engine, "_using", engine._Using())
-    able = Abilities(network=True, unprivileged_user=True, control_group=None)
-    monkeypatch.setattr(sandbox, "abilities", lambda: able)
 
 
 def measure(harness: Harness, bench: Any, *more: str) -> Any:

@@ -388,7 +388,7 @@ def test_the_account_of_memory_is_read_while_it_is_there(talk: Talk, monkeypatch
 def test_a_full_disk_of_the_harness_is_nobodys_failure(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """The run stops, and no model is blamed."""
     monkeypatch.setattr(wire, "_GLANCE_S", 0.01)
-    monkeypatch.setattr(serving, "_free_bytes", lambda _: 2**20)
+    monkeypatch.setattr(serving, "_room", lambda _: (2**20, 2**40))
     with pytest.raises(DiskFull, match="is full"):
         talk.served(silence, disk_bytes=2**26).predict([1])
 
@@ -397,7 +397,7 @@ def test_what_others_write_is_not_the_models(talk: Talk, monkeypatch: pytest.Mon
     """However much goes of the harness's own disk while a model is waited for."""
     monkeypatch.setattr(wire, "_GLANCE_S", 0.01)
     room = iter([2**40, 2**39, 2**38])
-    monkeypatch.setattr(serving, "_free_bytes", lambda _: next(room, 2**37))
+    monkeypatch.setattr(serving, "_room", lambda _: (next(room, 2**37), 2**41))
     with pytest.raises(ModelFailure, match="did not answer"):
         talk.served(silence, disk_bytes=2**20, start_timeout_s=0.1).predict([1])
 
@@ -412,7 +412,7 @@ def test_who_fills_its_own_disk_is_told_so(talk: Talk, reply: Reply, monkeypatch
     """While it is waited for, when it has ended, when it says so itself; with what it may write, and the key."""
     monkeypatch.setattr(wire, "_GLANCE_S", 0.01)
     monkeypatch.setattr(serving, "has_disk_of_its_own", lambda _: True)
-    monkeypatch.setattr(serving, "_free_bytes", lambda _: 4096)
+    monkeypatch.setattr(serving, "_room", lambda _: (900_000, 2**25))
     if reply is not silence:
         talk.running.code = 1
     with pytest.raises(ModelFailure, match="filled the 64 MiB that it may write") as raised:
@@ -429,7 +429,7 @@ def test_a_disk_of_its_own_with_room_is_blamed_for_nothing(
 ) -> None:
     """Neither for another disk that it found full, nor for an exit."""
     monkeypatch.setattr(serving, "has_disk_of_its_own", lambda _: True)
-    monkeypatch.setattr(serving, "_free_bytes", lambda _: 2**20)
+    monkeypatch.setattr(serving, "_room", lambda _: (2**23, 2**25))
     talk.running.code = code
     with pytest.raises(ModelFailure, match=said):
         talk.served(reply).predict([1])

@@ -41,7 +41,7 @@ def built(locked: LockedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """The artifact, without an engine."""
 
     def build(method: str, recipe: imaging.Recipe, locked: LockedModel, workdir: Path, _options: Any) -> Artifact:
-        assert recipe.packages == (platform_server.FOLDER,)
+        assert recipe.packages == (platform_server.FOLDER, platform_server.BOUNDS)
         assert not recipe.model
         workdir.mkdir(exist_ok=True)
         name = locked.model.name

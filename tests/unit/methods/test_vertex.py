@@ -25,7 +25,7 @@ def test_the_container_gets_what_the_platform_sets() -> None:
     assert {"AIP_HTTP_PORT", "AIP_HEALTH_ROUTE", "AIP_PREDICT_ROUTE", "AIP_STORAGE_URI"} <= set(vertex.ENVIRONMENT)
     assert vertex.ENVIRONMENT["AIP_STORAGE_URI"] == ""
     assert vertex.RECIPE.model
-    assert vertex.RECIPE.packages == (platform_server.FOLDER,)
+    assert vertex.RECIPE.packages == (platform_server.FOLDER, platform_server.BOUNDS)
     assert (platform_server.FOLDER / f"{vertex.RECIPE.module.rpartition('.')[2]}.py").is_file()
 
 
