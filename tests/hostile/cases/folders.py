@@ -102,7 +102,7 @@ def _examples(text: str | bytes, **more: object) -> Make:
 
 def _many_files(place: Ground) -> None:
     folder = model(place)
-    for number in range(100_000):
+    for number in range(20_000):
         (folder / str(number)).touch()
 
 
@@ -214,7 +214,7 @@ CASES = [
         timeout_s=60.0,
     ),
     _case(
-        "100000-files",
+        "20000-files",
         _many_files,
         timeout_s=90.0,
         **_ANY,
@@ -271,8 +271,8 @@ CASES = [
         "memory-of-2-63",
         _resources(memory_mb=2**63 - 1),
         exits=(0, 2),
-        says=(r"memory_mb|MiB|ceiling|host",),
-        never=(r"9223372036854775807 MiB",),
+        says=(r"memory_mb",),
+        never=(r"\d{12,} MiB",),
     ),
     _case("memory-of-10-30", _resources(memory_mb=10**30), exits=(0, 2), says=()),
     _case("processes-of-10-18", _resources(processes=10**18), exits=(0, 2), says=()),
@@ -357,12 +357,6 @@ CASES = [
     ),
     _case("examples-not-utf-8", _examples(b"\xff\xfe{}")),
     # Packaging what is odd.
-    _case(
-        "package-into-a-link",
-        lambda place: [model(place), (place.folder / "out").symlink_to(place.path("owner"))],
-        commands=(package("venv"),),
-        exits=(2,),
-    ),
     _case(
         "package-with-markup",
         _toml('description = "{{model}} <script>alert(1)</script> \\u001b[2J `rm -rf`"'),
