@@ -8,6 +8,7 @@ Sources: PKWARE's APPNOTE.TXT 6.3.10, 4.3.7 (entries), 4.3.14 to 4.3.16 (where t
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 #: What a directory may have; Python takes ten times that in memory while it is read. PyTorch's has 1.5 MB.
 _DIRECTORY_BYTES = 32 * 2**20
 _MOST_NAMES = 200_000
-_DEEPEST, _LONGEST = 50, 1024
+_DEEPEST, _LONGEST, _LONGEST_PART = 50, 1024, 255  # the latter two in bytes, as file systems count
 _CHUNK = 2**20
 
 _END = struct.Struct("<4s4H2LH")
@@ -72,9 +73,9 @@ def plain(name: str) -> bool:
     return (
         name.isprintable()
         and "\\" not in name
-        and len(name) <= _LONGEST
+        and len(name.encode()) <= _LONGEST
         and len(parts) <= _DEEPEST
-        and not any(part in {"", ".", ".."} for part in parts)
+        and not any(part in {"", ".", ".."} or len(part.encode()) > _LONGEST_PART for part in parts)
     )
 
 
@@ -89,6 +90,10 @@ def _complaints() -> Iterator[None]:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, ValueError, OverflowError) as error:
         raise UnsoundError(f"it is damaged: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # it points to before its beginning
+            raise
+        raise UnsoundError("it is damaged: it points outside itself") from error
     except (NotImplementedError, RuntimeError) as error:  # how it is packed, or encrypted
         raise UnsoundError(f"it cannot be read: {error}") from error
 

@@ -127,6 +127,18 @@ def create(name: str) -> Group | None:
     return Group(version=found, folders=folders)
 
 
+def named(prefix: str) -> list[Group]:
+    """The groups whose names begin so; in version 1 each controller's folder is one of its own."""
+    found = version()
+    tops = {"v2": ROOT} if found == "v2" else {c: ROOT / c for c in _V1_CONTROLLERS} if found else {}
+    return [
+        Group(version=found, folders={controller: folder})
+        for controller, top in tops.items()
+        for folder in sorted(top.glob(f"{prefix}*"))
+        if found and folder.is_dir()
+    ]
+
+
 def of_process(pid: int) -> Group | None:
     """The group that process ``pid`` is in (a container's, say), as seen from the host."""
     folders: dict[str, Path] = {}

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from harness import cgroup, disks, files, interpreter, paths, process, sandbox
+from harness import cgroup, disks, files, interpreter, leftovers, paths, process, sandbox
 from harness.errors import HarnessError, MissingComponent
 from harness.files import Links
 from harness.process import Completed
@@ -84,8 +84,6 @@ def opened(
     folders and links in them (``links``: see :func:`harness.files.take_back`), or more than it may. What is ``kept``
     stays the instance's, who comes again as the same user. In other surroundings the interpreter is theirs.
     """
-    group = cgroup.create(f"harness-{paths.key()}-{os.urandom(4).hex()}")
-    folders = [str(folder) for folder in group.folders.values()] if group else []
     own_python = around is not None and around.root is not None
     seen = (*(() if own_python else interpreter.folders()), *shows)
     if around is not None and not (os.geteuid() == 0 and _enclosures()):
@@ -98,16 +96,28 @@ def opened(
         for folder in (*writes, *kept):
             if _owner(folder) != user:  # what is kept can be large
                 files.give(folder, user)
-    with process.guarded(control_group=folders), contextlib.ExitStack() as stack:
-        if group is not None:
-            stack.callback(group.kill_and_remove)
-            group.limit(memory_bytes=bounds.memory_bytes, cpus=bounds.cpus, pids=bounds.processes)
+    with contextlib.ExitStack() as stack:
+        group = stack.enter_context(_group(bounds))
         view = sandbox.view(shows=seen, writes=(*writes, *kept), around=around)
         inside = stack.enter_context(process.enclosed(view)) if _enclosures() else None
         yield Opened(policy=Policy(bounds=bounds, group=group, user_id=user, inside=inside))
     # Nothing of it runs any more, so nothing changes while it is looked at.
     for folder in writes:
         files.take_back(folder, at_most_bytes=disks.size_of(bounds.disk_bytes), links=links)
+
+
+@contextlib.contextmanager
+def _group(bounds: Bounds) -> Iterator[cgroup.Group | None]:
+    """A control group with these bounds, and nothing alive in it afterwards; None where none can be had."""
+    group = cgroup.create(f"harness-{paths.key()}-{os.urandom(4).hex()}")
+    folders = list(group.folders.values()) if group else []
+    with process.guarded(control_group=[str(folder) for folder in folders]), contextlib.ExitStack() as stack:
+        if group is not None:
+            stack.callback(group.kill_and_remove)
+            for folder in folders:
+                stack.enter_context(leftovers.held(folder))
+            group.limit(memory_bytes=bounds.memory_bytes, cpus=bounds.cpus, pids=bounds.processes)
+        yield group
 
 
 def _user_for(kept: Sequence[Path]) -> int | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
-from harness import process
+from harness import process, settings
 from harness.errors import BadInput, MissingComponent
 
 _ASK = (
@@ -54,7 +54,7 @@ class Interpreter:
 @lru_cache(maxsize=1)
 def default() -> Interpreter:
     """``HARNESS_PYTHON``, else the distribution's Python of the harness's own minor version, else the harness's own."""
-    given = os.environ.get("HARNESS_PYTHON")
+    given = settings.text("HARNESS_PYTHON")
     if given:
         return _described(Path(given))
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"

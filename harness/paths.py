@@ -10,6 +10,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from harness import settings
 from harness.errors import BadInput
 
 PACKAGE = Path(__file__).resolve().parent
@@ -46,13 +47,12 @@ def cache() -> Path:
     For root it is under ``/var/cache``, not in root's home: models run as an unprivileged user,
     and that user must be able to walk to the artifact.
     """
-    given = os.environ.get("HARNESS_CACHE")
-    if given:
-        path = Path(given).expanduser().absolute()
-    elif os.geteuid() == 0:
+    path = settings.folder("HARNESS_CACHE")
+    if path is None and os.geteuid() == 0:
         path = Path("/var/cache/ml-packaging-harness")
-    else:
-        path = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "ml-packaging-harness"
+    elif path is None:
+        caches = settings.folder("XDG_CACHE_HOME") or settings.path("~/.cache", key="HARNESS_CACHE")
+        path = caches / "ml-packaging-harness"
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -82,8 +82,8 @@ def results(given: Path | None = None) -> Path:
     """Where runs land: ``given``, else ``HARNESS_RESULTS``, else the checkout's ``results/``, else ``./results``."""
     if given is not None:
         return given.absolute()
-    if os.environ.get("HARNESS_RESULTS"):
-        return Path(os.environ["HARNESS_RESULTS"]).expanduser().absolute()
+    if (named := settings.folder("HARNESS_RESULTS")) is not None:
+        return named
     if (PACKAGE / "_data").is_dir():
         return Path.cwd() / "results"
     return PACKAGE.parent / "results"

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness import cgroup, enclosure, files, mounts, paths, streams, watchdog
+from harness import cgroup, enclosure, files, leftovers, mounts, paths, streams, watchdog
 from harness.enclosure import Enclosure
 from harness.errors import DiskFull, HarnessError, MissingComponent
 from harness.mounts import View
@@ -132,10 +132,11 @@ def temporary_folder(prefix: str, *, readable: bool = False) -> Iterator[Path]:
     parent = paths.cache() / "tmp"
     with disk_full_named(parent):
         parent.mkdir(mode=0o755, exist_ok=True)
+        leftovers.remove_once(parent)
         folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=parent))
-    if readable:
-        folder.chmod(0o755)
-    with guarded(folder=str(folder)):
+    with guarded(folder=str(folder)), leftovers.held(folder):
+        if readable:
+            folder.chmod(0o755)
         try:
             yield folder
         finally:
@@ -158,10 +159,13 @@ def disk_full_named(where: Path) -> Iterator[None]:
 
 def disk_full(error: OSError, where: Path) -> DiskFull | None:
     """``error`` as DiskFull where it says that there is no space left; None where it says something else."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return None
+    return no_room(error.filename or where) if error.errno in (errno.ENOSPC, errno.EDQUOT) else None
+
+
+def no_room(where: object) -> DiskFull:
+    """The error for a disk without room."""
     return DiskFull(
-        f"the disk that holds {error.filename or where} is full",
+        f"the disk that holds {where} is full",
         remedy=f"free some space (the cache, {paths.cache()}, can be deleted) and go on with --resume",
     )
 

@@ -1,13 +1,40 @@
-"""Numbers that users set by environment variables, checked where they are read."""
+"""What users set by environment variables, checked where it is read."""
 
 from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 
 from harness.errors import BadInput
 
 _LONGEST = 18  # digits are beyond every machine, and int() takes its time for millions of them
+
+
+def text(name: str) -> str:
+    """The text that the variable ``name`` holds, empty where it is not set; BadInput where it is not UTF-8."""
+    given = os.environ.get(name, "")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise BadInput("is not UTF-8", key=name, value=given, remedy=f"write {name} in UTF-8, or unset it") from None
+    return given
+
+
+def folder(name: str) -> Path | None:
+    """The absolute path that the variable ``name`` holds; None where it is not set. As :func:`path` else."""
+    given = text(name)
+    return path(given, key=name).absolute() if given else None
+
+
+def path(given: str, *, key: str) -> Path:
+    """``given`` as a path, a home folder put in for ``~``; BadInput where nobody has it."""
+    try:
+        return Path(given).expanduser()
+    except RuntimeError:
+        raise BadInput(
+            "the home folder is not known", key=key, value=given, remedy="write the path without '~'"
+        ) from None
 
 
 def seconds(name: str, default: float) -> float:

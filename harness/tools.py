@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from harness import door, files, interpreter, paths, process
-from harness.errors import BadInput, BuildFailure, CheckFailure, MissingComponent
+from harness.errors import BadInput, BuildFailure, CheckFailure, DiskFull, HarnessError, MissingComponent, ModelFailure
 from harness.files import Links
 from harness.sandbox import Bounds
 
@@ -28,6 +30,44 @@ UV_SAME_EVERY_TIME = {"UV_NO_INSTALLER_METADATA": "1"}
 #: What a tool that builds may use, to end one that has gone wild. It is far above what any needs: PyInstaller takes
 #: 1.0 GB for a model with PyTorch, files in memory included.
 BOUNDS = Bounds(memory_bytes=4 * 2**30, processes=1024, disk_bytes=64 * 2**30)
+
+
+#: A cache with less room than that is full, whatever a tool says that failed; with less than the second it is where the
+#: tool says that a disk is full: it has removed what it wrote by then.
+_ROOM_BYTES, _ROOM_WHERE_SAID_BYTES = 32 * 2**20, 2 * 2**30
+_SAYS_FULL = re.compile("no space left on device|disk quota exceeded|ENOSPC|EDQUOT", re.IGNORECASE)
+
+
+# --- when the disk is full -----------------------------------------------------------------------
+
+
+def full_disk(error: HarnessError) -> DiskFull | None:
+    """DiskFull where the cache has no room left, which is then why a tool failed; None where it has.
+
+    It is asked while what the tool wrote is still there. A disk of a model's own that is full is the model's affair,
+    so what a model says does not count.
+    """
+    said = "" if isinstance(error, ModelFailure) else f"{error.problem}\n{getattr(error, 'log', '')}"
+    least = _ROOM_WHERE_SAID_BYTES if says_full(said) else _ROOM_BYTES
+    cache = paths.cache()
+    return process.no_room(cache) if shutil.disk_usage(cache).free < least else None
+
+
+def says_full(said: str) -> bool:
+    """Whether that is what programs say when a disk has no room left."""
+    return bool(_SAYS_FULL.search(said))
+
+
+@contextlib.contextmanager
+def full_disk_named() -> Iterator[None]:
+    """Turn the failure of a tool that comes of a full disk into DiskFull."""
+    try:
+        yield
+    except (BuildFailure, CheckFailure, BadInput) as error:
+        full = full_disk(error)
+        if full is not None:
+            raise full from error
+        raise
 
 
 # --- tools that build, behind the door -----------------------------------------------------------
@@ -69,10 +109,11 @@ def bench(
 ) -> Iterator[Bench]:
     """A place for the steps of a build behind the door, within :data:`BOUNDS`; see :func:`harness.door.opened`.
 
-    What packages and models bring may be executed there. BuildFailure for what they may not leave behind.
+    What packages and models bring may be executed there. BuildFailure for what they may not leave behind, DiskFull
+    where the cache has no room left.
     """
     try:
-        with door.opened(BOUNDS, shows=shows, writes=writes, links=links) as inside:
+        with full_disk_named(), door.opened(BOUNDS, shows=shows, writes=writes, links=links) as inside:
             yield Bench(what=what, inside=inside)
     except (CheckFailure, BadInput) as error:
         raise BuildFailure(f"{what}: {error.problem}", remedy=error.remedy) from error
@@ -164,17 +205,18 @@ def _make(tool: str, lock: Path, folder: Path) -> None:
         [str(uv()), "pip", "sync", "--quiet", "--require-hashes", "--python", python, str(lock)],
     )
     try:
-        for step in steps:
-            try:
-                done = process.run(step, env=env, timeout_s=300)
-            except process.TimedOut as error:
-                raise BuildFailure(f"making the environment of {tool}: {error}", log=error.output) from error
-            if done.returncode != 0:
-                raise BuildFailure(
-                    f"the environment of {tool} could not be made",
-                    log=done.output,
-                    remedy="check that a package index is in reach (UV_DEFAULT_INDEX names another)",
-                )
+        with full_disk_named():
+            for step in steps:
+                try:
+                    done = process.run(step, env=env, timeout_s=300)
+                except process.TimedOut as error:
+                    raise BuildFailure(f"making the environment of {tool}: {error}", log=error.output) from error
+                if done.returncode != 0:
+                    raise BuildFailure(
+                        f"the environment of {tool} could not be made",
+                        log=done.output,
+                        remedy="check that a package index is in reach (UV_DEFAULT_INDEX names another)",
+                    )
     except BaseException:
         files.remove(folder, ignore_errors=True)
         raise

@@ -26,7 +26,7 @@ from harness.files import Entry, shown
 FIXED_DATE = 315532800
 
 #: What an archive may unpack to where the caller does not say.
-_LARGEST_UNPACKED = 64 * 2**30
+LARGEST_UNPACKED = 64 * 2**30
 #: The most that is read of an archive at once. Contents are read in smaller pieces; only a header can ask for more.
 _LARGEST_HEADER = 16 * 2**20
 
@@ -247,7 +247,7 @@ def pack(folder: Path, archive: Path, *, compression: int = 6) -> None:
     unfinished.replace(archive)
 
 
-def unpack(archive: Path, target: Path, *, at_most_bytes: int = _LARGEST_UNPACKED) -> None:
+def unpack(archive: Path, target: Path, *, at_most_bytes: int = LARGEST_UNPACKED) -> None:
     """Unpack what :func:`pack` wrote; no member is written outside ``target``, not even through a link.
 
     Links themselves may point outside: a virtual environment's do, to its interpreter. CheckFailure where the

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from harness.cli import console
-from harness.errors import CheckFailure, HarnessError, MissingComponent
+from harness.errors import BuildFailure, CheckFailure, HarnessError, MissingComponent
 
 
 @click.command()
@@ -18,16 +18,18 @@ from harness.errors import CheckFailure, HarnessError, MissingComponent
 def cache(prune: bool, as_json: bool) -> int:
     """What the cache holds and how much; with --prune, remove what nothing here will ask for again.
 
+    That includes what a harness left that was killed: temporary folders, control groups, images without a name.
+
     An artifact is taken from the cache only by the very sources of the harness that made it, so those of other
     versions lie there for good. Another checkout that shares the cache would have to build its own again, so
     prune while none of them is running. All of the cache can be made again: where no harness and no engine of it is
     running, the folder may as well be deleted.
     """
-    from harness import files, paths
+    from harness import files, leftovers, paths
     from harness.measure import artifacts
     from harness.methods import METHODS
 
-    outdated, left, removed = artifacts.outdated(), [], 0
+    outdated, left, removed, remains = artifacts.outdated(), [], 0, 0
     why: HarnessError | None = None
     if prune:
         for one in outdated:
@@ -38,6 +40,11 @@ def cache(prune: bool, as_json: bool) -> int:
                 why = error
                 left.append(one)
         outdated = left
+        remains = leftovers.remove(paths.cache() / "tmp")
+        try:
+            remains += _unnamed_images()
+        except (MissingComponent, BuildFailure) as error:
+            why = error
     folder, holds = paths.cache(), _holds()
     total, free = sum(size or 0 for _, size, _ in holds), shutil.disk_usage(folder).free
     useless = sum(_bytes(one.folder) or 0 for one in outdated)
@@ -53,6 +60,7 @@ def cache(prune: bool, as_json: bool) -> int:
                 ],
                 "outdated": {"artifacts": len(outdated), "bytes": useless},
                 "removed": removed,
+                "leftovers_removed": remains,
             }
         )
         return why.exit_code if why else 0
@@ -67,15 +75,27 @@ def cache(prune: bool, as_json: bool) -> int:
             console.note(f"{folder / files.shown(name)} cannot be read; where no harness is running, it can be deleted")
     if prune:
         console.say(f"Removed {removed} artifacts of other versions of the harness, with their images.")
+        if remains:
+            console.say(
+                f"Removed {remains} folders, control groups and images that were left by harnesses that were killed."
+            )
     elif outdated:
         console.say(
             f"{len(outdated)} artifacts ({_size(useless)}, and their images) were made by other versions of the "
             "harness: 'harness cache --prune' removes them."
         )
     if why is not None:
-        console.note(f"{len(left)} stay: {why}")
+        console.note(f"{len(left)} stay: {why}" if left else str(why))
         return why.exit_code
     return 0
+
+
+def _unnamed_images() -> int:
+    """Remove the images without a name that builds left, where an engine answers; how many."""
+    from harness.platforms import builds, engine
+
+    found, _ = engine.look()
+    return builds.prune_all_stages(found) if found else 0
 
 
 def _holds() -> list[tuple[str, int | None, int]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from harness import paths
+from harness import paths, settings
 from harness.bootstrap import Interval
 from harness.cli import console
 from harness.errors import BadInput, CheckFailure, HarnessError, one_line
@@ -101,7 +101,7 @@ def _predicted(model: Model, homes: Sequence[Path]) -> Evidence | None:
 
 def name_of(model: str) -> str:
     """The name under which a model given as a name or a folder stands in results."""
-    folder = Path(model).expanduser()
+    folder = settings.path(model, key="MODEL")
     return models.read(folder).name if (folder / "model.toml").is_file() else model
 
 

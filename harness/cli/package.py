@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import __version__, files
+from harness import __version__, files, settings
 from harness.cli import console
 from harness.errors import BadInput, DoesNotFit, MissingComponent
 
@@ -64,7 +64,7 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
     if method_id not in METHODS:
         raise BadInput("is not a method", key="--method", value=method_id, remedy=reading.one_of(method_id, METHODS))
     method, found = METHODS[method_id], models.find(model)
-    place = Path(os.path.realpath(folder.expanduser()))
+    place = Path(os.path.realpath(settings.path(str(folder), key="FOLDER")))
     replaced = _what_is_replaced(place, force=force)
     available = method.check()
     if not available.ready:

@@ -275,7 +275,7 @@ def _timed(method: Method, locked: LockedModel, workdir: Path, variant: Variant)
     with process.temporary_folder("tool-cache") as tool_cache:
         options = variant.options(tool_cache)
         begin = time.monotonic()
-        with process.ledger.waiting_for("tools"):
+        with process.ledger.waiting_for("tools"), tools.full_disk_named():
             artifact = method.build(locked, workdir, options)
         return artifact, time.monotonic() - begin
 

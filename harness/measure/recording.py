@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness import ceiling, process
+from harness import ceiling, process, tools
 from harness.errors import CheckFailure, DiskFull, DoesNotFit, EngineGone, HarnessError, Interrupted
 from harness.measure.sample import Cell, Sample
 from harness.methods.contract import Availability, Method
@@ -128,6 +128,9 @@ class Recording:
             self._close(step, "unfit", str(error))
         except HarnessError as error:
             engine.hold()
+            full = tools.full_disk(error)
+            if full is not None:
+                raise full from error
             self.fail(step, error)
         except OSError as error:
             full = process.disk_full(error, self._writer.folder)

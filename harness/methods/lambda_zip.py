@@ -17,8 +17,8 @@ import zipfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness import files, interpreter, process, tools, tree
-from harness.errors import CheckFailure, MissingComponent, ModelFailure
+from harness import archives, files, interpreter, process, tools, tree
+from harness.errors import BadInput, CheckFailure, MissingComponent, ModelFailure
 from harness.methods import functions, hosted, imaging, layout, placement, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Instance, Layers, Limits, Sizes
 from harness.platforms import builds, engine, lambda_runtime
@@ -227,7 +227,7 @@ def _compile(folder: Path, options: BuildOptions) -> None:
 def pack(folder: Path, archive: Path) -> None:
     """Write ``folder`` as a zip whose bytes depend on the contents alone. It appears whole or not at all.
 
-    A link is refused with CheckFailure.
+    A link is refused with CheckFailure, as is a name that :func:`unpack` would not take.
     """
     unfinished = archive.with_name(archive.name + ".part")
     with (
@@ -237,7 +237,10 @@ def pack(folder: Path, archive: Path) -> None:
         for file in tree.files(folder):
             if file.is_symlink():
                 raise CheckFailure(f"{file} is a link", remedy="replace it by the file that it points to")
-            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix(), date_time=(1980, 1, 1, 0, 0, 0))
+            name = file.relative_to(folder).as_posix()
+            if not archives.plain(name):
+                raise CheckFailure(f"{files.shown(file)} has a name that is not plain", remedy="rename it")
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, whose permissions it has
             mode = 0o755 if file.stat().st_mode & 0o100 else 0o644
@@ -252,11 +255,11 @@ def unpack(archive: Path, root: Path) -> None:
     """Unzip what :func:`pack` wrote, readable by all, as Lambda does. CheckFailure where it is damaged."""
     root.mkdir(mode=0o755, parents=True)
     try:
-        with zipfile.ZipFile(archive) as packed:
+        with files.opened(archive) as stream, archives.opened(stream, at_most_bytes=tree.LARGEST_UNPACKED) as packed:
             for entry in packed.infolist():
-                place = Path(packed.extract(entry, root))  # which leaves out '..' and roots
+                place = Path(packed.extract(entry, root))
                 place.chmod(entry.external_attr >> 16 & 0o777 | 0o444)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (archives.UnsoundError, BadInput) as error:
         raise CheckFailure(f"{archive} is damaged: {error}", remedy="delete it; it is made again") from error
     for parent, _, _ in os.walk(root):
         os.chmod(parent, 0o755)

@@ -36,7 +36,7 @@ import urllib.request
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness import files, interpreter, paths, process, tools, tree
+from harness import files, interpreter, paths, process, settings, tools, tree
 from harness.errors import BuildFailure, MissingComponent
 from harness.methods import hosted, layout, pex, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
@@ -86,7 +86,7 @@ def check() -> Availability:
     found = pex.check()
     if not found.ready:
         return found
-    reason = _lack(os.environ.get(ASSETS, ""), _platform())
+    reason = _lack(settings.text(ASSETS), _platform())
     return Availability(ready=not reason, reason=reason, remedy=_REMEDY if reason else "")
 
 
@@ -225,13 +225,13 @@ def _trouble_with(url: str) -> str:
 
 def _lack_in(folder: Path, system: str) -> str:
     names = list(_names(system))
-    lacking = [name for name in names if not (folder / name).is_file()]
+    lacking = [name for name in names if not os.path.isfile(folder / name)]
     if not lacking:
         try:
             name = _interpreter_name(folder / names[-1], system)
         except MissingComponent as error:
             return error.problem
-        lacking = [] if (folder / name).is_file() else [name]
+        lacking = [] if os.path.isfile(folder / name) else [name]
     if not lacking and not os.access(folder / names[0], os.X_OK):
         return f"{folder / names[0]} is not executable"
     return f"{folder} ({ASSETS}) does not have {', '.join(lacking)}" if lacking else ""
@@ -244,7 +244,7 @@ def _cached(given: str) -> Path:
 
 def _assets() -> Path:
     """The local folder with everything, fetched where it is not there."""
-    given, system = os.environ.get(ASSETS, ""), _platform()
+    given, system = settings.text(ASSETS), _platform()
     if given and "://" not in given:
         lacking = _lack_in(Path(given), system)
         if lacking:

@@ -294,7 +294,10 @@ def _stripped(contents: bytes | mmap.mmap) -> bytearray | None:
             continue
         if flags & _SHF_ALLOC:
             return None
-        new += bytes(-len(new) % max(section[8], 1))
+        gap = -len(new) % max(section[8], 1)
+        if len(new) + gap + size > len(contents):
+            return None  # it would grow, without bound where a section says so
+        new += bytes(gap)
         section[4] = len(new)
         new += contents[begin : begin + size]
     table = b"".join(_SECTION.pack(*section) for section in sections)

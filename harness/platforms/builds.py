@@ -160,6 +160,13 @@ def prune_stages(engine: Engine, tag: str) -> int:
         return int(asked.prune_images(filters=filters).get("SpaceReclaimed", 0))
 
 
+def prune_all_stages(engine: Engine) -> int:
+    """Remove the unnamed images of every build of ours, which builds that were killed left too; how many."""
+    with asking(engine, "removing what builds left") as asked:
+        found = asked.prune_images(filters={"dangling": True, "label": [BUILD_LABEL]})
+        return sum("Deleted" in one for one in found.get("ImagesDeleted") or ())
+
+
 def image_id(engine: Engine, image: str) -> str | None:
     """The id of the image with that tag; None where the engine has none."""
     with asking(engine, f"looking for {image}", absent_ok=True) as asked:

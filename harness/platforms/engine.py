@@ -139,7 +139,7 @@ def asking(engine: Engine, doing: str, *, absent_ok: bool = False, timeout_s: in
 
 def refusal(doing: str, said: str) -> HarnessError:
     """The error for what an engine said when it refused."""
-    if "no space left on device" in said or "disk quota exceeded" in said:
+    if tools.says_full(said):
         return DiskFull(
             f"{doing}: the disk that holds the engine's images is full",
             remedy=f"free some space (images can be removed, the cache, {paths.cache()}, can be deleted) and go on",
@@ -162,7 +162,7 @@ def _silent(engine: Engine, doing: str, error: Exception) -> HarnessError:
 
 
 def _candidates() -> Iterator[tuple[str, Kind]]:
-    given = os.environ.get("DOCKER_HOST")
+    given = settings.text("DOCKER_HOST")
     yield given or _DEFAULT_SOCKET, "reachable"
     own = os.environ.get("XDG_RUNTIME_DIR")
     if not given and own and Path(own, "docker.sock").exists():

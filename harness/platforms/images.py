@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from harness import paths, process, tools
+from harness import paths, process, settings, tools
 from harness.errors import BadInput, BuildFailure, CheckFailure, HarnessError, MissingComponent
 from harness.platforms import builds, containers
 from harness.platforms.engine import Engine, Say, asking
@@ -89,7 +89,7 @@ def base(engine: Engine, python_minor: str, *, packages: Sequence[str] = (), say
 
     MissingComponent where neither a registry nor Debian's archive is in reach, or no release has this Python.
     """
-    given, wanted = os.environ.get("HARNESS_BASE_IMAGE"), os.environ.get("HARNESS_REGISTRY", "auto")
+    given, wanted = settings.text("HARNESS_BASE_IMAGE"), settings.text("HARNESS_REGISTRY") or "auto"
     if wanted not in ("auto", "on", "off"):
         raise BadInput("is not auto, on or off", key="HARNESS_REGISTRY", value=wanted, remedy="unset it")
     official = (given or "python:{minor}-slim").replace("{minor}", python_minor)

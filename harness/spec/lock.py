@@ -92,6 +92,7 @@ def read(requirements: Path, model: Model) -> list[Pin]:
     return pins.parse(text, file=requirements, remedy="delete it", torch_backend=model.file.torch_backend)
 
 
+@tools.full_disk_named()
 def resolve(model: Model, *, extra: Sequence[str] = (), universal: bool = False) -> list[Pin]:
     """Ask uv for the lock. ``universal`` makes one that holds for every Python that the model allows.
 
@@ -245,7 +246,7 @@ def _tags(minor: str) -> tuple[Tag, ...]:
 
 def _download(lacking: Sequence[Pin], house: Path, model: Model) -> float:
     """Have pip fetch the wheels and check their hashes; then give each its place in the wheelhouse."""
-    with process.temporary_folder("download") as scratch:
+    with process.temporary_folder("download") as scratch, tools.full_disk_named():
         (scratch / "wanted.txt").write_text("\n".join(pins.entry(pin) for pin in lacking) + "\n")
         argv = [str(tools.executable("pip")), "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
         argv += ["--no-cache-dir", "--quiet", "--dest", str(scratch / "wheels"), "-r", str(scratch / "wanted.txt")]

@@ -20,45 +20,6 @@ SLOW |= {"scenario_toml"}
 #: What fails is shown as it is: to shrink it is the work of ``nox -s fuzz``, and takes minutes for a large input.
 NO_SHRINKING = (Phase.explicit, Phase.generate)
 
-#: Crashes that are known and not mended yet, by :func:`targets.cause`: whoever mends one strikes it out here.
-OPEN = {
-    "AttributeError in cli/console.py:<genexpr>",
-    "AttributeError in store/checking.py:_phase_faults",
-    "IndexError in methods/lambda_zip.py:unpack",
-    "IsADirectoryError in methods/lambda_zip.py:unpack",
-    "IsADirectoryError in tree.py:unpack",
-    "NotADirectoryError in tree.py:unpack",
-    "NotImplementedError in methods/lambda_zip.py:unpack",
-    "OverflowError in methods/serving.py:_over_http",
-    "PdfReadError in report/pdf.py:embedded",
-    "OSError in methods/lambda_zip.py:unpack",
-    "OSError in methods/pex_scie.py:<listcomp>",
-    "OSError in platforms/conda/channels.py:_given",
-    "OSError in tree.py:unpack",
-    "RecursionError in report/verify.py:_embedded",
-    "RecursionError in spec/model.py:answers_match",
-    "RecursionError in store/runs.py:read_manifest",
-    "RuntimeError in paths.py:cache",
-    "RuntimeError in paths.py:results",
-    "RuntimeError in platforms/conda/channels.py:_given",
-    "TypeError in methods/serving.py:_remedy",
-    "TypeError in methods/serving.py:worded",
-    "TypeError in spec/mlflow/importing.py:_checked_answer",
-    "TypeError in store/checking.py:_phase_faults",
-    "TypeError in store/checking.py:_sample_faults",
-    "TypeError in store/history.py:nights",
-    "TypeError in store/query.py:<dictcomp>",
-    "TypeError in store/query.py:<listcomp>",
-    "TypeError in store/query.py:values",
-    "UnicodeEncodeError in methods/pex_scie.py:_cached",
-    "UnicodeEncodeError in paths.py:key",
-    "UnicodeEncodeError in tree.py:digest",
-    "ValueError in spec/mlflow/importing.py:_checked_answer",
-    "ValueError in spec/reading.py:json_value",
-    "ValueError in spec/reading.py:toml_table",
-    "error in methods/lambda_zip.py:unpack",
-}
-
 KEPT = sorted(file.relative_to(targets.CORPUS).as_posix() for file in targets.CORPUS.glob("*/*"))
 
 
@@ -70,13 +31,11 @@ def surroundings(watchdog: object) -> Iterator[None]:
 
 
 def read(name: str, data: bytes) -> None:
-    """As :func:`targets.read`; what is known to be broken is no news."""
+    """As :func:`targets.read`; a crash is told by its cause."""
     try:
         targets.read(name, data)
     except Exception as error:
-        cause = targets.cause(error)
-        if cause not in OPEN:
-            raise AssertionError(f"{name}: {cause}") from error
+        raise AssertionError(f"{name}: {targets.cause(error)}") from error
 
 
 def test_the_corpus_is_of_known_readers() -> None:

@@ -1,6 +1,8 @@
-"""Numbers that users set by environment variables."""
+"""What users set by environment variables."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
@@ -41,3 +43,25 @@ def test_no_count_names_the_variable(given: str, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(BadInput, match=NAME) as raised:
         settings.count(NAME)
     assert len(str(raised.value)) < 300
+
+
+def test_paths_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative to the current folder, or to a home."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.delenv(NAME, raising=False)
+    assert settings.folder(NAME) is None
+    monkeypatch.setenv(NAME, "a/b")
+    assert settings.folder(NAME) == tmp_path / "a" / "b"
+    monkeypatch.setenv(NAME, "~/b")
+    assert settings.folder(NAME) == Path("/home/someone/b")
+
+
+@pytest.mark.parametrize("given", ["~nosuchuser/x", "~nosuchuser", "a\udcffb"])
+def test_what_is_no_path_names_the_variable(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user who is not there, and bytes that are no text."""
+    monkeypatch.setenv(NAME, given)
+    with pytest.raises(BadInput, match=NAME) as raised:
+        settings.folder(NAME)
+    assert raised.value.remedy
+    str(raised.value).encode()

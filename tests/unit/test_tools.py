@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import paths, process, tools
-from harness.errors import BuildFailure
+from harness.errors import BadInput, BuildFailure, DiskFull, HarnessError, ModelFailure
 
 
 @pytest.mark.parametrize("tool", ["pip", "pex"])
@@ -80,3 +81,57 @@ def test_uv_downloads_no_python_and_caches_below_ours() -> None:
     assert found["UV_PYTHON_DOWNLOADS"] == "never"
     assert found["UV_CACHE_DIR"] == str(paths.cache() / "uv")
     assert tools.uv_environment(Path("/other"))["UV_CACHE_DIR"] == "/other"
+
+
+def with_room(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
+    """Have the cache's disk have so much room."""
+    usage = shutil.disk_usage(paths.cache())._replace(free=free_bytes)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+
+FAILED = BuildFailure("pex failed", log="[Errno 5] Input/output error")
+SAYS_SO = BuildFailure("pex failed", log="OSError: [Errno 28] No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("free_bytes", "error", "full"),
+    [
+        (0, FAILED, True),
+        (2**20, BadInput("uv cannot resolve them"), True),
+        (2**30, FAILED, False),
+        (2**30, SAYS_SO, True),  # it removed what it had written
+        (2**30, BuildFailure("x", log="write /x: Disk quota exceeded"), True),
+        (2**40, SAYS_SO, False),  # some disk of its own
+    ],
+)
+def test_a_tool_that_fails_where_the_cache_is_full_is_not_to_blame(
+    monkeypatch: pytest.MonkeyPatch, free_bytes: int, error: HarnessError, full: bool
+) -> None:
+    """A full disk ends the run, which can be resumed; it is no failed build."""
+    with_room(monkeypatch, free_bytes)
+    with pytest.raises(DiskFull if full else type(error)), tools.full_disk_named():
+        raise error
+
+
+def test_what_a_model_says_of_its_own_disk_is_its_own_affair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails its cell; the run goes on."""
+    with_room(monkeypatch, 2**30)
+    assert tools.full_disk(ModelFailure("OSError: [Errno 28] No space left on device")) is None
+    with_room(monkeypatch, 0)
+    assert tools.full_disk(ModelFailure("bus error")) is not None
+
+
+@pytest.mark.usefixtures("open_door")
+def test_a_step_of_a_build_that_fails_where_the_cache_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The remedy says how to go on."""
+    monkeypatch.setattr(
+        process,
+        "run",
+        lambda argv, **_: process.Completed(argv=tuple(argv), returncode=1, stdout="", stderr="oops", wall_s=0.0),
+    )
+    with pytest.raises(BuildFailure, match="oops"), tools.bench("packing") as bench:
+        bench.run(["/bin/pex"], env={}, timeout_s=1)
+    with_room(monkeypatch, 0)
+    with pytest.raises(DiskFull, match="is full") as raised, tools.bench("packing") as bench:
+        bench.run(["/bin/pex"], env={}, timeout_s=1)
+    assert "--resume" in raised.value.remedy

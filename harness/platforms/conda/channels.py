@@ -11,10 +11,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from harness import interpreter
+from harness import interpreter, settings
 from harness.errors import BadInput, BuildFailure
 from harness.platforms.conda import tooling
 from harness.spec.model import Model
@@ -46,7 +45,7 @@ class Source:
 
 def source(model: Model) -> Source:
     """The channels for a model; BadInput where the given one is no channel, or does not answer."""
-    given = os.environ.get(VARIABLE)
+    given = settings.text(VARIABLE)
     if given:
         return _given(given)
     for number, channel in enumerate(model.file.conda.channels):
@@ -76,8 +75,8 @@ def _given(given: str) -> Source:
     remedy = (
         "give the address of a channel ('https://host/conda-forge') or the folder that has its 'linux-64' and 'noarch'"
     )
-    folder, shown = Path(given).expanduser(), tooling.without_secrets(given)
-    if "://" not in given and not folder.is_dir():
+    folder, shown = settings.path(given, key=VARIABLE), tooling.without_secrets(given)
+    if "://" not in given and not os.path.isdir(folder):
         raise BadInput("is neither an address nor a folder that is there", key=VARIABLE, value=shown, remedy=remedy)
     url = given.rstrip("/") if "://" in given else folder.resolve().as_uri()
     try:

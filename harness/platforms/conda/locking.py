@@ -95,7 +95,7 @@ def _target() -> str:
 
 
 def _make(folder: Path, environment: str, *, network: bool) -> None:
-    with process.temporary_folder("conda-lock") as scratch:
+    with process.temporary_folder("conda-lock") as scratch, tools.full_disk_named():
         (scratch / "environment.yml").write_text(environment)
         (scratch / "target.yml").write_text(_target())
         # conda-lock knows which names differ on PyPI from a file that it would fetch; nothing here is from PyPI.

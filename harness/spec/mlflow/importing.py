@@ -217,9 +217,10 @@ def _checked_answer(model: Model, done: process.Completed) -> Json:
     """The answer that the process printed; ModelFailure where it is none."""
     try:
         said = json.loads(done.stdout)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
-    if not isinstance(said, dict) or "outputs" not in said:
+    outputs = said.get("outputs") if isinstance(said, dict) else None
+    if not isinstance(outputs, list) or len(outputs) != 2:  # noqa: PLR2004 -- it is asked the same twice
         error: Mapping[str, Any] = (
             said["error"] if isinstance(said, dict) and isinstance(said.get("error"), dict) else {}
         )
@@ -232,7 +233,7 @@ def _checked_answer(model: Model, done: process.Completed) -> Json:
             lacks_module=kind in {"ModuleNotFoundError", "ImportError"},
             remedy="log it again with all that it needs (extra_pip_requirements, code_paths), or give another --input",
         )
-    first, second = said["outputs"]  # the runner sees to it that there are as many as inputs
+    first, second = outputs
     if not answers_match(first, second, TOLERANCE):
         raise ModelFailure(
             f"{model.name}: asked the same twice, the model answers differently",

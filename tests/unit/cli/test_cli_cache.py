@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness import files, paths
+from harness import files, leftovers, paths
 from harness.errors import MissingComponent
 from harness.measure import artifacts
 from harness.methods import METHODS
+from harness.platforms import builds, engine
 
 Harness = Callable[..., Any]
 
@@ -103,3 +104,16 @@ def test_nothing_that_lies_in_it_breaks_the_listing(harness: Harness, nested: An
     assert "Removed 3 artifacts" in harness("cache", "--prune").out
     files.remove(odd)
     assert not odd.exists()
+
+
+def test_what_killed_harnesses_left_is_removed(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Temporary folders that nobody holds, and images without a name where an engine answers."""
+    monkeypatch.setattr(leftovers, "_NEW_S", -1.0)
+    monkeypatch.setattr(engine, "look", lambda: ("engine", ""))
+    monkeypatch.setattr(builds, "prune_all_stages", lambda _: 2)
+    folder = paths.cache() / "tmp" / "disk-abcd1234"
+    folder.mkdir(parents=True)
+    assert "Removed 3 folders, control groups and images" in harness("cache", "--prune").out
+    assert not folder.exists()
+    monkeypatch.setattr(builds, "prune_all_stages", lambda _: 0)
+    assert harness("cache", "--prune", "--json").json["leftovers_removed"] == 0

@@ -448,6 +448,18 @@ def test_a_full_disk_ends_the_run_and_keeps_what_it_has(bench: Any) -> None:
     assert len(bench.samples()) == WHOLE
 
 
+def test_a_failure_while_the_cache_is_full_ends_the_run(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever failed, and however it tells: it is no cell's fault."""
+    bench.methods["two"].at("start", raising(ModelFailure("bus error"), 3))
+    usage = shutil.disk_usage(paths.cache())
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**20))
+        with pytest.raises(DiskFull, match="is full"):
+            bench.run()
+    assert bench.resume().failed == {}
+    assert len(bench.samples()) == WHOLE
+
+
 def test_a_store_without_room_ends_the_run(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sample that cannot be written is not passed over."""
     record = runs.RunWriter.record

@@ -76,6 +76,24 @@ def test_a_damaged_zip_is_said(tmp_path: Path) -> None:
         lambda_zip.unpack(tmp_path / "a.zip", tmp_path / "task")
 
 
+@pytest.mark.parametrize("name", ["a/../../b", "/b", "a" * 300, "a\\b", "a/" * 60 + "b"])
+def test_a_zip_with_names_that_are_not_plain_is_damaged(tmp_path: Path, name: str) -> None:
+    """Nothing of it is unpacked."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("first", "x")
+        archive.writestr(name, "x")
+    with pytest.raises(CheckFailure, match="damaged"):
+        lambda_zip.unpack(tmp_path / "a.zip", tmp_path / "task")
+    assert list((tmp_path / "task").iterdir()) == []
+
+
+def test_a_name_that_would_not_be_unpacked_is_not_packed(tree: Path, tmp_path: Path) -> None:
+    """It is told when the zip is made."""
+    (tree / "a\\b").write_text("x")
+    with pytest.raises(CheckFailure, match="not plain"):
+        lambda_zip.pack(tree, tmp_path / "a.zip")
+
+
 def test_sizes_are_those_of_the_files_in_it(tree: Path, tmp_path: Path) -> None:
     """Which is what Lambda's limit counts."""
     lambda_zip.pack(tree, tmp_path / "a.zip")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tarfile
 from collections.abc import Callable, Iterator
@@ -133,3 +134,21 @@ def test_an_export_does_not_fill_the_disk(monkeypatch: pytest.MonkeyPatch) -> No
     builder.get_image = lambda _: (b"x" * 2**20 for _ in range(10**9))  # type: ignore[attr-defined]
     with pytest.raises(CheckFailure, match="HARNESS_MAX_DISK_MB"):
         builds.unpacked_size(THERE, "t:1")
+
+
+def test_images_without_a_name_are_removed_whatever_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of ours: every build stage has the label."""
+    asked: list[Any] = []
+
+    class Engine:
+        def prune_images(self, **options: Any) -> dict[str, Any]:
+            asked.append(options)
+            return {"ImagesDeleted": [{"Untagged": "x@sha256:1"}, {"Deleted": "sha256:1"}, {"Deleted": "sha256:2"}]}
+
+    @contextlib.contextmanager
+    def asking(*_: Any, **__: Any) -> Iterator[Engine]:
+        yield Engine()
+
+    monkeypatch.setattr(builds, "asking", asking)
+    assert builds.prune_all_stages(THERE) == 2
+    assert asked == [{"filters": {"dangling": True, "label": [builds.BUILD_LABEL]}}]

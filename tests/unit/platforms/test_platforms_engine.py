@@ -174,7 +174,8 @@ def test_what_an_engine_says_of_itself_becomes_a_record() -> None:
 
 
 def test_a_full_disk_is_told_from_other_refusals() -> None:
-    assert isinstance(engine.refusal("building x", "write /x: no space left on device"), DiskFull)
+    for said in ("write /x: no space left on device", "No space left on device (os error 28)", "Disk quota exceeded"):
+        assert isinstance(engine.refusal("building x", said), DiskFull)
     refused = engine.refusal("building x", "no such image")
     assert isinstance(refused, BuildFailure)
     assert "building x" in str(refused)

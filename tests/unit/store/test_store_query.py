@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 
 from harness import tree
 from harness.bootstrap import interval
-from harness.errors import BadInput, CheckFailure
+from harness.errors import BadInput, CheckFailure, DiskFull
 from harness.metrics import START_STATES
 from harness.store import checking, exporting, query, runs, tables
 
@@ -360,3 +362,21 @@ def test_a_folder_is_read_whatever_it_is_called(made: Any, name: str) -> None:
     assert len(query.values(folder)) > 1
     (folder / "samples.jsonl").unlink()
     assert len(query.values(folder)) > 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_while_compacting_is_said(made: Any, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """The lines stay, nothing half is beside them, and they are compacted once there is room."""
+    folder = made.write([made.sample("parity", 1.0)], compact=False)
+    before = sorted(file.name for file in folder.iterdir())
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(number, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", full)
+        with pytest.raises(DiskFull, match="is full") as raised:
+            query.compact(folder)
+    assert "--resume" in raised.value.remedy
+    assert sorted(file.name for file in folder.iterdir()) == before
+    assert tables.PARQUET in query.compact(folder)

@@ -201,6 +201,9 @@ def test_requirements_that_cannot_be_locked(saved: Saved, ask: Asked, tmp_path: 
             "failed to predict: ValueError: inf",
         ),
         ('{"outputs": [1.0, 2.0]}', "asked the same twice"),
+        ('{"outputs": [1.0]}', "without an answer"),
+        ('{"outputs": 1}', "without an answer"),
+        ("[" * 100_000, "without an answer"),
     ],
 )
 def test_answers_that_are_none(saved: Saved, ask: Asked, tmp_path: Path, answer: str | None, part: str) -> None:
