@@ -25,6 +25,7 @@ SYSTEM_PACKAGES = {
     "mmdebstrap": "base images where no registry is in reach",
     "docker-registry": "the packed size and the installation of images",
     "binutils": "the pyinstaller methods",
+    "e2fsprogs": "bounding what a model writes in sum",
 }
 #: What only tests need.
 TEST_PACKAGES = {"chromium": "the test that the report's sliders rank as the engine does"}
@@ -54,7 +55,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def tests(session: nox.Session) -> None:
-    """All tests against the built wheel: units, then the real suite; then the linters."""
+    """All tests against the built wheel: units, the real suite, a part of the hostile inputs; then the linters."""
     without = leave_out(session)
     install(session, ".[all]", "--group", "test")
     env = {"HARNESS_TEST_WITHOUT": ",".join(without), "PYTHONDONTWRITEBYTECODE": "", "HARNESS_CACHE": cache()}
@@ -63,6 +64,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", "tests/unit", *two, "--cov", "--cov-report=term:skip-covered", *session.posargs, env=env)
     # Side by side, each with a cache and an engine of its own: these tests mostly wait for tools.
     session.run("pytest", "tests/real", *two, "--durations=20", *session.posargs, env=env)
+    session.run("pytest", "tests/hostile", "--part=quick", "--numprocesses=2", *session.posargs, env=env)
     session.notify("lint")
 
 

@@ -305,10 +305,15 @@ def _kind(mode: int) -> Kind:
 def write_whole(path: Path, data: bytes | str) -> None:
     """Put a file with ``data`` at ``path``, wholly or not at all; a link there is replaced, never written through.
 
-    BadInput where its folder is a link or cannot be written to.
+    BadInput where its folder is not there, or cannot be written to.
     """
     name = f".{path.name[:100]}.{os.urandom(6).hex()}.part"
-    folder = _open_or_say(os.fspath(path.parent), _PLACE | os.O_DIRECTORY, None, path.parent, "")
+    try:
+        folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        remedy = "make its folder, or name another"
+        raise BadInput(f"cannot be written: {said}", file=shown(path), remedy=remedy) from None
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with io.FileIO(os.open(name, flags, 0o600, dir_fd=folder), "wb", closefd=True) as raw:

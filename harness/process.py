@@ -15,7 +15,6 @@ import itertools
 import json
 import logging
 import os
-import selectors
 import signal
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from harness import cgroup, enclosure, files, leftovers, mounts, paths, watchdog
+from harness import cgroup, enclosure, files, leftovers, mounts, paths, streams, watchdog
 from harness.enclosure import Enclosure
 from harness.errors import DiskFull, HarnessError, MissingComponent
 from harness.mounts import View
@@ -38,8 +37,7 @@ from harness.sandbox import Policy
 log = logging.getLogger(__name__)
 
 _TAIL_BYTES = 64 * 1024
-_OUTPUT_BYTES, _CHUNK_BYTES = 64 * 2**20, 64 * 1024
-_PATIENCE_S = 0.2  # for the output of a process that was killed
+_OUTPUT_BYTES = 64 * 2**20
 _DYING_S = 10.0
 
 #: What a tool that downloads may inherit: where to fetch from, through what, and whom to trust.
@@ -282,12 +280,12 @@ def run(
     with ledger.waiting_for(kind):
         child = _popen(argv, env=env, cwd=cwd, policy=policy, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         with guarded(process_group=child.process.pid):
-            talk = _Talk(child.process, stdin, policy.bounds.output_bytes if policy else _OUTPUT_BYTES)
+            talk = streams.Talk(child.process, stdin, policy.bounds.output_bytes if policy else _OUTPUT_BYTES)
             try:
                 if not talk.go_on(begin + timeout_s):
                     ended = child.process.poll() is not None  # and left something behind that holds its pipes
                     _end_tree(child.process, policy)
-                    talk.go_on(time.monotonic() + _PATIENCE_S)
+                    talk.go_on(time.monotonic() + streams.PATIENCE_S)
                     if not ended:
                         raise TimedOut(argv, timeout_s, "\n".join(talk.said()))
                 child.process.wait()
@@ -299,74 +297,6 @@ def run(
     wall_s, code = time.monotonic() - begin, child.process.returncode
     log.debug("ended with %d after %.2f s: %s", code, wall_s, argv[0])
     return Completed(argv=tuple(argv), returncode=code, stdout=stdout, stderr=stderr, wall_s=wall_s)
-
-
-class _Talk:
-    """What goes into a process and comes out of it: the end of each stream is kept, no more than ``at_most`` bytes."""
-
-    def __init__(self, process: subprocess.Popen[bytes], stdin: str | None, at_most: int) -> None:
-        self._process, self._at_most = process, at_most
-        self._left = memoryview((stdin or "").encode())
-        self._kept: dict[int, bytearray] = {}
-        self._selector = selectors.DefaultSelector()
-        assert process.stdin is not None
-        if self._left:
-            os.set_blocking(process.stdin.fileno(), False)
-            self._selector.register(process.stdin, selectors.EVENT_WRITE)
-        else:
-            process.stdin.close()
-        for stream in (process.stdout, process.stderr):
-            assert stream is not None
-            self._kept[stream.fileno()] = bytearray()
-            self._selector.register(stream, selectors.EVENT_READ)
-
-    def go_on(self, deadline_s: float) -> bool:
-        """Talk until both streams have ended; False where the time is up, or an ended process left them to another."""
-        while self._selector.get_map():
-            left_s = deadline_s - time.monotonic()
-            if left_s <= 0:
-                return False
-            ready = self._selector.select(min(left_s, _PATIENCE_S))
-            for key, _ in ready:
-                self._write() if key.events == selectors.EVENT_WRITE else self._read(key)
-            if not ready and self._process.poll() is not None:
-                return False
-        return True
-
-    def said(self) -> tuple[str, str]:
-        """Standard output and standard error so far, or their ends."""
-        out, err = (bytes(kept[-self._at_most :]).decode(errors="replace") for kept in self._kept.values())
-        return out, err
-
-    def close(self) -> None:
-        """Close all ends."""
-        self._selector.close()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
-
-    def _write(self) -> None:
-        stream = self._process.stdin
-        assert stream is not None
-        try:
-            self._left = self._left[os.write(stream.fileno(), self._left[:_CHUNK_BYTES]) :]
-        except BrokenPipeError:
-            self._left = self._left[:0]
-        if not self._left:
-            self._selector.unregister(stream)
-            with contextlib.suppress(BrokenPipeError):
-                stream.close()
-
-    def _read(self, key: selectors.SelectorKey) -> None:
-        chunk = os.read(key.fd, _CHUNK_BYTES)
-        if not chunk:
-            self._selector.unregister(key.fileobj)
-            return
-        kept = self._kept[key.fd]
-        kept += chunk
-        if len(kept) > 2 * self._at_most:
-            del kept[: -self._at_most]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import math
 import re
 import tomllib
 from collections.abc import Collection
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -96,7 +97,9 @@ def record(kind: type[T], table: dict[str, Any], *, file: Path) -> T:
     """``table`` as a ``kind``; the first thing wrong with it as BadInput."""
     try:
         # JSON's rules inside strict mode: an array may become a tuple, nothing else is converted.
-        return TypeAdapter(kind).validate_json(json.dumps(table), strict=True)
+        hashable: Any = kind
+        made: T = _adapter(hashable).validate_json(json.dumps(table), strict=True)
+        return made
     except TypeError as error:  # a date, which TOML has and no key takes
         key, value = _first_date(table)
         raise BadInput("is a date", file=file, key=key, value=value, remedy="put it in quotes") from error
@@ -106,6 +109,11 @@ def record(kind: type[T], table: dict[str, Any], *, file: Path) -> T:
         # A misspelt key is also a missing one; the misspelling says more.
         found = sorted(error.errors(include_url=False), key=lambda one: one["type"] not in _UNKNOWN)
         raise _as_bad_input(found[0], kind, file) from None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)  # making one takes as long as checking a run's manifest fifty times
 
 
 def versioned(kind: type[T], file: Path, *, version: int, remedy: str) -> T:

@@ -24,9 +24,7 @@ def pytest_benchmark(folder: Path, target: Path) -> None:
         "datetime": manifest.created_at,
         "version": "5.2.3",  # the version of pytest-benchmark whose format this is
     }
-    part = target.with_name(target.name + ".part")
-    part.write_text(json.dumps(table, indent=1, allow_nan=False))
-    part.replace(target)
+    query.write(target, json.dumps(table, indent=1, allow_nan=False).encode())
 
 
 def _benchmark(value: Value) -> dict[str, Any]:

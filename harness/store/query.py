@@ -279,6 +279,13 @@ def _copy(folder: Path, rows: str, target: Path, form: str) -> None:
         with tables.loaded(folder, out=made) as connection:
             connection.execute(f"COPY ({rows}) TO '{made}' ({form}, USE_TMP_FILE false)")
         data = Path(made).read_bytes()
+    write(target, data)
+
+
+def write(target: Path, data: bytes) -> None:
+    """Write ``data`` to ``target``, whole or not at all. BadInput where it can't be written."""
+    if not target.parent.is_dir():
+        raise BadInput("cannot be written: there is no such folder", file=target, remedy="--out names another")
     with disk_full_named(target):
         files.write_whole(target, data)
 

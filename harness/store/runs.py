@@ -166,8 +166,10 @@ class RunWriter:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder, self.manifest = folder, manifest
+        if os.path.lexists(folder / samples.LINES):
+            files.check_regular(folder / samples.LINES, below=folder, remedy=_DAMAGED)
         # Unbuffered: what did not fit on a full disk must not be written later.
-        self._samples = (folder / "samples.jsonl").open("ab", buffering=0)
+        self._samples = (folder / samples.LINES).open("ab", buffering=0)
         self._synced_s = time.monotonic()
         try:
             fcntl.flock(self._samples, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -264,7 +266,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``run.json`` whole."""
     part = folder / "run.json.part"
     with disk_full_named(folder):
-        with part.open("w", encoding="utf-8") as file:
+        part.unlink(missing_ok=True)  # of a killed harness, or a link that somebody put there
+        with part.open("x", encoding="utf-8") as file:
             json.dump(dataclasses.asdict(manifest), file, indent=1, sort_keys=True, allow_nan=False)
             file.write("\n")
             file.flush()

@@ -39,7 +39,8 @@ def answering(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[list[str]]:
 
 def described(version: str = "3.11.2") -> dict[str, str]:
     """What an interpreter says of itself."""
-    return {"version": version, "stdlib": "/usr/lib/python3.11", "library": "libpython3.11.a", "folder": "/usr/lib"}
+    paths = {"stdlib": "/usr/lib/python3.11", "folder": "/usr/lib", "prefixes": ["/usr", "/usr"]}
+    return {"version": version, "library": "libpython3.11.a", **paths}
 
 
 def test_the_given_interpreter_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

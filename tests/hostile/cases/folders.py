@@ -100,6 +100,12 @@ def _examples(text: str | bytes, **more: object) -> Make:
     return _file("examples.json", _text(text), **more)
 
 
+def _many_files(place: Ground) -> None:
+    folder = model(place)
+    for number in range(20_000):
+        (folder / str(number)).touch()
+
+
 def _many_examples(_: Ground, file: Path) -> None:
     file.write_text(json.dumps({"inputs": [[0] * 16] * 700_000, "outputs": [2] * 700_000}))
 
@@ -208,8 +214,8 @@ CASES = [
         timeout_s=60.0,
     ),
     _case(
-        "100000-files",
-        lambda place: [(model(place) / str(number)).touch() for number in range(100_000)],
+        "20000-files",
+        _many_files,
         timeout_s=90.0,
         **_ANY,
     ),
@@ -265,8 +271,8 @@ CASES = [
         "memory-of-2-63",
         _resources(memory_mb=2**63 - 1),
         exits=(0, 2),
-        says=(r"memory_mb|MiB|ceiling|host",),
-        never=(r"9223372036854775807 MiB",),
+        says=(r"memory_mb",),
+        never=(r"\d{12,} MiB",),
     ),
     _case("memory-of-10-30", _resources(memory_mb=10**30), exits=(0, 2), says=()),
     _case("processes-of-10-18", _resources(processes=10**18), exits=(0, 2), says=()),
@@ -351,12 +357,6 @@ CASES = [
     ),
     _case("examples-not-utf-8", _examples(b"\xff\xfe{}")),
     # Packaging what is odd.
-    _case(
-        "package-into-a-link",
-        lambda place: [model(place), (place.folder / "out").symlink_to(place.path("owner"))],
-        commands=(package("venv"),),
-        exits=(2,),
-    ),
     _case(
         "package-with-markup",
         _toml('description = "{{model}} <script>alert(1)</script> \\u001b[2J `rm -rf`"'),

@@ -133,13 +133,14 @@ def _renamed(name: str) -> Put:
 
 def _no_markup(place: Ground) -> Iterable[str]:
     """A report shows what results say as text."""
-    for file in (place.folder / "report.md", place.folder / "report.html"):
+    marks = {
+        "report.md": ("<script>alert(", "<img src=x", "](javascript:"),
+        "report.html": ("<script>alert(", "<img src=x"),
+    }
+    for name, forbidden in marks.items():
+        file = place.folder / name
         text = file.read_text(errors="replace") if file.is_file() else ""
-        yield from (
-            f"{file.name} holds {mark} as it is"
-            for mark in ("<script>alert(", "<img src=x", "](javascript:")
-            if mark in text
-        )
+        yield from (f"{name} holds {mark} as it is" for mark in forbidden if mark in text)
 
 
 def _no_formula(place: Ground) -> Iterable[str]:

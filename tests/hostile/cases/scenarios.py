@@ -52,7 +52,7 @@ def _sparse(_: Ground, file: Path) -> None:
 CASES = [
     _case("fifo", lambda _, file: os.mkfifo(file)),
     _case("endless", lambda _, file: file.symlink_to("/dev/zero")),
-    _case("a-secret", lambda place, file: file.symlink_to(str(place.where["secret"]))),
+    _case("a-secret", lambda place, file: file.symlink_to(str(place.where["secret"])), says=(r"remedy",)),
     _case("a-folder", lambda _, file: file.mkdir()),
     _case("of-2-gb", _sparse, memory_mb=200),
     _case("not-utf-8", b"\xff\xfe"),

@@ -155,7 +155,7 @@ CASES = [
     _case("fifo", _fifo, exits=(2,), says=(r"wheels", r"remedy")),
     _case("not-a-zip", _raw(b"x" * 1000), exits=(1, 2), says=(r"hostile.pkg", r"remedy")),
     _case("empty", _raw(b""), exits=(1, 2), says=(r"hostile.pkg", r"remedy")),
-    _case("bad-name", _raw(wheel({}), "x.whl"), exits=(2,), says=(r"x\.whl", r"remedy")),
+    _case("bad-name", _raw(wheel({}), "x.whl"), exits=(2,), says=(r"remedy",)),
     _case(
         "name-with-escapes", _raw(wheel({}), "hostile_pkg-1.0-py3-none-\x1b[2J.whl"), exits=(1, 2), says=(r"remedy",)
     ),

@@ -55,7 +55,7 @@ def test_without_nights_it_is_said_how_to_take_one(harness: Harness, tmp_path: P
 def test_a_change_is_told_with_what_else_was_new(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """What only the last night has is counted, and told when it is asked for."""
     once = change(method="venv", recurs=False, ratio=float("inf"), before=0.0, noise=None)
-    monkeypatch.setattr(history, "nights", lambda _: NIGHTS)
+    monkeypatch.setattr(history, "nights", lambda _folder, _left_out: NIGHTS)
     monkeypatch.setattr(history, "changes", lambda _: [change(), once])
     text = " ".join(harness("changes").out.split())
     for part in (

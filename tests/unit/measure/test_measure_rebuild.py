@@ -18,7 +18,7 @@ from harness.measure.part import Subject, Taken
 from harness.measure.sample import Cell
 from harness.methods.contract import Artifact, BuildOptions, Sizes
 from harness.spec import lock as locks
-from harness.spec import weights
+from harness.spec import pins, weights
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -134,7 +134,7 @@ def test_another_dependency_is_locked_and_at_hand(locked: LockedModel, tmp_path:
     """One package more, with its hash; what the model's folder says of itself is the same lock."""
     other = rebuild.with_another_dependency(locked, tmp_path / "other")
     assert other.lock.packages == (("harness-rebuild", "1+harness"),)
-    (pin,) = locks.pins(other.lock.requirements.read_text())
+    (pin,) = pins.parse(other.lock.requirements.read_text(), file="requirements.txt", remedy="")
     (wheel,) = other.lock.wheels.iterdir()
     assert pin.line == "harness-rebuild==1+harness"
     assert pin.hashes == {tree.sha256(wheel)}

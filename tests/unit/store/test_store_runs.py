@@ -272,3 +272,24 @@ def test_a_refused_writer_lets_go_of_its_file(made: Any) -> None:
     errors.clear()
     gc.collect()
     assert opened == before + 1
+
+
+@pytest.mark.parametrize("what", ["pipe", "link"])
+def test_a_run_is_not_gone_on_with_through_a_pipe_or_link(made: Any, tmp_path: Path, what: str) -> None:
+    """Nothing waits, and nothing outside of the run is written to."""
+    folder = made.write(compact=False)
+    (folder / "samples.jsonl").unlink()
+    outside = tmp_path / "outside"
+    outside.write_text("as it was")
+    (folder / "run.json.part").symlink_to(outside)
+    with runs.resume(made.results, made.RUN) as writer:
+        writer.update(tools={"uv": "1"})
+    if what == "pipe":
+        (folder / "samples.jsonl").unlink()
+        os.mkfifo(folder / "samples.jsonl")
+    else:
+        (folder / "samples.jsonl").unlink()
+        (folder / "samples.jsonl").symlink_to(outside)
+    with pytest.raises(BadInput, match="not a file"), runs.resume(made.results, made.RUN):
+        pass
+    assert outside.read_text() == "as it was"
