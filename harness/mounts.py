@@ -162,9 +162,9 @@ def detach_below(folder: Path) -> None:
             _libc.umount2(os.fsencode(place), _MNT_DETACH)
 
 
-def attach(device: str, place: Path, *, kind: str) -> None:
+def attach(device: str, place: Path, *, kind: str, options: str) -> None:
     """Mount a file system of ``kind`` at ``place``, without devices or setuid programs."""
-    _mount(device, str(place), kind=kind, flags=_MS_NOSUID | _MS_NODEV | _MS_NOATIME)
+    _mount(device, str(place), kind=kind, flags=_MS_NOSUID | _MS_NODEV | _MS_NOATIME, options=options)
 
 
 def _bind(source: int, place: str) -> None:
