@@ -41,7 +41,14 @@ def _name(value: str) -> str:
     return value
 
 
+def check_numbers(value: str) -> None:
+    """ValueError where a version has a number that Python does not read; comparing versions would raise it later."""
+    if re.search(r"\d{1000}", value):
+        raise ValueError("has a number of a thousand digits or more")
+
+
 def _requirement(value: str) -> str:
+    check_numbers(value)
     try:
         parsed = Requirement(value)
     except (InvalidRequirement, RecursionError) as error:
@@ -75,6 +82,7 @@ def _conda_name(value: str) -> str:
 
 
 def _specifier(value: str) -> str:
+    check_numbers(value)
     try:
         SpecifierSet(value)
     except InvalidSpecifier:

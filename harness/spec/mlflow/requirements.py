@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from packaging.markers import InvalidMarker, Marker, default_environment
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.markers import Marker, default_environment
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from harness import files
 from harness.errors import BadInput
 from harness.interpreter import Interpreter
 from harness.spec import reading
 from harness.spec.mlflow import safe_yaml
+from harness.spec.model import check_numbers
 
 #: The largest list of requirements, and the largest ``uv.lock``, that are read: 200 packages of a lock are 1 MiB.
 _MAX_BYTES, _MAX_LOCK_BYTES = 2**20, 16 * 2**20
@@ -175,8 +177,9 @@ def _requirement(line: str, source: Path, notes: list[str]) -> Requirement | Non
         notes.append(f"{source.name}: '{text}' is left out: only wheels are taken, and no pre-releases by default")
         return None
     try:
+        check_numbers(text)
         one = Requirement(text)
-    except InvalidRequirement as error:
+    except (ValueError, RecursionError) as error:  # InvalidRequirement is a ValueError
         raise BadInput(
             f"is not a requirement by name: {error}".splitlines()[0], file=source, value=text, remedy=_REMEDY
         ) from None
@@ -247,7 +250,7 @@ def _locked(file: Path, python: Interpreter) -> _Locked:
     known: dict[str, list[dict[str, Any]]] = {}
     for one in packages:
         known.setdefault(_text(one.get("name"), file, "package.name"), []).append(one)
-    projects = [one for one in packages if {"virtual", "editable"} & set(one.get("source") or {})]
+    projects = [one for one in packages if {"virtual", "editable"} & set(_table_in(one, "source", file))]
     direct = tuple(_needed(projects[:1], file, python))
     versions: dict[str, str] = {}
     waiting = list(direct)
@@ -255,9 +258,26 @@ def _locked(file: Path, python: Interpreter) -> _Locked:
         name = waiting.pop()
         if name in versions or len(known.get(name, [])) != 1:
             continue  # of several versions each holds for some systems: uv resolves it anew
-        versions[name] = _text(known[name][0].get("version"), file, f"package.{name}.version")
+        versions[name] = _version(known[name][0].get("version"), file, f"package.{name}.version")
         waiting += _needed(known[name], file, python)
     return _Locked(versions=versions, direct=tuple(name for name in direct if name in versions))
+
+
+def _table_in(package: Mapping[str, Any], key: str, file: Path) -> Mapping[str, Any]:
+    found = package.get(key) or {}
+    if not isinstance(found, dict):
+        raise BadInput("is not a table", file=file, key=f"package.{key}", value=found, remedy="lock it again")
+    return found
+
+
+def _version(value: object, file: Path, key: str) -> str:
+    text = _text(value, file, key)
+    try:
+        check_numbers(text)
+        Version(text)
+    except ValueError:
+        raise BadInput("is not a version", file=file, key=key, value=text, remedy="lock it again") from None
+    return text
 
 
 def _needed(packages: Sequence[Mapping[str, Any]], file: Path, python: Interpreter) -> list[str]:
@@ -266,12 +286,17 @@ def _needed(packages: Sequence[Mapping[str, Any]], file: Path, python: Interpret
     environment |= {"python_version": python.minor, "python_full_version": python.version, "extra": ""}
     found = []
     for package in packages:
-        for entry in package.get("dependencies") or []:
+        dependencies = package.get("dependencies") or []
+        if not isinstance(dependencies, list):
+            raise BadInput(
+                "is not a list", file=file, key="package.dependencies", value=dependencies, remedy="lock it again"
+            )
+        for entry in dependencies:
             name = _text(entry.get("name") if isinstance(entry, dict) else None, file, "package.dependencies")
             marker = entry.get("marker")
             try:
                 if marker is None or Marker(str(marker)).evaluate(environment):
                     found.append(name)
-            except InvalidMarker:
+            except (ValueError, RecursionError):  # what packaging raises is a ValueError
                 raise BadInput("is not a marker", file=file, key=name, value=marker, remedy="lock it again") from None
     return found

@@ -136,9 +136,11 @@ def environment(data: bytes, place: Path) -> None:
     """``NAME=value`` lines: the harness's variables. Folders are only ever made below ``place``."""
     for line in data.split(b"\n"):
         name, _, value = line.partition(b"=")
+        if b"\0" in value:  # which no variable can hold
+            continue
         text = os.fsdecode(value)
         leaves = ".." in text or os.path.isabs(text) or os.path.isabs(os.path.expanduser(text))
-        if name.decode("ascii", "replace") in _VARIABLES and b"\0" not in value and not leaves:
+        if name.decode("ascii", "replace") in _VARIABLES and not leaves:
             os.environ[name.decode()] = text
     with contextlib.chdir(place):
         console.width()

@@ -100,6 +100,8 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"train": {"script": "predictor.py", "requirements": ["=="]}},
         ("'train.requirements.0' = '=='", "not a requirement"),
     ),
+    "python's digits": ({"python": ">=3." + "9" * 5000}, ("key 'python'", "thousand digits")),
+    "requirements' digits": ({"requirements": ["numpy==" + "9" * 5000]}, ("requirements", "thousand digits")),
     "python": ({"python": ">>3"}, ("key 'python' = '>>3'", "is not a version specifier")),
     "torch backend": ({"torch_backend": "cu128"}, ("key 'torch_backend' = 'cu128'", "cpu")),
     "tolerance negative": ({"examples": {"tolerance": -1.0}}, ("'examples.tolerance' = -1.0", "greater than or equal")),

@@ -184,6 +184,11 @@ def test_two_versions_of_one_package_are_refused(saved: Saved, read: Callable[[P
         ("uv.lock", "[[package]]\nversion = '1'", "package.name"),
         ("uv.lock", "[", "is not valid TOML"),
         ("uv.lock", LOCK.replace("sys_platform != 'none'", "what"), "is not a marker"),
+        ("uv.lock", LOCK.replace('version = "', 'version = "what '), "is not a version"),
+        ("uv.lock", LOCK.replace('version = "', 'version = "' + "9" * 5000), "is not a version"),
+        ("uv.lock", "[[package]]\nname = 'x'\nsource = 3", "is not a table"),
+        ("uv.lock", "[[package]]\nname = 'x'\nsource = {virtual = '.'}\ndependencies = 3", "is not a list"),
+        ("requirements.txt", "numpy==" + "9" * 5000, "thousand digits"),
     ],
 )
 def test_wrong_types_are_refused(saved: Saved, read: Callable[[Path], Needs], name: str, text: str, part: str) -> None:
