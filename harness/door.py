@@ -192,7 +192,7 @@ def workspace(disk_bytes: int) -> Iterator[Path]:
             yield folder
         return
     disk = next((spare for spare in _spare if spare.size_bytes == disk_bytes), None)
-    _dispose(but=disk)
+    let_go(but=disk)
     disk = disk or _Disk(disk_bytes)
     try:
         yield disk.place
@@ -223,7 +223,8 @@ def limit(folder: Path, disk_bytes: int) -> None:
         (folder / entry).rmdir()  # lost+found
 
 
-def _dispose(but: _Disk | None = None) -> None:
+def let_go(but: _Disk | None = None) -> None:
+    """Unmount the disk that is kept to be used again, if there is one."""
     while _spare:
         disk = _spare.pop()
         if disk is not but:
@@ -233,7 +234,7 @@ def _dispose(but: _Disk | None = None) -> None:
 @lru_cache(maxsize=1)
 def _at_exit() -> None:
     """Unmount the spare disk when the harness ends, before the watchdog is dismissed, which was registered earlier."""
-    atexit.register(_dispose)
+    atexit.register(let_go)
 
 
 def _free_bytes(folder: Path) -> int:

@@ -180,7 +180,7 @@ def test_nothing_is_left(cache: Path) -> None:
         home.mkdir()
         behind("open('x', 'w').write('1')", writes=home)
         assert (home / "x").read_text() == "1"
-    door._dispose()
+    door.let_go()
     mounted = Path("/proc/self/mounts").read_text()
     assert f"{cache}/tmp/" not in mounted
     assert list(cgroup.ROOT.glob(f"**/harness-{paths.key()}-*")) == []
