@@ -23,7 +23,7 @@ from harness.methods import functions, hosted, imaging, layout, placement, varia
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Instance, Layers, Limits, Sizes
 from harness.platforms import builds, engine, lambda_runtime
 from harness.platforms.depot import Depot
-from harness.spec import capabilities
+from harness.spec import capabilities, environments
 from harness.spec.model import SAFE_PRUNE, Model
 from harness.spec.weights import LockedModel
 
@@ -176,8 +176,9 @@ def _install(locked: LockedModel, folder: Path, options: BuildOptions) -> None:
         return
     shows = (tools.uv(), locked.lock.wheels, locked.lock.requirements)
     writes = (options.tool_cache, folder)
-    with tools.bench("installing the function's dependencies", shows=shows, writes=writes, links="refuse") as bench:
+    with tools.bench("installing the function's dependencies", shows=shows, writes=writes) as bench:
         bench.run(argv, env=tools.uv_offline(options.tool_cache), timeout_s=options.timeout_s)
+    environments.check_links(folder)  # uv's cache has some of its own
     # Commands of packages name an interpreter that Lambda doesn't have; the lock is uv's own.
     files.remove(folder / "bin")
     files.remove(folder / ".lock")

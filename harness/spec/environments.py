@@ -64,7 +64,7 @@ def install(
             pruned(bench, packages, prune, timeout_s=timeout_s)
         if lock.packages and bytecode != "none":
             compiled(bench, ["-s", str(made), str(made / "lib")], bytecode, timeout_s=timeout_s)
-    _check_links(made / "lib")
+    check_links(made / "lib")
     if folder.is_dir():
         folder.rmdir()
     shutil.move(made, folder)
@@ -96,7 +96,7 @@ def compiled(bench: Bench, arguments: Sequence[str], bytecode: str, *, timeout_s
         )
 
 
-def _check_links(folder: Path) -> None:
+def check_links(folder: Path) -> None:
     """BuildFailure for a link among packages: the harness writes there, and wheels have none."""
     for entry in files.walk(folder):
         if entry.kind == "link":
