@@ -197,7 +197,7 @@ def _beyond(case: Case, seconds: float, peak_mb: float, disk_mb: float, printed:
         return f"took {peak_mb:.0f} MB of memory and more"
     if disk_mb > max(1000, 3 * case.disk_mb):
         return f"took {disk_mb:.0f} MB of disk and more"
-    if printed.stat().st_size > _PRINTED_MB * _MB:
+    if printed.is_file() and printed.stat().st_size > _PRINTED_MB * _MB:
         return f"printed more than {_PRINTED_MB} MB"
     return ""
 
