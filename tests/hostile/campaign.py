@@ -63,7 +63,8 @@ class Case:
     ``exits`` too or 0. ``says`` are patterns that the output has to match, ``never`` such that it may not.
     ``memory_mb`` bounds the harness's own process, ``tree_mb`` any one process below it; ``disk_mb`` is what cache and
     folder may grow by at any moment. ``after`` looks for what only this case can have done wrong.
-    ``without_root`` is ``told`` where an ordinary user cannot be kept from it, and ``doctor`` has to say so.
+    ``without_root`` is ``told`` where an ordinary user who can have no namespaces cannot be kept from it: then
+    ``doctor`` has to say so.
     """
 
     name: str
@@ -118,7 +119,9 @@ def tried(case: Case, witness: Witness) -> list[str]:
             ran = _run(case, command, place, witness)
             found = [*_judged(case, ran, witness, last=number == len(case.commands) - 1)]
             complaints += [*found, ran.shown()] if found else []
-        complaints += [f"left behind: {line}" for line in traces.since(before)]
+        left = traces.since(before)
+        complaints += [f"left behind: {line}" for line in left[:5]]
+        complaints += [f"left behind: {len(left) - 5} more"] if len(left) > 5 else []
         complaints += _changed(state, witness.state())
         complaints += [f"written outside by hostile code: {line}" for line in witness.dropped()]
         complaints += witness.touched
@@ -127,7 +130,20 @@ def tried(case: Case, witness: Witness) -> list[str]:
         complaints += case.after(place) if case.after else ()
     finally:
         _clean_up(traces, before, place, witness)
+    if complaints and case.without_root == "told" and not _is_root(witness) and _is_told(witness):
+        return []
     return list(dict.fromkeys(complaints))
+
+
+def _is_root(witness: Witness) -> bool:
+    return os.geteuid() == 0 and witness.user is None
+
+
+def _is_told(witness: Witness) -> bool:
+    """Whether this user cannot be given namespaces here, and ``doctor`` says what models are not kept from then."""
+    who: dict[str, Any] = {} if witness.user is None else {"user": witness.user, "group": witness.user}
+    possible = subprocess.run(["unshare", "--user", "--map-root-user", "true"], check=False, **who).returncode == 0
+    return not possible and "not kept from" in harness(witness, "doctor", timeout_s=120).stdout
 
 
 # --- running -------------------------------------------------------------------------------------
@@ -197,7 +213,7 @@ def _beyond(case: Case, seconds: float, peak_mb: float, disk_mb: float, printed:
         return f"took {peak_mb:.0f} MB of memory and more"
     if disk_mb > max(1000, 3 * case.disk_mb):
         return f"took {disk_mb:.0f} MB of disk and more"
-    if printed.stat().st_size > _PRINTED_MB * _MB:
+    if printed.is_file() and printed.stat().st_size > _PRINTED_MB * _MB:
         return f"printed more than {_PRINTED_MB} MB"
     return ""
 
@@ -373,7 +389,8 @@ def by_name(cases: Sequence[Case]) -> dict[str, Case]:
 
 
 def harness(witness: Witness, *arguments: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
-    """A command that is no part of a case, such as starting an engine."""
+    """Run a command that is no part of a case, such as starting an engine."""
+    who: dict[str, Any] = {} if witness.user is None else {"user": witness.user, "group": witness.user}
     return subprocess.run(
         [sys.executable, "-P", "-m", "harness", *arguments],
         env=witness.environment(),
@@ -384,4 +401,5 @@ def harness(witness: Witness, *arguments: str, timeout_s: float) -> subprocess.C
         text=True,
         timeout=timeout_s,
         check=False,
+        **who,
     )

@@ -129,7 +129,6 @@ class Witness:
             "AWS_SECRET_ACCESS_KEY": f"{self.canary} of AWS_SECRET_ACCESS_KEY",
             "HF_TOKEN": f"{self.canary} of HF_TOKEN",
             "COLUMNS": "200",
-            "PYTHONWARNINGS": "error::ResourceWarning",
             **passed,
         }
 

@@ -198,7 +198,7 @@ flavors:
     env: conda.yaml
     loader_module: own_loader
     python_version: 3.11.2
-mlflow_version: 2.14.2
+mlflow_version: 3.17.2
 saved_input_example_info:
   artifact_path: input_example.json
   format: tf-serving

@@ -133,7 +133,7 @@ CASES = [
         ),
         commands=(package("pyinstaller"),),
         exits=(0, 1),
-        timeout_s=_TIMEOUT_S,
+        timeout_s=90.0,
         disk_mb=600,
     ),
     Case(

@@ -6,9 +6,11 @@ import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hostile import payloads
 from hostile.campaign import Case, Command
+from hostile.cases import builds
 from hostile.ground import Ground
 from hostile.making import CONDA, MLMODEL, OWN_LOADER, Make, mlflow
 
@@ -131,6 +133,8 @@ _BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 #: What is not handed on, or refused: either way nothing of it happens.
 _LEFT_OUT = {"exits": (1, 2), "says": ()}
+#: What is as fetching MLflow and running the model takes.
+_RUNS: dict[str, Any] = {"says": (), "needs": ("network",), "timeout_s": 120.0, "disk_mb": 2000}
 
 CASES = [
     # What it needs.
@@ -174,17 +178,20 @@ CASES = [
     _case("mlmodel-tags", _described("code: code", "code: !!python/object/apply:os.system ['id']")),
     _case("mlmodel-not-utf-8", _put("MLmodel", lambda _, file: file.write_bytes(b"\xff\xfe\0"))),
     _case("mlmodel-of-types", _described("code: code", "code: [1, {{}}]")),
-    _case("mlmodel-big-number", _described("2.14.2", "9" * 5000)),
+    _case("mlmodel-big-number", _described("3.17.2", "9" * 5000)),
     _case("code-above", _described("code: code", "code: ../../..")),
     _case("code-absolute", _described("code: code", "code: {home}")),
     _case("data-above", _described("data: data.txt", "data: ../printed")),
     _case("data-a-secret", _put("data.txt", _link("secret"))),
     _case("code-a-link-to-a-home", _put("more", _link("home"))),
-    _case("loader-with-quotes", _described("own_loader", "\"x'); import os; os.system('id') #\""), **_LEFT_OUT),
+    _case(
+        "loader-with-quotes", _described("own_loader", "\"x'); import os; os.system('id') #\""), exits=(1, 2), **_RUNS
+    ),
     _case(
         "loader-of-the-library",
         _described("own_loader", "os"),
-        **{**_LEFT_OUT, "needs": ("network",), "timeout_s": 120.0, "disk_mb": 1500},
+        exits=(1, 2),
+        **_RUNS,
     ),
     _case("example-fifo", _put("input_example.json", _fifo)),
     _case("example-endless", _put("input_example.json", _link("/dev/zero"))),
@@ -205,10 +212,7 @@ CASES = [
         "names-with-escapes",
         lambda place: mlflow(place, files={"code/\x1b[2J\n.py": "x"}),
         exits=(0, 1, 2),
-        says=(),
-        needs=("network",),
-        timeout_s=120.0,
-        disk_mb=1500,
+        **_RUNS,
     ),
     _case(
         "sparse-20-gb",
@@ -222,25 +226,9 @@ CASES = [
         says=(r"remedy",),
     ),
     _case("uv-lock-of-addresses", _uv_lock),
-    # Its code, in bounds.
-    *(
-        _case(
-            f"loader-{name}",
-            _loader(payload),
-            exits=(0, 1),
-            says=(),
-            needs=("network",),
-            timeout_s=120.0,
-            disk_mb=1500,
-            memory_mb=300,
-        )
-        for name, payload in {
-            "runs-as": payloads.who_runs,
-            "reads-secrets": payloads.reads_secrets,
-            "connects": payloads.connects,
-            "outlives": payloads.outlives,
-            "prints-endlessly": payloads.prints_endlessly,
-        }.items()
-    ),
-    _case("pickle-executes", _pickle, exits=(0, 1, 2), says=(), needs=("network",), timeout_s=180.0, disk_mb=1500),
+    # Its code, in bounds; MLflow itself is fetched for each.
+    _case("loader-looks-around", _loader(builds.looks_around), exits=(0, 1), **_RUNS),
+    _case("loader-outlives", _loader(payloads.outlives), exits=(0, 1), **_RUNS),
+    _case("loader-prints-endlessly", _loader(payloads.prints_endlessly), exits=(0, 1), **_RUNS),
+    _case("pickle-executes", _pickle, exits=(0, 1, 2), **_RUNS),
 ]
