@@ -10,18 +10,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import stat
 import subprocess
 import sys
-import tarfile
 import time
-import zipfile
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
+from hostile import disk
 from hostile import ground as grounds
 from hostile.ground import Ground, Witness
 from hostile.traces import Traces
@@ -38,8 +36,6 @@ CACHE: Command = ("cache",)
 
 #: What hostile code prints where it managed what it must not.
 BROKE_OUT = "BROKE-OUT"
-#: Folders of the cache that hold what any model may use, which is kept from case to case.
-_TOOLS = {"tools", "uv", "xdg", "engine", "base", "conda", "lambda", "scie", "targets", "pulls", "manifests"}
 _PRINTED_MB = 16
 _MB = 2**20
 
@@ -157,7 +153,7 @@ def _run(case: Case, command: Command, place: Ground, witness: Witness) -> Ran:
     who: dict[str, Any] = (
         {} if witness.user is None else {"user": witness.user, "group": witness.user, "extra_groups": []}
     )
-    begin, base_mb = time.monotonic(), _disk_mb(witness.cache, place.folder)
+    begin, base_mb = time.monotonic(), disk.taken_mb(witness.cache, place.folder)
     with printed.open("wb") as output:
         process = subprocess.Popen(
             # Whoever ends the campaign ends what it runs, which may never end by itself.
@@ -179,7 +175,7 @@ def _run(case: Case, command: Command, place: Ground, witness: Witness) -> Ran:
             break
         peak_mb = max(peak_mb, _peak_mb(process.pid))
         if time.monotonic() - looked_s > 0.4:
-            looked_s, disk_mb = time.monotonic(), max(disk_mb, _disk_mb(witness.cache, place.folder) - base_mb)
+            looked_s, disk_mb = time.monotonic(), max(disk_mb, disk.taken_mb(witness.cache, place.folder) - base_mb)
         broken = broken or _beyond(case, time.monotonic() - begin, peak_mb, disk_mb, printed)
         if broken:
             process.terminate()  # it may clean up, which is looked at too
@@ -190,7 +186,7 @@ def _run(case: Case, command: Command, place: Ground, witness: Witness) -> Ran:
                 process.wait()
             break
         time.sleep(0.01)
-    disk_mb = max(disk_mb, _disk_mb(witness.cache, place.folder) - base_mb)
+    disk_mb = max(disk_mb, disk.taken_mb(witness.cache, place.folder) - base_mb)
     with printed.open("rb") as file:
         output_text = file.read(_PRINTED_MB * _MB).decode(errors="replace")
     return Ran(
@@ -229,27 +225,6 @@ def _peak_mb(pid: int) -> float:
     except OSError:
         return 0.0
     return int(found[1]) / 1024 if found else 0.0
-
-
-def _disk_mb(*folders: Path) -> float:
-    """What the files in there take on the disk; a file that goes away meanwhile takes nothing."""
-    found = (status.st_blocks for folder in folders for _, status in files_below(folder, but=_TOOLS))
-    return sum(found) * 512 / _MB
-
-
-def files_below(folder: Path, *, but: Container[str] = ()) -> Iterator[tuple[str, os.stat_result]]:
-    """Everything in there that is no folder, however deep it lies, as far as a path can be said; ``but`` these."""
-    waiting = [str(folder)]
-    while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.name in but:
-                    continue
-                with contextlib.suppress(OSError):
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    else:
-                        yield entry.path, entry.stat(follow_symlinks=False)
 
 
 # --- judging -------------------------------------------------------------------------------------
@@ -306,47 +281,13 @@ def _found_in_files(witness: Witness, place: Ground) -> Iterator[str]:
     canary = witness.canary.encode()
     planted = str(witness.other_weights())
     for folder in (witness.cache, place.folder / "out", place.folder / "results"):
-        for path, status in files_below(folder, but=_TOOLS):
+        for path, status in disk.files_below(folder, but=disk.TOOLS):
             regular = stat.S_ISREG(status.st_mode) and path != planted
             if regular and status.st_mode & (stat.S_ISUID | stat.S_ISGID):
                 yield f"{path} is setuid or setgid: {status.st_mode:o}"
             if regular and status.st_size < 64 * _MB:
                 with contextlib.suppress(OSError):
-                    yield from (f"a secret is in {path}{inner}" for inner in _holding(Path(path), canary))
-
-
-def _holding(path: Path, canary: bytes) -> Iterator[str]:
-    """Where in the file the canary is: an empty text for the file itself, a name for one inside an archive."""
-    with path.open("rb") as file:
-        magic = file.read(2)
-        file.seek(0)
-        if _holds(file, canary):
-            yield ""
-    if magic == b"\x1f\x8b":
-        with contextlib.suppress(tarfile.TarError, OSError), tarfile.open(path) as archive:
-            for member in archive:
-                opened = archive.extractfile(member) if member.isfile() else None
-                if opened and _holds(opened, canary):
-                    yield f":{member.name}"
-    elif zipfile.is_zipfile(path):
-        with contextlib.suppress(zipfile.BadZipFile, NotImplementedError), zipfile.ZipFile(path) as zipped:
-            for name in zipped.namelist():
-                with zipped.open(name) as opened:
-                    if _holds(opened, canary):
-                        yield f":{name}"
-
-
-def _holds(file: IO[bytes], canary: bytes) -> bool:
-    """Whether the canary is in its first 64 MB, read in pieces: it may be a bomb."""
-    end = b""
-    for _ in range(64):
-        piece = file.read(_MB)
-        if canary in end + piece:
-            return True
-        end = piece[-len(canary) :]
-        if not piece:
-            break
-    return False
+                    yield from (f"a secret is in {path}{inner}" for inner in disk.holding(Path(path), canary))
 
 
 # --- afterwards ----------------------------------------------------------------------------------
@@ -358,23 +299,12 @@ def _clean_up(traces: Traces, before: frozenset[str], place: Ground, witness: Wi
         if line.startswith("process "):
             grounds.end(int(line.split()[1]))
         elif line.startswith("temporary file "):
-            remove(Path(line.removeprefix("temporary file ")))
+            disk.remove(Path(line.removeprefix("temporary file ")))
     for folder in witness.cache.iterdir():
-        if folder.name not in _TOOLS:
-            remove(folder)
-    remove(place.folder)
+        if folder.name not in disk.TOOLS:
+            disk.remove(folder)
+    disk.remove(place.folder)
     witness.revive()
-
-
-def remove(path: Path) -> None:
-    """Delete, however deep it is: Python's own way ends at a thousand folders."""
-    with contextlib.suppress(OSError):
-        if not path.is_dir() or path.is_symlink():
-            path.unlink(missing_ok=True)
-    if path.is_dir():
-        subprocess.run(["/bin/rm", "-rf", "--", str(path)], check=False, stderr=subprocess.DEVNULL)
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _give(folder: Path, user: int) -> None:

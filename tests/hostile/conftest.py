@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hostile import campaign
+from hostile import campaign, disk
 from hostile.cases import QUICK
 from hostile.ground import Witness
 
@@ -59,7 +59,7 @@ def witness(request: pytest.FixtureRequest) -> Iterator[Witness]:
     with Witness(base=base, user=USER_ID if as_user else None).planted() as found:
         yield found
     for name in ("cases", "home", "witness"):
-        campaign.remove(base / name)
+        disk.remove(base / name)
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hostile import payloads
+from hostile import payloads, programs
 from hostile.ground import Ground
-from hostile.payloads import GOOD, Payload
+from hostile.payloads import Payload
+from hostile.programs import GOOD
 
 Make = Callable[[Ground], object]
 Table = Mapping[str, Any]
@@ -59,12 +60,12 @@ def model(
 
 def loading(payload: Payload, **more: Any) -> Make:
     """A model that carries the payload out when it is loaded."""
-    return lambda place: model(place, payloads.at_load(payload, place.where), **more)
+    return lambda place: model(place, programs.at_load(payload, place.where), **more)
 
 
 def predicting(payload: Payload, **more: Any) -> Make:
     """A model that carries it out when it is asked."""
-    return lambda place: model(place, payloads.at_predict(payload, place.where), **more)
+    return lambda place: model(place, programs.at_predict(payload, place.where), **more)
 
 
 def plain(predictor: str, **more: Any) -> Make:
@@ -79,7 +80,7 @@ def training(body: str | Payload, *, artifact: str = "weights.txt", **more: Any)
     """
 
     def make(place: Ground) -> Path:
-        head = payloads.definitions(payloads.says_nothing if isinstance(body, str) else body, place.where)
+        head = programs.definitions(payloads.says_nothing if isinstance(body, str) else body, place.where)
         act = body if isinstance(body, str) else f"os.chdir(out)\n{body.__name__}(WHERE)"
         text = f"{head}\nimport json, os, stat, sys, time\nout, where = sys.argv[1], WHERE\n{act}\n"
         if not isinstance(body, str):
@@ -149,7 +150,7 @@ def pth(payload: Payload, place: Ground) -> dict[str, str | bytes]:
     """A ``.pth`` file that carries the payload out wherever an interpreter starts with the wheel installed."""
     return {
         "hostile_start.pth": "import hostile_start\n",
-        "hostile_start.py": f"try:\n{_indented(payloads.source(payload, place.where))}\nexcept Exception:\n    pass\n",
+        "hostile_start.py": f"try:\n{_indented(programs.source(payload, place.where))}\nexcept Exception:\n    pass\n",
     }
 
 

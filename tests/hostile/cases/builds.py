@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hostile import payloads
+from hostile import payloads, programs
 from hostile.campaign import Case, Need, package
 from hostile.ground import Ground
 from hostile.making import loading, pth, with_wheel
@@ -92,7 +92,7 @@ def _swapping(place: Ground, target: str) -> str:
     """A hook that, when PyInstaller has ended, replaces what it made by a link to the target."""
     return f"""
 import atexit, os, shutil
-{payloads.source(looks_around, place.where)}
+{programs.source(looks_around, place.where)}
 def swap():
     dist = os.path.join(os.path.dirname(os.getcwd()), "dist")
     for name in os.listdir(dist):
@@ -104,7 +104,7 @@ atexit.register(swap)
 
 
 def _pyinstaller(name: str, method: str, target: str) -> Case:
-    predictor = "import hostile_pkg\n" + payloads.GOOD
+    predictor = "import hostile_pkg\n" + programs.GOOD
     return Case(
         name=f"build-{method}-{name}",
         kind="build",
@@ -128,8 +128,8 @@ CASES = [
         name="build-pyinstaller-hook-outlives",
         kind="build",
         make=with_wheel(
-            lambda place: _hook(payloads.source(payloads.outlives, place.where)),
-            predictor="import hostile_pkg\n" + payloads.GOOD,
+            lambda place: _hook(programs.source(payloads.outlives, place.where)),
+            predictor="import hostile_pkg\n" + programs.GOOD,
         ),
         commands=(package("pyinstaller"),),
         exits=(0, 1),

@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hostile import payloads
+from hostile import payloads, programs
 from hostile.campaign import Case, package
 from hostile.ground import Ground
 from hostile.making import Make, model
@@ -77,7 +77,7 @@ def _channel(contents: Callable[[Ground], Contents], modes: Mapping[str, int] | 
 
 def _python(place: Ground) -> dict[str, str]:
     """A program in the place of Python that says who runs it."""
-    code = payloads.source(payloads.who_runs, place.where)
+    code = programs.source(payloads.who_runs, place.where)
     return {"bin/python": f"#!/usr/bin/python3\n{code}\n", "bin/python3.11": "-> python"}
 
 
@@ -113,8 +113,8 @@ CASES = [
         "scripts-on-installation",
         lambda place: {
             **_python(place),
-            "bin/.python-post-link.sh": f"#!/usr/bin/python3\n{payloads.source(payloads.who_runs, place.where)}\n",
-            "bin/.python-pre-link.sh": f"#!/usr/bin/python3\n{payloads.source(payloads.who_runs, place.where)}\n",
+            "bin/.python-post-link.sh": f"#!/usr/bin/python3\n{programs.source(payloads.who_runs, place.where)}\n",
+            "bin/.python-pre-link.sh": f"#!/usr/bin/python3\n{programs.source(payloads.who_runs, place.where)}\n",
             f"{_SITE}/README": "x",
         },
     ),

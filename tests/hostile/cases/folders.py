@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import util
 from pathlib import Path
 
-from hostile import payloads
+from hostile import payloads, programs
 from hostile.campaign import CACHE, CHECK, Case, package
 from hostile.ground import Ground
 from hostile.making import SMALL, Make, model
@@ -117,7 +117,7 @@ def _resources(**changed: object) -> Make:
 def _env(**variables: str) -> Make:
     return lambda place: model(
         place,
-        files={"evil.py": payloads.source(payloads.who_runs, place.where), "python": "#!/bin/sh\nexit 1\n"},
+        files={"evil.py": programs.source(payloads.who_runs, place.where), "python": "#!/bin/sh\nexit 1\n"},
         train="import sys\nopen(sys.argv[1] + '/weights.txt', 'w').write('2')\n" + f"# {place.folder}\n",
         artifacts=[{"path": "weights.txt", "verify": "outputs"}],
         tables={"env": {name: text.format(model=place.model, **place.where) for name, text in variables.items()}},
@@ -127,7 +127,7 @@ def _env(**variables: str) -> Make:
 def _forged_bytecode(place: Ground) -> None:
     """Bytecode that says it is that of the predictor, whatever that is now."""
     folder = model(place)
-    code = compile(payloads.source(payloads.who_runs, place.where) + payloads.GOOD, "predictor.py", "exec")
+    code = compile(programs.source(payloads.who_runs, place.where) + programs.GOOD, "predictor.py", "exec")
     header = util.MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)  # unchecked
     for name in ("cpython-311", "cpython-312", "cpython-313"):
         file = folder / "__pycache__" / f"predictor.{name}.pyc"
@@ -140,7 +140,7 @@ def _git(place: Ground) -> None:
     folder = model(place)
     (folder / ".git").mkdir()
     program = place.folder / "run"
-    program.write_text(f"#!/usr/bin/python3\n{payloads.source(payloads.who_runs, place.where)}\n")
+    program.write_text(f"#!/usr/bin/python3\n{programs.source(payloads.who_runs, place.where)}\n")
     program.chmod(0o755)
     (folder / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
     (folder / ".git" / "config").write_text(f"[core]\n\tfsmonitor = {program}\n\tsshCommand = {program}\n")
@@ -299,13 +299,13 @@ CASES = [
     # Sources.
     _case(
         "source-of-parentheses",
-        lambda place: model(place, "x = " + "(" * 5000 + ")" * 5000 + payloads.GOOD),
+        lambda place: model(place, "x = " + "(" * 5000 + ")" * 5000 + programs.GOOD),
         exits=(1, 2),
         says=(r"predictor\.py",),
     ),
     _case(
         "source-that-takes-memory",
-        lambda place: model(place, "x = [" + "a," * 3_000_000 + "]\n" + payloads.GOOD),
+        lambda place: model(place, "x = [" + "a," * 3_000_000 + "]\n" + programs.GOOD),
         exits=(0, 1, 2),
         says=(),
         tree_mb=1100,
@@ -313,13 +313,13 @@ CASES = [
     ),
     _case(
         "source-of-minuses",
-        lambda place: model(place, "x = " + "-" * 500_000 + "1\n" + payloads.GOOD),
+        lambda place: model(place, "x = " + "-" * 500_000 + "1\n" + programs.GOOD),
         exits=(1, 2),
         says=(r"predictor\.py",),
     ),
     _case(
         "source-with-large-constants",
-        lambda place: model(place, "x = (((('a' * 4096,) * 250,) * 250,) * 250)\n" + payloads.GOOD),
+        lambda place: model(place, "x = (((('a' * 4096,) * 250,) * 250,) * 250)\n" + programs.GOOD),
         **_ANY,
     ),
     _case(

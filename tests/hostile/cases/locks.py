@@ -13,7 +13,7 @@ import os
 import tarfile
 from collections.abc import Callable
 
-from hostile import payloads
+from hostile import payloads, programs
 from hostile.campaign import Case
 from hostile.ground import Ground
 from hostile.making import WHEEL, Make, lock_header, model, wheel
@@ -27,7 +27,7 @@ _REFUSED = (r"requirements\.lock", r"remedy")
 
 def sdist(place: Ground) -> bytes:
     """``evil-1.0.tar.gz``, whose build back end lies in it, needs nothing, and says who runs it."""
-    code = payloads.source(payloads.who_runs, place.where)
+    code = programs.source(payloads.who_runs, place.where)
     files = {
         "PKG-INFO": "Metadata-Version: 2.1\nName: evil\nVersion: 1.0\n",
         "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "evil_backend"\nbackend-path = ["."]\n',
@@ -57,7 +57,7 @@ def _with_lock(lines: Callable[[Ground], str | bytes]) -> Make:
         for parent in (folder, folder / "links", folder / "evil"):
             parent.mkdir(exist_ok=True)
             (parent / "evil-1.0.tar.gz").write_bytes(sdist(place))
-        (folder / "evil" / "setup.py").write_text(payloads.source(payloads.who_runs, place.where))
+        (folder / "evil" / "setup.py").write_text(programs.source(payloads.who_runs, place.where))
         (folder / "more.txt").write_text(f"{folder}/evil-1.0.tar.gz {_hash(place)}\n")
         text = lines(place)
         pin = f"hostile-pkg==1.0 --hash=sha256:{hashlib.sha256(own).hexdigest()}\n"

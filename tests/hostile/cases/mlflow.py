@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hostile import payloads
+from hostile import payloads, programs
 from hostile.campaign import Case, Command
 from hostile.cases import builds
 from hostile.ground import Ground
@@ -118,14 +118,14 @@ def _pickle(place: Ground) -> None:
     text = text.replace(
         "flavors:\n", "flavors:\n  sklearn:\n    pickled_model: model.pkl\n    sklearn_version: 1.7.0\n"
     )
-    code = payloads.source(payloads.who_runs, place.where)
+    code = programs.source(payloads.who_runs, place.where)
     folder = mlflow(place, mlmodel=text, conda=CONDA.replace("- pandas", "- scikit-learn"))
     (folder / "model.pkl").write_bytes(pickle.dumps(_Executes(code)))
 
 
 def _loader(payload: payloads.Payload) -> Make:
     """A loader module of its own that carries the payload out."""
-    return lambda place: mlflow(place, files={"code/own_loader.py": payloads.source(payload, place.where) + OWN_LOADER})
+    return lambda place: mlflow(place, files={"code/own_loader.py": programs.source(payload, place.where) + OWN_LOADER})
 
 
 _BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(

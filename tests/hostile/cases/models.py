@@ -5,11 +5,12 @@ from __future__ import annotations
 from textwrap import indent
 from typing import Any
 
-from hostile import payloads
+from hostile import payloads, programs
 from hostile.campaign import CACHE, CHECK, PROFILE, Case, Command, run
 from hostile.ground import Ground
 from hostile.making import loading, model, plain, predicting
-from hostile.payloads import GOOD, Payload
+from hostile.payloads import Payload
+from hostile.programs import GOOD
 
 RIGHT = (r"all of 1 example right",)
 
@@ -169,8 +170,8 @@ _SAID = [
 
 def _twice(place: Ground) -> None:
     """Two models of other names, of which the second looks for what the first left."""
-    model(place, payloads.at_load(payloads.leaves_in_memory, place.where), name="first", folder="first")
-    model(place, payloads.at_load(payloads.leaves_in_memory, place.where), name="second", folder="second")
+    model(place, programs.at_load(payloads.leaves_in_memory, place.where), name="first", folder="first")
+    model(place, programs.at_load(payloads.leaves_in_memory, place.where), name="second", folder="second")
 
 
 CASES = [

@@ -7,11 +7,11 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 
-from hostile import payloads
+from hostile import payloads, programs
 from hostile.campaign import CACHE, CHECK, Case
 from hostile.ground import Ground
 from hostile.making import WHEEL, Make, model, pth, wheel, with_wheel
-from hostile.payloads import GOOD
+from hostile.programs import GOOD
 
 Files = Mapping[str, str | bytes]
 _DATA = "hostile_pkg-1.0.data"
@@ -25,7 +25,7 @@ def _case(name: str, make: Make, **more: object) -> Case:
 
 def _program(place: Ground) -> str:
     """A script in the place of an interpreter: says who runs it."""
-    code = payloads.source(payloads.who_runs, place.where)
+    code = programs.source(payloads.who_runs, place.where)
     return f"#!/usr/bin/python3\n{code}\nraise SystemExit(1)\n"
 
 
@@ -94,8 +94,8 @@ CASES = [
         "sitecustomize",
         with_wheel(
             lambda place: {
-                "sitecustomize.py": payloads.source(payloads.who_runs, place.where),
-                "usercustomize.py": payloads.source(payloads.who_runs, place.where),
+                "sitecustomize.py": programs.source(payloads.who_runs, place.where),
+                "usercustomize.py": programs.source(payloads.who_runs, place.where),
             }
         ),
     ),
@@ -180,7 +180,7 @@ CASES = [
         "replaces-the-runner",
         with_wheel(
             lambda place: {
-                "harness_runner/__init__.py": payloads.source(payloads.who_runs, place.where),
+                "harness_runner/__init__.py": programs.source(payloads.who_runs, place.where),
                 "harness_model/predictor.py": GOOD,
             }
         ),
