@@ -12,7 +12,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +30,9 @@ UV_SAME_EVERY_TIME = {"UV_NO_INSTALLER_METADATA": "1"}
 #: What a tool that builds may use, to end one that has gone wild. It is far above what any needs: PyInstaller takes
 #: 1.0 GB for a model with PyTorch, files in memory included.
 BOUNDS = Bounds(memory_bytes=4 * 2**30, processes=1024, disk_bytes=64 * 2**30)
+
+#: What compiling a model's own sources may use: far more than any that a person wrote needs.
+COMPILING = replace(BOUNDS, memory_bytes=2**30)
 
 
 #: A cache with less room than that is full, whatever a tool says that failed; with less than the second it is where the
@@ -97,7 +100,8 @@ class Bench:
             raise BuildFailure(f"{self.what}: {error.problem}", log=error.output) from error
         if fine is not None and done.returncode not in fine:
             group = self.inside.policy.group
-            memory = f", having used up {BOUNDS.memory_bytes // 2**30} GiB" if group and group.oom_killed() else ""
+            allowed = self.inside.policy.bounds.memory_bytes // 2**30
+            memory = f", having used up {allowed} GiB" if group and group.oom_killed() else ""
             name = Path(argv[0]).name
             raise BuildFailure(f"{self.what}: {name} ended with exit code {done.returncode}{memory}", log=done.output)
         return done
@@ -105,15 +109,20 @@ class Bench:
 
 @contextlib.contextmanager
 def bench(
-    what: str, *, shows: Sequence[Path] = (), writes: Sequence[Path] = (), links: Links = "keep"
+    what: str,
+    *,
+    shows: Sequence[Path] = (),
+    writes: Sequence[Path] = (),
+    links: Links = "keep",
+    bounds: Bounds = BOUNDS,
 ) -> Iterator[Bench]:
-    """A place for the steps of a build behind the door, within :data:`BOUNDS`; see :func:`harness.door.opened`.
+    """A place for the steps of a build behind the door; see :func:`harness.door.opened`.
 
     What packages and models bring may be executed there. BuildFailure for what they may not leave behind, DiskFull
     where the cache has no room left.
     """
     try:
-        with full_disk_named(), door.opened(BOUNDS, shows=shows, writes=writes, links=links) as inside:
+        with full_disk_named(), door.opened(bounds, shows=shows, writes=writes, links=links) as inside:
             yield Bench(what=what, inside=inside)
     except (CheckFailure, BadInput) as error:
         raise BuildFailure(f"{what}: {error.problem}", remedy=error.remedy) from error

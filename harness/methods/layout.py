@@ -108,7 +108,7 @@ def compile_bytecode(*folders: Path, bytecode: Bytecode, place: str = "") -> Non
     if bytecode == "none":
         return
     where = ["-s", str(folders[0]), "-p", place] if place else ["-s", str(folders[0].parent)]
-    with tools.bench("compiling the model's Python files", writes=folders) as bench:
+    with tools.bench("compiling the model's Python files", writes=folders, bounds=tools.COMPILING) as bench:
         environments.compiled(bench, [*where, *map(str, folders)], bytecode, timeout_s=_COMPILE_S, whole=True)
 
 

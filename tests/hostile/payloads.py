@@ -52,7 +52,8 @@ def reads_other_models(where: Where) -> None:
             names = os.listdir(place)
         except OSError:
             continue
-        if folder:
+        # What it runs in is shown to it, each at its place: one name in a folder that has others.
+        if folder and (len(names) > 1 or "another-model-0123" in names):
             say(f"listed {place}: {names[:3]}")
     try:
         with open(os.path.join(where["cache"], "weights/another-model-0123/weights.txt")) as file:
