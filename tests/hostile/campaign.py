@@ -232,7 +232,7 @@ def _peak_mb(pid: int) -> float:
 
 def _judged(case: Case, ran: Ran, witness: Witness, *, last: bool) -> Iterator[str]:
     """What the command itself did not hold to."""
-    said = " ".join(ran.output.split())
+    said = " ".join(ran.output.replace(case.name, "").split())  # a path is no explanation
     if ran.broken:
         yield ran.broken
     elif ran.code not in (*case.exits, *(() if last else (0,))):

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -56,10 +57,12 @@ def witness(request: pytest.FixtureRequest) -> Iterator[Witness]:
     parent = Path(os.environ.get("HARNESS_HOSTILE", "/var/cache" if os.geteuid() == 0 else "~/.cache")).expanduser()
     base = parent / f"harness-hostile-{worker}{'-user' if as_user else ''}"
     base.mkdir(parents=True, exist_ok=True)
-    with Witness(base=base, user=USER_ID if as_user else None).planted() as found:
-        yield found
-    for name in ("cases", "home", "witness"):
-        disk.remove(base / name)
+    with (base / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another campaign would take this one's traces for its own
+        with Witness(base=base, user=USER_ID if as_user else None).planted() as found:
+            yield found
+        for name in ("cases", "home", "witness"):
+            disk.remove(base / name)
 
 
 @pytest.fixture

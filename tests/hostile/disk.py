@@ -1,4 +1,4 @@
-"""What lies on the disk: how much, what in it, and away with it. Written for files of strangers, as deep as they are."""
+"""What lies on the disk: how much, what is in it, and away with it; however deep, since strangers made it."""
 
 from __future__ import annotations
 

@@ -91,6 +91,15 @@ def _sending(line: bytes) -> str:
     return _answering(f"connection.sendall({line!r})")
 
 
+def _claiming(stamps: str, facts: str = "{}") -> str:
+    """A model that answers right, byte by byte, and says this of itself."""
+    told = f'{{"facts": {facts}, "stamps": {stamps}}}\n'.encode()
+    return _answering(
+        f"connection.sendall({told!r} if b'facts' in asked\n"
+        "    else b'{\"outputs\": [' + b', '.join([b'2'] * asked.count(b'1')) + b']}\\n')"
+    )
+
+
 def _raising(text: str) -> str:
     """A model that cannot be loaded, and why."""
     return f"def load(model_dir):\n    raise ValueError({text!r})\n\n\ndef predict(model, inputs):\n    return inputs\n"
@@ -107,23 +116,50 @@ def _says(name: str, predictor: str, *, commands: tuple[Command, ...] = (CHECK,)
 
 
 _NO_PREDICTION = (r"answer|response|rubbish|malformed|connection",)
-_DOUBT: dict[str, Any] = {"commands": (run("venv"),), "exits": (0, 1), "says": (r"doubt|stamp|finite|in order",)}
+_DOUBT: dict[str, Any] = {
+    "commands": (run("venv"),),
+    "exits": (0, 1),
+    "says": (r"doubt|stamp|finite|in order|JSON compliant",),
+}
 _RUN = (run("venv"),)
+_PHASES = ("interpreter", "imports", "weights")
 _LONG = "while True:\n    "
 
 _SAID = [
-    _says("stamps-nan", _stamps("dict.fromkeys(('interpreter', 'imports', 'weights'), float('nan'))"), **_DOUBT),
-    _says("stamps-infinite", _stamps("dict(interpreter=now, imports=now, weights=float('inf'))"), **_DOUBT),
+    _says("times-nan", _stamps("dict.fromkeys(('interpreter', 'imports', 'weights'), float('nan'))"), **_DOUBT),
+    _says("times-infinite", _stamps("dict(interpreter=now, imports=now, weights=float('inf'))"), **_DOUBT),
     _says(
-        "stamps-long-ago",
+        "times-long-ago",
         _stamps("dict(interpreter=now - 1e6, imports=now - 1e6, weights=now - 1e6)"),
         **_DOUBT,
         never=(r"-1,000,|-1000000",),
     ),
-    _says("stamps-future", _stamps("dict(interpreter=now + 1e6, imports=now + 1e6, weights=now + 1e6)"), **_DOUBT),
-    _says("stamps-backwards", _stamps("dict(interpreter=now, imports=now - 0.1, weights=now - 0.2)"), **_DOUBT),
-    _says("stamps-text", _stamps("dict(interpreter='now', imports=[], weights=None)"), **_DOUBT),
-    _says("stamps-missing", _stamps("{}"), **_DOUBT),
+    _says("times-future", _stamps("dict(interpreter=now + 1e6, imports=now + 1e6, weights=now + 1e6)"), **_DOUBT),
+    _says("times-backwards", _stamps("dict(interpreter=now, imports=now - 0.1, weights=now - 0.2)"), **_DOUBT),
+    *(
+        _says(
+            f"raw-times-{name}",
+            _claiming(f'{{"interpreter": {text}, "imports": {text}, "weights": {text}}}'),
+            **_DOUBT,
+        )
+        for name, text in {
+            "nan": "NaN",
+            "infinite": "1e999",
+            "minus-infinite": "-Infinity",
+            "long-ago": "-1000000.0",
+            "zero": "0.0",
+            "true": "true",
+            "of-400-digits": "9" * 400,
+        }.items()
+    ),
+    _says(
+        "raw-facts-nan",
+        _claiming("{}", '{"python": NaN, "modules_from_bytecode": 1e999}'),
+        commands=_RUN,
+        exits=(0, 1),
+    ),
+    _says("times-text", _stamps("dict(interpreter='now', imports=[], weights=None)"), **_DOUBT),
+    _says("times-missing", _stamps("{}"), **_DOUBT),
     _says("nan", _sending(b'{"outputs": [NaN]}\n'), says=_NO_PREDICTION),
     _says("huge-number", _sending(b'{"outputs": [1e999]}\n'), says=_NO_PREDICTION),
     _says("a-million-digits", _answering("connection.sendall(b'{\"outputs\": [' + b'9' * 10**6 + b']}\\n')")),
@@ -220,6 +256,7 @@ CASES = [
         kind="model",
         make=loading(payloads.nests_deeply),
         commands=(CHECK, CACHE),
+        exits=(0, 1),
         says=(r"in all",),
         timeout_s=90.0,
     ),
