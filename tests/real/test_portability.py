@@ -23,7 +23,7 @@ from harness.methods import METHODS
 from harness.metrics import TARGETS, Target
 from harness.platforms import host, targets
 from harness.platforms.depot import Depot
-from harness.sandbox import UNPRIVILEGED_ID
+from harness.sandbox import UNPRIVILEGED_ID, Bounds
 from harness.spec import model as models
 from harness.spec import weights
 
@@ -56,13 +56,10 @@ def there(name: Target, *command: str) -> Iterator[host.HostProcess]:
             ["/bin/sh", "-c", *command],
             env=process.environment(home),
             cwd=home,
-            memory_bytes=256 * MIB,
-            processes=32,
-            disk_bytes=64 * MIB,
-            cpus=None,
-            needed=[],
-            writable=[home],
-            surroundings=machine.surroundings,
+            bounds=Bounds(memory_bytes=256 * MIB, processes=32, disk_bytes=64 * MIB),
+            shows=[],
+            kept=[home],
+            around=machine.surroundings,
         ) as running:
             yield running
 
