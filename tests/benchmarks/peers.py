@@ -709,14 +709,8 @@ def on_node(at: Stage, whose: str, artifact: Artifact, work: Path) -> Installed:
 
 
 def fresh_extraction(folder: Path) -> Path:
-    """An empty folder that the instance may write to."""
-    from harness import sandbox
-
-    made(folder)
-    user = sandbox.user_for(folder.parent)
-    if user is not None:
-        os.chown(folder, user, user)
-    return folder
+    """An empty folder that the instance may write to, in one that becomes a disk of its own."""
+    return made(folder.parent / "extracted" / folder.name)
 
 
 # --- the outcome ----------------------------------------------------------------------------------

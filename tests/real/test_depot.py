@@ -14,6 +14,7 @@ import pytest
 from harness import interpreter, process
 from harness.platforms import depot as depots
 from harness.platforms import engine, host, images, moto, namespaces
+from harness.sandbox import Bounds
 
 SERVER = """
 import http.server, socket, sys
@@ -80,13 +81,9 @@ def test_a_server_in_a_network_of_its_own_is_reached_there_only(tmp_path: Path) 
                 [str(interpreter.default().path), "-c", SERVER],
                 env=process.environment(home),
                 cwd=home,
-                memory_bytes=2**28,
-                processes=8,
-                disk_bytes=2**20,
-                cpus=None,
-                needed=[],
-                writable=[home],
-                loopback=True,
+                bounds=Bounds(memory_bytes=2**28, processes=8, disk_bytes=2**20),
+                shows=[],
+                kept=[home],
             ) as running,
             namespaces.Inside(running.pid) as inside,
         ):
