@@ -18,12 +18,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from harness import interpreter
 
 #: The user that instances ran as in versions that had one for all: another model's process, for those who look.
 NEIGHBOUR_ID = 65532
@@ -204,7 +205,7 @@ class Witness:
         """A process with a secret in its environment, of the harness's user or of another model's."""
         who: dict[str, Any] = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         return subprocess.Popen(
-            [sys.executable, "-c", _SLEEP, f"{self.token}-neighbour"],
+            [str(interpreter.default().path), "-c", _SLEEP, f"{self.token}-neighbour"],
             env={"SECRET": f"{self.canary} of a neighbour"},
             cwd="/",
             start_new_session=True,
