@@ -39,7 +39,12 @@ def doctor(as_json: bool) -> int:
     able = door.abilities()
     missing = able.missing()
     remedy = "run the harness as root, or read docs/security.md on what this changes" if missing else ""
-    add("isolation of models", not missing, "; ".join(missing) or "user, files, processes, network, system calls, memory, disk", remedy)
+    add(
+        "isolation of models",
+        not missing,
+        "; ".join(missing) or "user, files, processes, network, system calls, memory, disk",
+        remedy,
+    )
     cache = paths.cache()
     free_gb = shutil.disk_usage(cache).free / 1e9
     enough = free_gb > _ENOUGH_GB
