@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,7 +136,14 @@ def open_door(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return openings
 
 
-# --- folders that somebody made to do harm ---
+# --- folders ---
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose name is short enough for a Unix socket in it, wherever temporary files are kept."""
+    with tempfile.TemporaryDirectory(prefix="h", dir="/tmp") as name:
+        yield Path(name)
 
 
 @pytest.fixture

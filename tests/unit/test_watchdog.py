@@ -122,7 +122,7 @@ def engine() -> Iterator[tuple[str, list[str]]]:
         def address_string(self) -> str:
             return ""
 
-    with tempfile.TemporaryDirectory(prefix="h") as folder, Engine(f"{folder}/s", Handler) as server:
+    with tempfile.TemporaryDirectory(prefix="h", dir="/tmp") as folder, Engine(f"{folder}/s", Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield f"{folder}/s", asked

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +17,9 @@ from harness.methods.doors import UnixSocket
 
 
 @pytest.fixture
-def shared() -> Iterator[Path]:
-    """A folder that an instance may write to, whose name is short enough for a socket in it."""
-    with tempfile.TemporaryDirectory(prefix="h") as name:
-        yield Path(name)
+def shared(short_folder: Path) -> Path:
+    """A folder that an instance may write to."""
+    return short_folder
 
 
 @contextlib.contextmanager

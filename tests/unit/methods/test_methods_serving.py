@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
-import tempfile
 import threading
 import time
 import tracemalloc
@@ -114,10 +113,10 @@ class Talk:
 
 
 @pytest.fixture
-def talk() -> Iterator[Talk]:
-    """In a folder whose path is short enough for a socket."""
-    with tempfile.TemporaryDirectory(prefix="h") as folder, contextlib.ExitStack() as stack:
-        yield Talk(Path(folder), stack)
+def talk(short_folder: Path) -> Iterator[Talk]:
+    """What is said, closed in the end."""
+    with contextlib.ExitStack() as stack:
+        yield Talk(short_folder, stack)
 
 
 def line(value: Any) -> Reply:

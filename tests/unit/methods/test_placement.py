@@ -180,7 +180,7 @@ def ask(address: Path, *, said: bytes) -> bytes:
     return got
 
 
-def test_the_store_gives_its_files_and_no_others(tmp_path: Path, short: Path) -> None:
+def test_the_store_gives_its_files_and_no_others(tmp_path: Path, short_folder: Path) -> None:
     """Whatever an instance asks, and in whatever order; afterwards nobody listens."""
     (tmp_path / "store" / "in").mkdir(parents=True)
     (tmp_path / "store" / "in" / "a b").write_bytes(b"x" * 3_000_000)
@@ -198,58 +198,52 @@ def test_the_store_gives_its_files_and_no_others(tmp_path: Path, short: Path) ->
         b"",
         b"[" * 9000,
     )
-    with placement.store(tmp_path / "store", short / "w") as opened, placement.answering(opened):
+    with placement.store(tmp_path / "store", short_folder / "w") as opened, placement.answering(opened):
         for said in rubbish:
-            assert ask(short / "w", said=said) == b""
-        assert ask(short / "w", said=b'"in/a b"\n') == b"x" * 3_000_000
+            assert ask(short_folder / "w", said=said) == b""
+        assert ask(short_folder / "w", said=b'"in/a b"\n') == b"x" * 3_000_000
     assert threading.active_count() == before
     with pytest.raises(OSError, match=r"refused|No such file"):
-        ask(short / "w", said=b'"in/a b"\n')
+        ask(short_folder / "w", said=b'"in/a b"\n')
 
 
-@pytest.fixture
-def short(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A folder whose name is short enough for a socket in it."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="h") as name:
-        yield Path(name)
-
-
-def test_the_store_is_not_led_astray(tmp_path: Path, short: Path) -> None:
+def test_the_store_is_not_led_astray(tmp_path: Path, short_folder: Path) -> None:
     """What lies where it is to listen is neither replaced nor followed, and no file's mode is changed."""
     (tmp_path / "store").mkdir()
     secret = tmp_path / "secret"
     secret.write_text("secret")
     secret.chmod(0o600)
-    (short / "w").symlink_to(secret)
-    with pytest.raises(OSError, match="in use"), placement.store(tmp_path / "store", short / "w"):
+    (short_folder / "w").symlink_to(secret)
+    with pytest.raises(OSError, match="in use"), placement.store(tmp_path / "store", short_folder / "w"):
         pass
     assert secret.stat().st_mode & 0o777 == 0o600
-    (short / "folder").symlink_to(tmp_path)
-    with pytest.raises(OSError, match="Not a directory"), placement.store(tmp_path / "store", short / "folder" / "w"):
+    (short_folder / "folder").symlink_to(tmp_path)
+    with (
+        pytest.raises(OSError, match="Not a directory"),
+        placement.store(tmp_path / "store", short_folder / "folder" / "w"),
+    ):
         pass
-    (short / "w").unlink()
-    with placement.store(tmp_path / "store", short / "w"):
-        assert (short / "w").stat().st_mode & 0o777 == 0o666
+    (short_folder / "w").unlink()
+    with placement.store(tmp_path / "store", short_folder / "w"):
+        assert (short_folder / "w").stat().st_mode & 0o777 == 0o666
 
 
 def test_the_store_does_not_wait_for_who_says_nothing(
-    tmp_path: Path, short: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor for who says it slowly, or does not take what was asked for: the next one is answered, and the end comes."""
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "a").write_bytes(b"x" * 3_000_000)
     monkeypatch.setattr(placement, "_ASKING_S", 0.05)
     before = threading.active_count()
-    with placement.store(tmp_path / "store", short / "w") as opened:
+    with placement.store(tmp_path / "store", short_folder / "w") as opened:
         with contextlib.ExitStack() as stack, placement.answering(opened):
             silent = [stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) for _ in range(5)]
             for one in silent[:4]:
-                one.connect(str(short / "w"))
-            assert ask(short / "w", said=b'"a"\n') == b"x" * 3_000_000
+                one.connect(str(short_folder / "w"))
+            assert ask(short_folder / "w", said=b'"a"\n') == b"x" * 3_000_000
             assert threading.active_count() == before + 1
-            silent[4].connect(str(short / "w"))
+            silent[4].connect(str(short_folder / "w"))
             silent[4].sendall(b'"a"\n')
             silent[4].recv(1)
     assert threading.active_count() == before
@@ -272,28 +266,28 @@ def once(artifact: Artifact, env: dict[str, str]) -> dict[str, Any]:
 @pytest.mark.spawns
 @pytest.mark.parametrize("place", ["mounted", "fetched"])
 def test_a_model_finds_its_weights_where_load_looks(
-    locked: LockedModel, tmp_path: Path, short: Path, place: Placement
+    locked: LockedModel, tmp_path: Path, short_folder: Path, place: Placement
 ) -> None:
     """In one folder with its code, whichever way they came; what was fetched lies in the instance's own folder."""
     artifact = built(locked, tmp_path, place)
     found = installed(artifact, tmp_path / "target", FakeDepot())
-    with placement.access(found, short) as access, placement.answering(access.store):
+    with placement.access(found, short_folder) as access, placement.answering(access.store):
         assert list(access.shown) == ([found.weights] if place == "mounted" else [])
         assert once(artifact, dict(access.env)) == {"outputs": [6, 12]}
-    assert os.path.islink(short / "model" / "predictor.py")
-    assert (short / "fetched").is_dir() == (place == "fetched")
+    assert os.path.islink(short_folder / "model" / "predictor.py")
+    assert (short_folder / "fetched").is_dir() == (place == "fetched")
 
 
 @pytest.mark.spawns
 def test_weights_that_are_not_those_it_was_built_with_are_not_loaded(
-    locked: LockedModel, tmp_path: Path, short: Path
+    locked: LockedModel, tmp_path: Path, short_folder: Path
 ) -> None:
     """The store's file was changed after the artifact was built; another is gone."""
     artifact = built(locked, tmp_path, "fetched")
     found = installed(artifact, tmp_path / "target", FakeDepot())
     assert found.weights is not None
     (found.weights / "top.txt").write_text("4")
-    with placement.access(found, short) as access, placement.answering(access.store):
+    with placement.access(found, short_folder) as access, placement.answering(access.store):
         error = once(artifact, dict(access.env))["error"]
     assert (error["stage"], error["type"]) == ("load", "WeightsError")
     assert error["message"].startswith("top.txt was fetched")

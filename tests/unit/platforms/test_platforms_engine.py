@@ -194,12 +194,12 @@ def test_an_engine_that_went_away_is_a_missing_component(monkeypatch: pytest.Mon
         raise requests.exceptions.ConnectionError("refused\nand more")
 
 
-def test_a_socket_that_nobody_listens_on_is_said_to_be_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = tmp_path / "d.sock"
+def test_a_socket_that_nobody_listens_on_is_said_to_be_silent(short_folder: Path) -> None:
+    place = short_folder / "d.sock"
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(place))
     assert engine_reach.reach(f"unix://{place}", "reachable") == f"{place} does not answer"
-    assert engine_reach.reach(f"unix://{tmp_path}/none", "reachable") == f"there is no {tmp_path}/none"
+    assert engine_reach.reach(f"unix://{short_folder}/none", "reachable") == f"there is no {short_folder}/none"
 
 
 def test_an_absent_image_ends_the_block_if_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:

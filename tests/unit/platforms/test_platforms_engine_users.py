@@ -23,10 +23,10 @@ INFO = {"ServerVersion": "20.10.24", "Driver": "overlay2", "DockerRootDir": "/d"
 
 
 @pytest.fixture(autouse=True)
-def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_state(tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process has used no engine yet, and leaves those that it used here."""
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{short_folder}/docker.sock")
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
     monkeypatch.setattr(engine, "_using", engine._Using())
     monkeypatch.setattr(engine, "_LOOK_S", 0.01)
@@ -220,8 +220,8 @@ class Daemon:
 
 
 @pytest.fixture
-def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
-    found = Daemon(tmp_path / "docker.sock", monkeypatch)
+def daemon(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    found = Daemon(short_folder / "docker.sock", monkeypatch)
     yield found
     found.end()
 

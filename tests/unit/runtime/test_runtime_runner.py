@@ -291,7 +291,7 @@ def test_a_line_is_answered_by_a_line(runner: ModuleType) -> None:
 def serving(folder: Path, predictor: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A runner that serves, once its socket is there; and where that is."""
     (folder / "predictor.py").write_text(predictor)
-    with tempfile.TemporaryDirectory(prefix="h") as short:
+    with tempfile.TemporaryDirectory(prefix="h", dir="/tmp") as short:
         path = f"{short}/s"
         process = subprocess.Popen(
             [sys.executable, "-s", "-m", "harness_runner", "serve", "--socket", path, "--model", str(folder)],
