@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import html as escaping
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -76,7 +77,8 @@ def violations(browser: str, page: str, axe: str, tmp_path: Path, *, width: int)
     file.write_text(bare.replace("</body>", f"<script>{axe}</script><script>{ask}</script></body>"), encoding="utf-8")
     argv = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={width},2000"]
     argv += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=60000", "--dump-dom", file.as_uri()]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=True)
+    env = {**os.environ, "TMPDIR": "/tmp"}  # it makes a socket there, whose path must be short
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=True, env=env)
     text = done.stdout.partition('<pre id="axe-found">')[2].partition("</pre>")[0]
     found: list[dict[str, Any]] = json.loads(escaping.unescape(text))
     return [one for one in found if one["impact"] in {"serious", "critical"}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import random
 import subprocess
 from pathlib import Path
@@ -69,6 +70,7 @@ def in_browser(browser: str, tmp_path: Path, cases: list[dict[str, Any]]) -> lis
         text=True,
         timeout=300,
         check=True,
+        env={**os.environ, "TMPDIR": "/tmp"},  # it makes a socket there, whose path must be short
     )
     text = done.stdout.partition('<pre id="out">')[2].partition("</pre>")[0]
     found: list[dict[str, Any]] = json.loads(text)

@@ -60,7 +60,7 @@ def serve(model_dir, entrypoint, path):
     import socket
 
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(path)
+    listener.bind(runner.address(path))
     os.chmod(path, 0o666)
     listener.listen(8)
     try:

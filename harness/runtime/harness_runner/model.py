@@ -20,6 +20,9 @@ PACKAGED = Path(__file__).resolve().parent.parent / "harness_model"
 
 stamps = {"interpreter": STARTED_S}
 
+#: Bytes of ``sun_path``, the zero at its end among them.
+_LONGEST_ADDRESS = 108
+
 
 class PredictorError(Exception):
     """The predictor broke its contract without raising anything itself."""
@@ -66,6 +69,14 @@ def _no_collections():
     finally:
         gc.freeze()
         gc.enable()
+
+
+def address(path):
+    """A name for the Unix socket at ``path`` that is short enough to be one, however long that is (unix(7))."""
+    if len(os.fsencode(path)) < _LONGEST_ADDRESS:
+        return str(path)
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY)  # left open: the name is good as long
+    return f"/proc/self/fd/{folder}/{os.path.basename(path)}"
 
 
 def described(error, stage):

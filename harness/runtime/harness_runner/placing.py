@@ -32,12 +32,15 @@ def fetched(address, folder):
     import json
     import socket
 
+    from harness_runner import model
+
+    near = model.address(address)
     for name, (digest, size) in FILES.items():
         path = os.path.join(folder, name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         total = hashlib.sha256()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, open(path, "wb") as file:
-            connection.connect(address)
+            connection.connect(near)
             connection.sendall(json.dumps(name).encode() + b"\n")
             while chunk := connection.recv(CHUNK_BYTES):
                 total.update(chunk)

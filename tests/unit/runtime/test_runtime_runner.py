@@ -288,11 +288,12 @@ def test_a_line_is_answered_by_a_line(runner: ModuleType) -> None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, predictor: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def serving(folder: Path, predictor: str, name: str = "s") -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """A runner that serves, once its socket is there; and where that is."""
     (folder / "predictor.py").write_text(predictor)
     with tempfile.TemporaryDirectory(prefix="h", dir="/tmp") as short:
-        path = f"{short}/s"
+        path = f"{short}/{name}"
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         process = subprocess.Popen(
             [sys.executable, "-s", "-m", "harness_runner", "serve", "--socket", path, "--model", str(folder)],
             env={"PYTHONPATH": str(RUNNER.parent), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -343,6 +344,15 @@ def test_a_served_model_answers_one_connection_after_another(tmp_path: Path) -> 
         assert facts["facts"]["pid"] == process.pid
         assert list(facts["stamps"]) == ["interpreter", "imports", "weights"]
         assert ask(path, {"predict": [3]}) == [{"outputs": [6]}]
+
+
+@pytest.mark.spawns
+def test_a_socket_s_path_may_be_longer_than_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache may lie anywhere, and a model may leave its folder while it is loaded."""
+    predictor = f"import os\nos.chdir('/')\n{DOUBLE}"
+    with serving(tmp_path, predictor, name=f"{'long' * 20}/{'longer' * 20}/s") as (_, path):
+        monkeypatch.chdir(os.path.dirname(path))
+        assert ask("s", {"predict": [4]}) == [{"outputs": [8]}]
 
 
 @pytest.mark.spawns

@@ -20,7 +20,7 @@ def main() -> int:
     from harness_rest.app import create
 
     app = create(runner)
-    place = {"uds": options.socket} if options.socket else {"host": "127.0.0.1", "port": options.port}
+    place = {"uds": runner.address(options.socket)} if options.socket else {"host": "127.0.0.1", "port": options.port}
     bounds = {"http": harness_http.protocol(), "ws": "none"}
     uvicorn.run(harness_http.bounded(app), **place, **bounds, log_level="warning", access_log=False)
     return 0
