@@ -18,6 +18,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import select
 import signal
 import socket
 import struct
@@ -84,8 +85,11 @@ class Enclosure:
             os.close(self.user)
 
 
-def maker(view: View, *, root: bool, told: int) -> Callable[[], None]:
-    """What the first process does between fork and exec. ``told`` is where an ordinary user's number is written."""
+def maker(view: View, *, root: bool, told: int, harness: int) -> Callable[[], None]:
+    """What the first process does between fork and exec. ``told`` is where an ordinary user's number is written.
+
+    ``harness`` is a descriptor of the harness's own process (pidfd_open(2)): when that has ended, this one ends.
+    """
     uid, gid = os.getuid(), os.getgid()
 
     def make() -> None:
@@ -99,6 +103,8 @@ def maker(view: View, *, root: bool, told: int) -> Callable[[], None]:
         _bring_up_loopback()
         view.enter()
         die_with_parent()
+        if _ended(harness):  # while all that was made: who dies before he is a parent to die with is not told of
+            os._exit(1)
 
     return make
 
@@ -154,6 +160,13 @@ def read_number(told: int) -> int:
 def die_with_parent() -> None:
     """Have the kernel kill the calling process when its parent dies."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+
+
+def _ended(process: int) -> bool:
+    """Whether the process of that descriptor has ended."""
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 _own: list[int] = []

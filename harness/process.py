@@ -389,6 +389,9 @@ def enclosed(view: View) -> Iterator[Enclosure]:
     root = os.geteuid() == 0
     with contextlib.ExitStack() as stack:
         told, tell = _pipe(stack)
+        harness = os.pidfd_open(os.getpid())
+        stack.callback(os.close, harness)
+        make = enclosure.maker(view, root=root, told=tell, harness=harness)
         try:
             with enclosure.first_born() if root else contextlib.nullcontext():
                 first = subprocess.Popen(
@@ -398,7 +401,7 @@ def enclosed(view: View) -> Iterator[Enclosure]:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     start_new_session=True,
-                    preexec_fn=enclosure.maker(view, root=root, told=tell),  # noqa: PLW1509 -- as in _popen
+                    preexec_fn=make,  # noqa: PLW1509 -- as in _popen
                 )
         except subprocess.SubprocessError as error:
             raise OSError(errno.EPERM, "namespaces cannot be made") from error

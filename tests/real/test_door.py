@@ -224,7 +224,34 @@ def test_what_was_killed_with_its_watchdog_is_removed_by_the_next(cache: Path) -
         assert list(cgroup.ROOT.glob(f"**/harness-{paths.key()}-*")) == []
 
 
-@pytest.mark.parametrize("test", ["finds_nothing", "leaves_running", "more_processes", "endless_output", "it_ends_as"])
+#: A harness that is killed while the first process of an enclosure is being made; that one holds standard output.
+DIE = """
+import os, time
+from harness import mounts, process
+said = os.dup(1)
+def enter(view):
+    os.write(os.dup2(said, 1), b"now")
+    time.sleep(0.5)
+mounts.View.enter = enter
+with process.enclosed(mounts.of_this_machine(shown=[], writable=[], scratch_bytes=2**20)):
+    pass
+"""
+
+
+def test_a_harness_that_is_killed_meanwhile_leaves_no_enclosure() -> None:
+    """The kernel tells only of a parent that dies later."""
+    with subprocess.Popen([sys.executable, "-c", DIE], env=dict(os.environ), stdout=subprocess.PIPE) as killed:
+        assert killed.stdout is not None
+        assert killed.stdout.read(3) == b"now"
+        killed.kill()
+        killed.communicate(timeout=20)  # until nobody holds it any more
+        assert killed.returncode == -signal.SIGKILL
+
+
+USERS = ["finds_nothing", "leaves_running", "more_processes", "endless_output", "it_ends_as", "leaves_no_enclosure"]
+
+
+@pytest.mark.parametrize("test", USERS)
 def test_an_ordinary_user_can_have_it_so(root: None, test: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The same tests, as a user without rights: the kernel's user namespaces give them."""
     user = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
