@@ -26,8 +26,8 @@ from typing import Any
 
 from harness import files, interpreter, paths, process, tools, tree
 from harness.errors import BadInput
-from harness.measure import reproducing
-from harness.methods.contract import Artifact, Method, Sizes
+from harness.measure import proof, reproducing
+from harness.methods.contract import Artifact, BuildOptions, Mending, Method, Sizes
 from harness.methods.variants import DEFAULT, Variant
 from harness.metrics import METRICS
 from harness.platforms.depot import Depot
@@ -61,12 +61,25 @@ def up_to_date(method: Method, locked: LockedModel, *, variant: Variant = DEFAUL
 class CleanBuild:
     """Wall seconds of a build with empty tool caches, when it was, and in which files it differs from the first.
 
-    ``differing`` is None where there was none before to compare with.
+    ``differing`` is None where there was none before to compare with. Of the first there are also the seconds that
+    asking the examples took (``proof_s``), and how many builds before it did not answer them, with their seconds.
     """
 
     wall_s: float
     at: str
     differing: tuple[str, ...] | None = None
+    proof_s: float = 0.0
+    tries: int = 0
+    tries_s: float = 0.0
+
+    @property
+    def told(self) -> str:
+        """What is noted beside its seconds, which are those of one build; empty where there is nothing to say."""
+        said = [f"answered the examples in {self.proof_s:.1f} s after the build"] if self.proof_s else []
+        tries = "1 more build" if self.tries == 1 else f"{self.tries} more builds"
+        return "; ".join(
+            [*said, *([f"{tries} to find one that answers took {self.tries_s:.0f} s"] if self.tries else [])]
+        )
 
     @staticmethod
     def from_dict(table: Mapping[str, Any]) -> CleanBuild:
@@ -76,6 +89,9 @@ class CleanBuild:
             wall_s=float(table["wall_s"]),
             at=str(table["at"]),
             differing=None if differing is None else tuple(map(str, differing)),
+            proof_s=float(table.get("proof_s", 0.0)),
+            tries=int(table.get("tries", 0)),
+            tries_s=float(table.get("tries_s", 0.0)),
         )
 
 
@@ -104,8 +120,9 @@ def clean_build(method: Method, locked: LockedModel, *, variant: Variant = DEFAU
         known = cached(method, locked, variant=variant)
         if known is None:
             return _build_kept(method, locked, folder, variant)[1]
+    mended = proof.mended(method, locked, variant.label)
     with process.temporary_folder("build", readable=True) as workdir:
-        artifact, wall_s = _timed(method, locked, workdir, variant)
+        artifact, wall_s = _timed(method, locked, workdir, variant, mended)
         try:
             return held_against(method, locked, known, artifact, wall_s, variant=variant)
         finally:
@@ -249,19 +266,30 @@ def _alone(method: Method, locked: LockedModel, variant: Variant) -> Iterator[Pa
 
 
 def _build_kept(method: Method, locked: LockedModel, folder: Path, variant: Variant) -> tuple[Artifact, CleanBuild]:
-    files.remove(folder)
-    folder.mkdir(parents=True, mode=0o755)
+    """Build below ``folder`` until it answers the examples, and keep that."""
+    images: list[Artifact] = []
+
+    def build(mended: Mending) -> tuple[Artifact, float]:
+        while images:
+            method.remove(images.pop())
+        files.remove(folder)
+        folder.mkdir(parents=True, mode=0o755)
+        artifact, wall_s = _timed(method, locked, folder, variant, mended)
+        images.extend([artifact] if artifact.image is not None else [])
+        return artifact, wall_s
+
     with process.guarded(folder=str(folder)):  # half an artifact must not be taken for one
         try:
-            artifact, wall_s = _timed(method, locked, folder, variant)
+            found = proof.proven(method, locked, build, of=folder.name, variant=variant.label)
+            artifact, wall_s = found.artifact, found.wall_s
             table = dataclasses.asdict(artifact) | {"path": str(artifact.path) if artifact.path else None}
-            build = CleanBuild(wall_s=wall_s, at=_now())
-            _remember(folder, [build])
+            kept = CleanBuild(wall_s=wall_s, at=_now(), proof_s=found.proof_s, tries=found.tries, tries_s=found.tries_s)
+            _remember(folder, [kept])
             _write(folder / "artifact.json", table)
         except BaseException:
             files.remove(folder, ignore_errors=True)
             raise
-    return artifact, build
+    return artifact, kept
 
 
 def _known_builds(folder: Path) -> list[CleanBuild]:
@@ -288,12 +316,24 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _timed(method: Method, locked: LockedModel, workdir: Path, variant: Variant) -> tuple[Artifact, float]:
+def options(method: Method, locked: LockedModel, options: BuildOptions, *, variant: Variant = DEFAULT) -> BuildOptions:
+    """The options with what is known of the model and of earlier builds: a plain start's trace, and what mends."""
+    return dataclasses.replace(
+        options,
+        traced=proof.traced(method, locked) if method.MENDS else None,
+        mended=proof.mended(method, locked, variant.label),
+    )
+
+
+def _timed(
+    method: Method, locked: LockedModel, workdir: Path, variant: Variant, mended: Mending
+) -> tuple[Artifact, float]:
     with process.temporary_folder("tool-cache") as tool_cache:
-        options = variant.options(tool_cache)
+        known = options(method, locked, variant.options(tool_cache), variant=variant)
+        given = dataclasses.replace(known, mended=mended)
         begin = time.monotonic()
         with process.ledger.waiting_for("tools"), tools.full_disk_named():
-            artifact = method.build(locked, workdir, options)
+            artifact = method.build(locked, workdir, given)
         return artifact, time.monotonic() - begin
 
 

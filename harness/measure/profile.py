@@ -250,7 +250,7 @@ def _loaded(
     assert sources is not None
     allowed = limits_of(locked.model)
     timeout_s = allowed.start_timeout_s + allowed.predict_timeout_s
-    names = rehearsal.modules(locked, python, sources, timeout_s=timeout_s)
+    names = rehearsal.traced(locked, python, sources, timeout_s=timeout_s).modules
     return counter.amount(file for name in names for file in _bytecode_of(packages, name)) if names else None
 
 

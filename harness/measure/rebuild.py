@@ -48,9 +48,13 @@ def take(subject: Subject, state: State, replicate: int) -> Taken:
     method, locked, values, note = subject.method, subject.locked, dict[str, float](), ""
     with ExitStack() as stack:
         place = stack.enter_context(process.temporary_folder("rebuild", readable=True))
+        (place / "tool-cache").mkdir(mode=0o755)
+        asked = BuildOptions(tool_cache=place / "tool-cache", keep_cache=True)
+        # Changed or not, it is built as the artifact was.
+        options = artifacts.options(method, locked, asked)
 
         def built(changed: LockedModel, name: str) -> tuple[Artifact, float]:
-            artifact, wall_s = _timed(method, changed, place / name, place / "tool-cache")
+            artifact, wall_s = _timed(method, changed, place / name, options)
             stack.callback(method.remove, artifact)
             return artifact, wall_s
 
@@ -91,10 +95,8 @@ def _sizes(subject: Subject, first: Artifact) -> Sizes:
     return subject.method.sizes(first, subject.depot)
 
 
-def _timed(method: Method, locked: LockedModel, workdir: Path, tool_cache: Path) -> tuple[Artifact, float]:
-    for folder in (workdir, tool_cache):
-        folder.mkdir(mode=0o755, exist_ok=True)
-    options = BuildOptions(tool_cache=tool_cache, keep_cache=True)
+def _timed(method: Method, locked: LockedModel, workdir: Path, options: BuildOptions) -> tuple[Artifact, float]:
+    workdir.mkdir(mode=0o755, exist_ok=True)
     begin = time.monotonic()
     with process.ledger.waiting_for("tools"):
         artifact = method.build(locked, workdir, options)

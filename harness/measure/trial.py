@@ -196,7 +196,7 @@ class Trial:
             found = {"reproducible": float(not build.differing), **found}
             notes += [f"differing from the first build: {', '.join(build.differing)}"] if build.differing else []
         flags = ("kept",) if kept else ()
-        self._record.record(cell, found, number=number, flags=flags, note="; ".join(notes))
+        self._record.record(cell, found, number=number, flags=flags, note="; ".join(filter(None, [*notes, build.told])))
 
     # --- installations ---------------------------------------------------------------------------
 

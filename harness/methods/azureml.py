@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness import paths
 from harness.methods import imaging, layout
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits
+from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Mends
 from harness.methods.serving import Http, Served
 from harness.platforms.depot import Depot
 from harness.spec import capabilities
@@ -38,6 +38,7 @@ LIMITS: tuple[Limit, ...] = (
 REQUIREMENTS: tuple[str, ...] = ("azureml-inference-server-http==1.5.1",)
 REQUIRES = frozenset({"azure"})
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset({"prune"})
 
 _SCORE = paths.PACKAGE / "resources" / "azureml" / "harness_score"
 _INSIDE = "/app/model"  # where imaging puts the model, the runner and packages

@@ -30,6 +30,7 @@ from harness.methods.contract import (
     Layers,
     Limit,
     Limits,
+    Mends,
     Sizes,
 )
 from harness.methods.serving import Http, Served
@@ -62,6 +63,7 @@ LIMITS: tuple[Limit, ...] = (
 REQUIREMENTS: tuple[str, ...] = ("functions-framework==3.10.2",)
 REQUIRES = frozenset({"google-cloud"})
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset()
 
 _SOURCE = paths.PACKAGE / "resources" / "cloud_functions"
 _TARGET = "predict"

@@ -20,7 +20,17 @@ from pathlib import Path
 from harness import files, process, tools, tree
 from harness.errors import BadInput, BuildFailure, CheckFailure, HarnessError
 from harness.methods import hosted, layout, placement, variants
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.contract import (
+    Artifact,
+    Availability,
+    BuildOptions,
+    Installed,
+    Layers,
+    Limit,
+    Limits,
+    Mends,
+    Sizes,
+)
 from harness.methods.serving import Served
 from harness.platforms.conda import locking, tooling
 from harness.platforms.depot import Depot
@@ -38,6 +48,7 @@ LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES: frozenset[Facility] = frozenset()
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset()
 
 # The channel that was decided on for each model in this process: nothing else tells a kept artifact from another's.
 _channels: dict[str, str] = {}

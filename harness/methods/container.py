@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from harness.methods import imaging, placement
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits
+from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Mends
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
 from harness.spec import capabilities
@@ -23,6 +23,7 @@ LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES = frozenset({"container-engine"})
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset({"prune"})
 
 RECIPE = imaging.Recipe(module="harness_runner", command=["once"], measured_bytecode=True)
 

@@ -29,6 +29,11 @@ Bytecode = Literal["none", "timestamp", "checked-hash", "unchecked-hash"]
 Placement = Literal["inside", "mounted", "fetched"]
 
 
+#: What a method can do about an artifact that does not answer (:mod:`harness.methods.mending`): prune less, take along
+#: packages whole that it found the parts of by itself.
+Mends = Literal["prune", "collect"]
+
+
 #: No answer of an instance is longer than this, whatever a model's examples look like.
 LONGEST_BYTES = 64 * 2**20
 
@@ -68,11 +73,47 @@ class Availability:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Traced:
+    """What answering the examples needed of the installed packages, found by one plain start in bounds.
+
+    The model's process told it; of that only is here what is in the environment. Paths are seen from the folder of
+    the packages: ``sources`` of loaded modules, files ``opened`` otherwise, folders ``listed``, native libraries
+    ``mapped`` into memory. Files that native code opens without mapping them are not seen.
+    """
+
+    modules: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    opened: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
+    mapped: tuple[str, ...] = ()
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """What pruning must leave, as ``pruning.py --keep`` reads it."""
+        tests = (path for path in self.sources if not {"test", "tests"}.isdisjoint(path.split("/")))
+        return (*self.opened, *self.mapped, *tests, *(f"{folder}/" for folder in self.listed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mending:
+    """What is done otherwise than by default, because an artifact did not answer: see :mod:`harness.methods.mending`.
+
+    ``unpruned`` are rules of pruning that are left out; ``collected`` are packages that are taken along whole.
+    """
+
+    unpruned: tuple[str, ...] = ()
+    collected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildOptions:
     """How to build. ``tool_cache`` is empty for a clean build; the caller removes it.
 
     With ``keep_cache`` an engine's layer cache is used and left for the next build with the same ``tool_cache``,
     whose artifacts share their image's tag; ``remove`` of any one of them removes it all.
+
+    ``traced`` is what a plain start needed, None where that was not found out; ``mended`` is what earlier builds of
+    the same lock had to do otherwise.
 
     A method refuses with BadInput what it can't honour (:func:`harness.methods.variants.unsupported`).
     """
@@ -82,6 +123,8 @@ class BuildOptions:
     weights: Placement = "inside"
     keep_cache: bool = False
     timeout_s: float = 900.0
+    traced: Traced | None = None
+    mended: Mending = Mending()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +278,8 @@ class Method(Protocol):
     #: What the target must have, and what the method gives.
     REQUIRES: frozenset[Facility]
     PROVIDES: frozenset[Quality]
+    #: What a build can do otherwise where its artifact does not answer as the plain environment does.
+    MENDS: frozenset[Mends]
 
     def check(self) -> Availability:
         """Whether the method can be used on this machine; never raises."""

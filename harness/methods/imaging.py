@@ -27,7 +27,7 @@ from pathlib import Path
 from harness import ceiling, files, interpreter, paths, tools, tree
 from harness import door as doors
 from harness.errors import BadInput, BuildFailure, EngineGone, HarnessError, MissingComponent
-from harness.methods import layout, placement, pruning, variants
+from harness.methods import layout, mending, placement, pruning, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Limits, Sizes
 from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
 from harness.platforms import builds, containers, engine, images, namespaces
@@ -42,6 +42,7 @@ _SHARED = "/run/harness"  # the folder inside that the socket lies in
 _WEIGHTS = "/weights"  # where weights are shown that are not in the image
 _PYTHONPATH = "/app/model:/app/dependencies"
 _USED = paths.PACKAGE / "resources" / "imaging" / "used.py"
+_KEEP = "keep.txt"  # what pruning must leave
 _LARGEST_LIST = 8 * 2**20
 
 _STAGE = """\
@@ -136,7 +137,7 @@ def build(method_id: str, recipe: Recipe, locked: LockedModel, workdir: Path, op
             "base": base.source,
             "base_image": base.reference,
             "base_layers": str(base.layers),
-            "pruned": ", ".join(locked.model.file.prune) or "nothing",
+            "pruned": ", ".join(mending.rules(locked.model, options)) or "nothing",
             "bytecode": bytecode,
         },
     )
@@ -186,7 +187,15 @@ def _context(recipe: Recipe, locked: LockedModel, workdir: Path, options: BuildO
     (context / "build" / "requirements.txt").write_bytes(locked.lock.requirements.read_bytes())
     for file in (Path(pruning.__file__), _USED):
         shutil.copyfile(file, context / "build" / file.name)
-    layout.write_sources(locked, context / "model", bytecode="none", model=recipe.model, weights=options.weights)
+    (context / "build" / _KEEP).write_text("".join(f"{name}\n" for name in mending.kept(options)), encoding="utf-8")
+    layout.write_sources(
+        locked,
+        context / "model",
+        bytecode="none",
+        model=recipe.model,
+        weights=options.weights,
+        pruned=mending.rules(locked.model, options),
+    )
     for package in recipe.packages:
         tree.copy(package, context / "model" / package.name, keep=lambda path: "__pycache__" not in path.parts)
     return context
@@ -251,9 +260,10 @@ def stage(locked: LockedModel, build_base: images.BaseImage, options: BuildOptio
     if compiled and options.bytecode != "none":
         install.append("--compile-bytecode")
     steps = [install if locked.lock.packages else [build_base.python, "-c", _MAKE_EMPTY]]
-    if locked.lock.packages and locked.model.file.prune:
+    rules = mending.rules(locked.model, options)
+    if locked.lock.packages and rules:
         program = f"/build/{Path(pruning.__file__).name}"
-        steps.append([build_base.python, program, "/app/dependencies", *locked.model.file.prune])
+        steps.append([build_base.python, program, "--keep", f"/build/{_KEEP}", "/app/dependencies", *rules])
     mode = options.bytecode.upper().replace("-", "_") if options.bytecode != "none" else "CHECKED_HASH"
     env = {"PYC_INVALIDATION_MODE": mode, **tools.UV_SAME_EVERY_TIME}
     return _STAGE.format(

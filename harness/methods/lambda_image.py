@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.errors import MissingComponent
 from harness.methods import functions, imaging
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Instance, Layers, Limits
+from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Instance, Layers, Limits, Mends
 from harness.platforms import ecr, lambda_runtime
 from harness.platforms.depot import Depot
 from harness.spec import capabilities
@@ -33,6 +33,7 @@ LIMITS = (
 REQUIREMENTS = ("awslambdaric==4.2.2",)
 REQUIRES = frozenset({"aws"})
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset({"prune"})
 
 RECIPE = imaging.Recipe(
     module="awslambdaric",

@@ -14,13 +14,24 @@ import os
 import shutil
 import time
 import zipfile
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from harness import archives, files, interpreter, process, tools, tree
 from harness.errors import BadInput, CheckFailure, MissingComponent, ModelFailure
-from harness.methods import functions, hosted, imaging, layout, placement, variants
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Instance, Layers, Limits, Sizes
+from harness.methods import functions, hosted, imaging, layout, mending, placement, variants
+from harness.methods.contract import (
+    Artifact,
+    Availability,
+    BuildOptions,
+    Installed,
+    Instance,
+    Layers,
+    Limits,
+    Mends,
+    Sizes,
+)
 from harness.platforms import builds, engine, lambda_runtime
 from harness.platforms.depot import Depot
 from harness.spec import capabilities, environments
@@ -41,6 +52,7 @@ LIMITS = (
 REQUIREMENTS: tuple[str, ...] = ()  # the runtime client is AWS's to bring
 REQUIRES = frozenset({"aws"})
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset({"prune"})
 
 #: A zip holds no link, so files that are the same are stored once each.
 _NOT_IN_A_ZIP = frozenset({"duplicates"})
@@ -62,10 +74,10 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     variants.require(ID, options, locked.model)
     folder = layout.fresh_folder(workdir, "function")
     _install(locked, folder, options)
-    layout.write_sources(locked, folder, bytecode="none")
+    layout.write_sources(locked, folder, bytecode="none", pruned=mending.rules(locked.model, options))
     handler = functions.HANDLER_PACKAGE
     tree.copy(handler, folder / handler.name, keep=lambda relative: relative.suffix == ".py")
-    told = made_to_fit(folder, locked.model.file.prune, options)
+    told = made_to_fit(folder, mending.rules(locked.model, options), options)
     bytecode = options.bytecode if any(folder.rglob("*.pyc")) else "none"  # it may have been left out to fit
     archive = workdir / "function.zip"
     pack(folder, archive)
@@ -184,15 +196,16 @@ def _install(locked: LockedModel, folder: Path, options: BuildOptions) -> None:
     files.remove(folder / ".lock")
 
 
-def made_to_fit(folder: Path, wanted: tuple[str, ...], options: BuildOptions) -> str:
+def made_to_fit(folder: Path, wanted: Sequence[str], options: BuildOptions) -> str:
     """Prune ``folder`` as the model wants and compile it; where that is too large, leave out more. What was done.
 
     The steps: what is always safe to leave out, then the bytecode, without which starts are slower.
     """
     rules = [rule for rule in wanted if rule not in _NOT_IN_A_ZIP]
-    more = [rule for rule in SAFE_PRUNE if rule not in (*rules, *_NOT_IN_A_ZIP)]
+    more = [rule for rule in SAFE_PRUNE if rule not in (*rules, *_NOT_IN_A_ZIP, *options.mended.unpruned)]
+    keep = mending.kept(options)
     before = tree.size(folder)[0]
-    layout.prune(folder, rules, timeout_s=options.timeout_s)
+    layout.prune(folder, rules, keep, timeout_s=options.timeout_s)
     pruned = tree.size(folder)[0]
     told = [f"{', '.join(rules) or 'nothing'}: {before / 1e6:.1f} -> {pruned / 1e6:.1f} MB"]
     _compile(folder, options)
@@ -200,7 +213,7 @@ def made_to_fit(folder: Path, wanted: tuple[str, ...], options: BuildOptions) ->
     if size > pruned:
         told.append(f"with bytecode {size / 1e6:.1f} MB")
     if size > functions.UNZIPPED_BYTES and more:
-        layout.prune(folder, more, timeout_s=options.timeout_s)
+        layout.prune(folder, more, keep, timeout_s=options.timeout_s)
         size = tree.size(folder)[0]
         told.append(f"to fit also {', '.join(more)}: {size / 1e6:.1f} MB")
     if size > functions.UNZIPPED_BYTES:

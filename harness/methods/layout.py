@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import door, files, tools, tree
-from harness.methods import placement
+from harness.methods import placement, pruning
 from harness.methods.contract import BuildOptions, Bytecode, Placement
 from harness.runtime import RUNNER
 from harness.spec import environments
@@ -24,12 +24,19 @@ _COMPILE_S = 300.0
 
 
 def write_sources(
-    locked: LockedModel, folder: Path, *, bytecode: Bytecode, model: bool = True, weights: Placement = "inside"
+    locked: LockedModel,
+    folder: Path,
+    *,
+    bytecode: Bytecode,
+    model: bool = True,
+    weights: Placement = "inside",
+    pruned: Sequence[str] = (),
 ) -> None:
     """Put ``harness_runner/`` and ``harness_model/`` into ``folder``, compiled as ``bytecode`` says.
 
     Without ``model`` only the runner is put there, for platforms that the model's files reach by other ways. Of
-    ``weights`` that are not inside nothing is put there but their names, sizes and digests.
+    ``weights`` that are not inside nothing is put there but their names, sizes and digests. Which rules of pruning
+    were applied to the packages (``pruned``) is told, so that a message can say so of a file that is missing.
     """
     runner, payload = folder / RUNNER.name, folder / MODEL_FOLDER
     for place in (runner, payload):  # a package could have something of this name
@@ -37,7 +44,8 @@ def write_sources(
     apart = weights != "inside"
     tree.copy(RUNNER, runner, keep=lambda relative: relative.suffix == ".py" and (apart or relative.name != _PLACING))
     file = locked.model.file
-    told = {"ENTRYPOINT": file.entrypoint, "ENVIRONMENT": dict(sorted(file.env.items()))}
+    told: dict[str, object] = {"ENTRYPOINT": file.entrypoint, "ENVIRONMENT": dict(sorted(file.env.items()))}
+    told["PRUNED"] = {rule: sign for rule, sign in pruning.SIGNS.items() if rule in pruned}
     lines = [
         f"{name} = {value!r}\n" for name, value in {**told, **(placement.declared(locked) if apart else {})}.items()
     ]
@@ -79,11 +87,11 @@ def compile_dated(folder: Path, below: Path, *, timeout_s: float) -> None:
     compile_packages(folder, bytecode="timestamp", timeout_s=timeout_s, below=below)
 
 
-def prune(packages: Path, rules: Sequence[str], *, timeout_s: float) -> None:
-    """Leave out of ``packages`` what the ``rules`` of :mod:`harness.methods.pruning` say."""
+def prune(packages: Path, rules: Sequence[str], keep: Sequence[str] = (), *, timeout_s: float) -> None:
+    """Leave out of ``packages`` what the ``rules`` of :mod:`harness.methods.pruning` say, but not what to ``keep``."""
     if rules:
         with tools.bench("pruning", shows=(environments.PRUNING,), writes=(packages,)) as bench:
-            environments.pruned(bench, packages, rules, timeout_s=timeout_s)
+            environments.pruned(bench, packages, rules, keep, timeout_s=timeout_s)
 
 
 def write_examples(locked: LockedModel, folder: Path) -> None:

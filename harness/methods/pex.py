@@ -26,7 +26,7 @@ from pathlib import Path, PurePosixPath
 
 from harness import archives, door, files, interpreter, paths, process, tools, tree
 from harness.errors import BadInput, BuildFailure
-from harness.methods import hosted, layout, placement, rehearsal, variants
+from harness.methods import hosted, layout, mending, placement, rehearsal, variants
 from harness.methods.contract import (
     Artifact,
     BuildOptions,
@@ -34,6 +34,7 @@ from harness.methods.contract import (
     Layers,
     Limit,
     Limits,
+    Mends,
     Sizes,
 )
 from harness.methods.serving import Served
@@ -50,6 +51,7 @@ LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES = frozenset({"python"})
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset({"prune"})
 
 #: The rules of pruning that PEX can go by: it reads the lists of files, takes sources only, and knows no hard links.
 _RULES = ("tests", "stubs", "headers", "symbols")
@@ -79,11 +81,13 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
 
 def write(locked: LockedModel, file: Path, options: BuildOptions) -> dict[str, str]:
     """Make the PEX at ``file``, weights that are not in it beside it; what is to be said of it."""
-    rules = [rule for rule in _RULES if rule in locked.model.file.prune]
+    rules = mending.rules(locked.model, options, _RULES)
     bench = layout.bench_folder(options, "pex")
     with process.temporary_folder("pex") as scratch:
         # PEX leaves this bytecode behind, but a source that can't be compiled is told of here.
-        layout.write_sources(locked, scratch / "sources", bytecode=options.bytecode, weights=options.weights)
+        layout.write_sources(
+            locked, scratch / "sources", bytecode=options.bytecode, weights=options.weights, pruned=rules
+        )
         made = _run_pex(locked, scratch / "sources", bench, rules, options, file.name)
         with files.opened(made, below=bench) as source, file.open("xb") as written:
             shutil.copyfileobj(source, written, 2**20)
@@ -122,7 +126,13 @@ def _run_pex(
     home.mkdir()
     if locked.lock.packages:
         environments.install(
-            locked.lock, environment, cache=bench, bytecode="none", timeout_s=options.timeout_s, prune=rules
+            locked.lock,
+            environment,
+            cache=bench,
+            bytecode="none",
+            timeout_s=options.timeout_s,
+            prune=rules,
+            keep=mending.kept(options),
         )
     made.parent.mkdir(exist_ok=True)
     # No --python: with one, PEX 2.105 refuses environments that hold a wheel of any Python ("py2.py3-none-any").

@@ -39,7 +39,17 @@ from pathlib import Path
 from harness import files, interpreter, paths, process, settings, tools, tree
 from harness.errors import BuildFailure, MissingComponent
 from harness.methods import hosted, layout, pex, variants
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.contract import (
+    Artifact,
+    Availability,
+    BuildOptions,
+    Installed,
+    Layers,
+    Limit,
+    Limits,
+    Mends,
+    Sizes,
+)
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
 from harness.spec import capabilities
@@ -57,6 +67,7 @@ LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES: frozenset[Facility] = frozenset()
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset({"prune"})
 
 #: Where the assets are: a folder, or the address of a mirror.
 ASSETS = "HARNESS_SCIE_ASSETS"

@@ -1,14 +1,21 @@
 """Leaving out of installed packages what no start needs: one place for the rules, used by every method that prunes.
 
 Which rules apply is the model's to say (``prune`` in ``model.toml``); by default those that are safe. A rule keeps
-what it is not sure of. What is imported is never judged by running anything: the model's code has no part in this.
+what it is not sure of: a file that a module names in its text stays, and so does one that a start was seen to open
+(``--keep``). What is imported is never judged by running anything: the model's code has no part in this.
 
-This file is copied into image builds and run there by itself (``python pruning.py FOLDER RULE...``), so it imports
-nothing but the standard library, and nothing of the harness.
+This file is copied into image builds and run there by itself, so it imports nothing but the standard library, and
+nothing of the harness:
+
+    python pruning.py [--keep FILE] [--list] FOLDER RULE...
+
+FILE has one path a line, seen from FOLDER; one that ends with a slash stands for the files directly in that folder.
+``-`` reads them from standard input. ``--list`` removes nothing and prints what each rule would remove.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import hashlib
 import json
@@ -16,10 +23,9 @@ import mmap
 import os
 import py_compile
 import re
-import shutil
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -47,6 +53,22 @@ _HEADERS = (
 _COMPILES = re.compile(rb"nvrtc|cpp_extension|load_inline|pyximport|\.set_source\(")
 _LISTS = frozenset({"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "uv_build.json"})
 _NAMES_TESTS = re.compile(rb"^\s*(?:from|import)\s[^#\n]*\btests?\b", re.MULTILINE)
+#: A module below a ``tests`` folder that is named in a string, as ``importlib.import_module`` takes it.
+_TESTS_IN_STRING = re.compile(rb"""["'](\.*(?:\w+\.)*tests?(?:\.\w+)+)["']""")
+#: All files of a kind in a string, as ``glob`` takes them.
+_PATTERN = re.compile(rb"""\*(\.[A-Za-z]\w{0,7})["']""")
+_NAME_BEFORE = re.compile(rb"[\w.+-]*$")
+_LONGEST_NAME = 255
+
+#: How many files ``--list`` names for each rule.
+_LISTED = 20_000
+
+#: By rule, how the name of a file or module looks that it leaves out: for messages about one that is missing.
+SIGNS = {
+    "tests": r"(^|[/.])tests?([/.]|$)",
+    "stubs": r"\.pyi$",
+    "headers": rf"({'|'.join(re.escape(suffix) for suffix in _HEADERS)})$",
+}
 
 
 @dataclass(frozen=True)
@@ -57,30 +79,97 @@ class Pruned:
     files: int
 
 
-def prune(folder: Path, rules: Sequence[str]) -> Pruned:
+def prune(folder: Path, rules: Sequence[str], keep: Iterable[str] = ()) -> Pruned:
     """Apply ``rules`` to the packages in ``folder`` (what ``pip --target`` filled, or a ``site-packages``).
 
-    No file is changed in place: it may be a further name of one in an installer's cache. ValueError for a rule
-    that there is not.
+    What ``keep`` names, as the module says, is not removed. No file is changed in place: it may be a further name of
+    one in an installer's cache. ValueError for a rule that there is not.
+    """
+    keep = frozenset(keep)
+    before = _size(folder)
+    for removed in removable(folder, rules, keep).values():
+        for path in removed:
+            path.unlink(missing_ok=True)  # two rules may name the same file
+            _remove_empty(path.parent, folder)
+    if "sources" in rules:
+        _leave_out_sources(folder, keep)
+    if "symbols" in rules:
+        _leave_out_symbols(folder)
+    if "duplicates" in rules:
+        _share_duplicates(folder)
+    after = _size(folder)
+    return Pruned(bytes=before[0] - after[0], files=before[1] - after[1])
+
+
+def removable(folder: Path, rules: Sequence[str], keep: Iterable[str] = ()) -> dict[str, list[Path]]:
+    """By rule, the files that it removes; those that ``sources`` replaces are not among them.
+
+    ValueError for a rule that there is not.
     """
     unknown = sorted(set(rules) - set(RULES))
     if unknown:
         raise ValueError(f"no such rule: {', '.join(unknown)}; there are {', '.join(RULES)}")
-    before = _size(folder)
-    doing = {
-        "tests": _leave_out_tests,
-        "stubs": _leave_out_stubs,
-        "headers": _leave_out_headers,
-        "metadata": _leave_out_lists,
-        "sources": _leave_out_sources,
-        "symbols": _leave_out_symbols,
-        "duplicates": _share_duplicates,
-    }
-    for rule, does in doing.items():  # in this order: what goes need not be stripped or compared
-        if rule in rules:
-            does(folder)
-    after = _size(folder)
-    return Pruned(bytes=before[0] - after[0], files=before[1] - after[1])
+    keep = frozenset(keep)
+    finding = {"tests": _tests, "stubs": _stubs, "headers": _headers, "metadata": _lists}
+    found = {rule: list(finds(folder)) for rule, finds in finding.items() if rule in rules}
+    going = {path for paths in found.values() for path in paths}
+    named = _named(folder, [path for path in going if path.suffix not in {".py", ".pyc"}], going)
+
+    def stays(rule: str, path: Path) -> bool:
+        return _kept(path, folder, keep) or (rule != "metadata" and path in named)
+
+    return {rule: [path for path in paths if not stays(rule, path)] for rule, paths in found.items()}
+
+
+def _kept(path: Path, folder: Path, keep: frozenset[str]) -> bool:
+    relative = path.relative_to(folder)
+    return relative.as_posix() in keep or f"{relative.parent.as_posix()}/" in keep
+
+
+def _named(folder: Path, candidates: Sequence[Path], going: set[Path]) -> set[Path]:
+    """Those of the ``candidates`` that a module which stays names in its text.
+
+    By its base name anywhere in the closure, or, what is no test, as all files of its kind in its own package. Every
+    package has an ``__init__.pyi``, so such a name counts with its folder's only.
+    """
+    suffixes = {os.fsencode(path.suffix) for path in candidates if path.suffix}
+    if not suffixes:
+        return set()
+    ending = re.compile(rb"(?:" + rb"|".join(re.escape(one) for one in sorted(suffixes, reverse=True)) + rb")(?!\w)")
+    names: set[bytes] = set()
+    kinds: set[tuple[str, bytes]] = set()
+    for path in _files(folder):
+        if path.suffix != ".py" or path in going:
+            continue
+        text = path.read_bytes()
+        for match in ending.finditer(text):
+            begin = max(match.start() - _LONGEST_NAME, 0)
+            before = _NAME_BEFORE.search(text, begin, match.start())
+            name = (before.group() if before else b"") + match.group()
+            names.add(name)
+            if name.startswith(b"__init__."):
+                names.add(re.split(rb"[^\w./+-]", text[begin : match.end()])[-1])
+        package = path.relative_to(folder).parts[0]
+        kinds.update((package, kind) for kind in _PATTERN.findall(text) if kind in suffixes)
+
+    def is_named(path: Path) -> bool:
+        relative = path.relative_to(folder)
+        of_kind = (relative.parts[0], os.fsencode(path.suffix)) in kinds
+        if of_kind and not _TESTS.intersection(relative.parts):
+            return True
+        if path.stem == "__init__":
+            ends = os.fsencode(f"{path.parent.name}/{path.name}")
+            return any(name.endswith(ends) for name in names if b"/" in name)
+        return os.fsencode(path.name) in names
+
+    return {path for path in candidates if is_named(path)}
+
+
+def _remove_empty(place: Path, top: Path) -> None:
+    """Remove the folder, and those that it is in, as long as nothing is in them."""
+    while place != top and place.is_dir() and not any(place.iterdir()):
+        place.rmdir()
+        place = place.parent
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -100,21 +189,17 @@ def _size(folder: Path) -> tuple[int, int]:
 # --- tests ---------------------------------------------------------------------------------------
 
 
-def _leave_out_tests(folder: Path) -> None:
-    """Folders called ``tests`` or ``test`` inside packages that hold tests by their files' names.
+def _tests(folder: Path) -> Iterator[Path]:
+    """What is in folders called ``tests`` or ``test`` inside packages, where they hold tests by their files' names.
 
     NumPy, SciPy and others have modules that import helpers from their tests: those stay, with what they import.
     """
     found = [path for path in _test_folders(folder) if _holds_tests(path)]
     kept = _imported_from(folder, found)
-    for tests in found:
-        if not any(tests in path.parents for path in kept):
-            shutil.rmtree(tests)
-            continue
-        for path in list(_files(tests)):
-            source = path.parent.parent / f"{path.name.partition('.')[0]}.py" if path.suffix == ".pyc" else path
-            if source not in kept:
-                path.unlink()
+    for path in (path for tests in found for path in _files(tests)):
+        source = path.parent.parent / f"{path.name.partition('.')[0]}.py" if path.suffix == ".pyc" else path
+        if source not in kept:
+            yield path
 
 
 def _test_folders(folder: Path) -> Iterator[Path]:
@@ -138,9 +223,11 @@ def _imported_from(folder: Path, tests: Sequence[Path]) -> set[Path]:
     while waiting:
         path = waiting.pop()
         text = path.read_bytes()
-        if path not in kept and not _NAMES_TESTS.search(text):
-            continue
-        for module in _imports(folder, path, text):
+        strings = _TESTS_IN_STRING.findall(text) if b"test" in text else []
+        modules = [*_absolute(folder, path, strings)]
+        if path in kept or _NAMES_TESTS.search(text):
+            modules += _imports(folder, path, text)
+        for module in modules:
             for file in _module_files(folder, module):
                 if str(file).startswith(below) and file not in kept:
                     kept.add(file)
@@ -165,6 +252,15 @@ def _imports(folder: Path, path: Path, text: bytes) -> Iterator[tuple[str, ...]]
             yield from ((*module, alias.name) for alias in node.names)
 
 
+def _absolute(folder: Path, path: Path, names: Iterable[bytes]) -> Iterator[tuple[str, ...]]:
+    """The modules of these names, which may begin with dots, seen from the one at ``path``."""
+    package = path.relative_to(folder).parts[:-1]
+    for name in (one.decode("ascii", "replace") for one in names):
+        dots = len(name) - len(name.lstrip("."))
+        above = package[: len(package) - dots + 1] if dots else ()
+        yield (*above, *name[dots:].split("."))
+
+
 def _module_files(folder: Path, module: Sequence[str]) -> Iterator[Path]:
     """The file of a module, and those of the packages that it is in."""
     for length in range(1, len(module) + 1):
@@ -177,16 +273,16 @@ def _module_files(folder: Path, module: Sequence[str]) -> Iterator[Path]:
 # --- stubs, headers, lists, sources --------------------------------------------------------------
 
 
-def _leave_out_stubs(folder: Path) -> None:
+def _stubs(folder: Path) -> Iterator[Path]:
     """``*.pyi``, unless the module beside it reads it to find its lazy imports (``lazy_loader.attach_stub``)."""
-    for path in list(_files(folder)):
+    for path in _files(folder):
         if path.suffix in _STUBS:
             module = path.with_suffix(".py")
             if not module.is_file() or not re.search(rb"attach_stub|\.pyi", module.read_bytes()):
-                path.unlink()
+                yield path
 
 
-def _leave_out_headers(folder: Path) -> None:
+def _headers(folder: Path) -> Iterator[Path]:
     """Of packages none of whose modules says that it compiles when it is used."""
     for package in sorted(folder.iterdir()):
         if not package.is_dir() or package.is_symlink():
@@ -194,20 +290,19 @@ def _leave_out_headers(folder: Path) -> None:
         files = list(_files(package))
         going = [path for path in files if path.suffix in _HEADERS]
         if going and not any(path.suffix == ".py" and _COMPILES.search(path.read_bytes()) for path in files):
-            for path in going:
-                path.unlink()
+            yield from going
 
 
-def _leave_out_lists(folder: Path) -> None:
-    for path in list(_files(folder)):
+def _lists(folder: Path) -> Iterator[Path]:
+    for path in _files(folder):
         if path.parent.suffix == ".dist-info" and path.name in _LISTS:
-            path.unlink()
+            yield path
 
 
-def _leave_out_sources(folder: Path) -> None:
+def _leave_out_sources(folder: Path, keep: frozenset[str]) -> None:
     """``module.pyc`` in the place of ``module.py``, which Python imports as well; what can't be compiled stays."""
     for path in list(_files(folder)):
-        if path.suffix == ".py" and path.parent != folder / "bin":
+        if path.suffix == ".py" and path.parent != folder / "bin" and not _kept(path, folder, keep):
             name = path.relative_to(folder).as_posix()  # what tracebacks say
             try:
                 py_compile.compile(
@@ -362,5 +457,24 @@ def _share_duplicates(folder: Path) -> None:
                 os.replace(part, path)
 
 
+def _main(arguments: Sequence[str]) -> Mapping[str, object]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("rules", nargs="*")
+    parser.add_argument("--keep", default="")
+    parser.add_argument("--list", action="store_true")
+    asked = parser.parse_args(arguments)
+    if asked.keep == "-":
+        keep = sys.stdin.read().splitlines()
+    else:
+        keep = Path(asked.keep).read_text(encoding="utf-8").splitlines() if asked.keep else []
+    if not asked.list:
+        return asdict(prune(asked.folder, asked.rules, keep))
+    found = removable(asked.folder, asked.rules, keep)
+    return {
+        rule: [path.relative_to(asked.folder).as_posix() for path in paths[:_LISTED]] for rule, paths in found.items()
+    }
+
+
 if __name__ == "__main__":
-    json.dump(asdict(prune(Path(sys.argv[1]), sys.argv[2:])), sys.stdout)
+    json.dump(_main(sys.argv[1:]), sys.stdout)

@@ -1,10 +1,11 @@
 """``pyinstaller``: one folder with an executable, its own Python and all it needs, made by PyInstaller.
 
 PyInstaller finds modules by reading code, so it misses what is imported by a name in data (the classes in a pickle)
-or by compiled code: its build succeeds then, and the start fails. So the model first answers its examples in bounds,
-in the locked environment, and every module that this loads is named to PyInstaller (``--hidden-import``). The model's
-own sources are read for imports as well, for what other inputs load. Data files and metadata of the dependencies are
-taken along whole. PyInstaller itself runs offline and unprivileged: its hooks import the dependencies.
+or by compiled code, and libraries that a package loads by their path: its build succeeds then, and the start fails. So
+the model first answers its examples in bounds, in the locked environment, and every module that this loads is named to
+PyInstaller (``--hidden-import``), as is every file and library that it opens (``--add-data``, ``--add-binary``). The
+model's own sources are read for imports as well, for what other inputs load. Data files and metadata of the
+dependencies are taken along whole. PyInstaller itself runs offline and unprivileged: its hooks import the dependencies.
 
 ``pyinstaller-onefile`` (:mod:`harness.methods.pyinstaller_onefile`) is the same as one file; a model that one of the
 two can't carry has no answers with it, which is how it is told which the model tolerates.
@@ -16,17 +17,29 @@ target's: https://pyinstaller.org/en/stable/usage.html#making-gnu-linux-apps-for
 from __future__ import annotations
 
 import dataclasses
+import importlib.machinery
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
-from harness import door, interpreter, paths, process, tools, tree
+from harness import door, files, interpreter, paths, process, tools, tree
 from harness.errors import BuildFailure
-from harness.methods import hosted, layout, placement, rehearsal, variants
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods import hosted, layout, mending, placement, rehearsal, variants
+from harness.methods.contract import (
+    Artifact,
+    Availability,
+    BuildOptions,
+    Installed,
+    Layers,
+    Limit,
+    Limits,
+    Mends,
+    Sizes,
+    Traced,
+)
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
 from harness.spec import capabilities, environments
@@ -42,10 +55,15 @@ LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES: frozenset[Facility] = frozenset()
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset({"prune", "collect"})
 
 _RESOURCES = paths.PACKAGE / "resources" / "pyinstaller"
 #: Hard links would be copied apart, and PyInstaller takes the lists of installed files for what they say.
 _RULES = ("tests", "stubs", "headers", "symbols")
+
+#: Files that are named to PyInstaller one by one: no more than a command line holds.
+_MOST_ADDED = 4000
+_ADDING = frozenset({"--add-data", "--add-binary"})
 
 #: As with every artifact that lies on the target.
 present, remove = hosted.present, hosted.remove
@@ -92,21 +110,24 @@ def frozen(
     locked: LockedModel, folder: Path, options: BuildOptions, *, kind: Literal["onedir", "onefile"]
 ) -> tuple[Path, dict[str, str]]:
     """What PyInstaller makes, moved to ``folder``; and what is to be said of it. BuildFailure where it refuses."""
-    rules = [rule for rule in _RULES if rule in locked.model.file.prune]
+    rules = mending.rules(locked.model, options, _RULES)
     with process.temporary_folder("pyinstaller") as scratch, door.workspace(tools.BOUNDS.disk_bytes) as disk:
         environment, sources = scratch / "environment", scratch / "sources"
         environments.install(
-            locked.lock,
-            environment,
-            cache=options.tool_cache,
-            bytecode="none",
-            timeout_s=options.timeout_s,
-            prune=rules,
+            locked.lock, environment, cache=options.tool_cache, bytecode="none", timeout_s=options.timeout_s
         )
-        layout.write_sources(locked, sources, bytecode="none")
+        layout.write_sources(locked, sources, bytecode="none", pruned=rules)
         layout.compile_bytecode(sources, bytecode=options.bytecode, place="app")
-        loaded = _loaded(locked, scratch, options)
-        made = _run_pyinstaller(disk, scratch, _arguments(locked, disk, scratch, loaded, kind), options)
+        traced = options.traced
+        if traced is None:
+            python = environment / "bin" / "python"
+            traced = rehearsal.traced(locked, python, sources, timeout_s=options.timeout_s)
+        if locked.lock.packages:
+            layout.prune(hosted.site_packages(environment), rules, traced.kept, timeout_s=options.timeout_s)
+        loaded = _loaded(locked, traced)
+        found = _found(hosted.site_packages(environment), loaded, traced, options.mended.collected)
+        arguments = _arguments(locked, disk, scratch, loaded, kind, found)
+        made = _run_pyinstaller(disk, scratch, arguments, options)
         place = folder / locked.model.name
         _copy(made / locked.model.name, place)
     return place, {
@@ -115,15 +136,52 @@ def frozen(
         "pruned": ", ".join(rules) or "nothing",
         **placement.facts(locked, options),
         "hidden imports": str(len(loaded)) if loaded else "none: the examples could not be answered in the environment",
+        "files added": str(sum(option in _ADDING for option in found)),
     }
 
 
-def _loaded(locked: LockedModel, scratch: Path, options: BuildOptions) -> list[str]:
+def _loaded(locked: LockedModel, traced: Traced) -> list[str]:
     """The names of the modules that answering the examples loads, those of the runner and the model left out."""
-    python, sources = scratch / "environment" / "bin" / "python", scratch / "sources"
-    names = rehearsal.modules(locked, python, sources, timeout_s=options.timeout_s)
     own = {"__main__", "predictor", "harness_runner", *_own_modules(locked)}
-    return [name for name in names if name.partition(".")[0] not in own]
+    return [name for name in traced.modules if name.partition(".")[0] not in own]
+
+
+def _found(packages: Path, loaded: Sequence[str], traced: Traced, whole: Sequence[str]) -> list[str]:
+    """The options for what a start was seen to open, list or map that PyInstaller leaves out, each at its own place.
+
+    It takes data files of the ``loaded`` packages, and the libraries that others are linked to, but no library that is
+    loaded by its path (XGBoost's, LightGBM's), and no source that is read as text. Packages taken ``whole`` are those
+    that earlier builds had to.
+    """
+    taken = {module.partition(".")[0] for module in loaded}
+    data = [path for path in traced.opened if not _is_taken_as_data(path, taken)]
+    for folder in traced.listed:
+        there = sorted((packages / folder).iterdir()) if files.kind(packages / folder) == "folder" else ()
+        data += [file.relative_to(packages).as_posix() for file in there if file.suffix == ".py"]
+    native = [path for path in traced.mapped if not _is_extension(path, loaded)]
+    options: list[str] = []
+    for option, names in (("--add-data", data), ("--add-binary", native)):
+        for name in dict.fromkeys(names[:_MOST_ADDED]):
+            # Of these characters the first parts source from place, the others are a pattern's.
+            if not set(name) & set(f"{os.pathsep}*?[") and files.kind(packages / name) == "file":
+                options += [option, f"{packages / name}{os.pathsep}{Path(name).parent}"]
+    for package in whole:
+        if package.isidentifier() and (packages / package).is_dir():
+            options += ["--collect-all", package]
+    return options
+
+
+def _is_taken_as_data(path: str, taken: Collection[str]) -> bool:
+    """Whether ``--collect-data`` or ``--copy-metadata`` takes it, or it is bytecode."""
+    top = path.partition("/")[0]
+    code = path.endswith(tuple(importlib.machinery.all_suffixes()))
+    return top.endswith(".dist-info") or "/__pycache__/" in path or (top in taken and not code)
+
+
+def _is_extension(path: str, loaded: Collection[str]) -> bool:
+    """Whether it is a module, which is taken by its name."""
+    place, _, name = path.rpartition("/")
+    return ".".join((*filter(None, place.split("/")), name.partition(".")[0])) in loaded
 
 
 def _own_modules(locked: LockedModel) -> Iterator[str]:
@@ -135,7 +193,9 @@ def _own_modules(locked: LockedModel) -> Iterator[str]:
             yield path.name
 
 
-def _arguments(locked: LockedModel, disk: Path, scratch: Path, loaded: Sequence[str], kind: str) -> list[str]:
+def _arguments(
+    locked: LockedModel, disk: Path, scratch: Path, loaded: Sequence[str], kind: str, found: Sequence[str] = ()
+) -> list[str]:
     sources, name = scratch / "sources", locked.model.name
     model = sources / layout.MODEL_FOLDER
     arguments = [f"--{kind}", "--name", name, "--noconfirm", "--log-level", "WARN", "--noupx"]
@@ -153,7 +213,7 @@ def _arguments(locked: LockedModel, disk: Path, scratch: Path, loaded: Sequence[
         arguments += ["--copy-metadata", distribution]
     for module in sorted(_top_level(_tool_packages()) - _top_level(packages)):
         arguments += ["--exclude-module", module]
-    return [*arguments, str(_RESOURCES / "entry.py")]
+    return [*arguments, *found, str(_RESOURCES / "entry.py")]
 
 
 def _tool_packages() -> Path:

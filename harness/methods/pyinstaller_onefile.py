@@ -12,7 +12,17 @@ from pathlib import Path
 
 from harness import tree
 from harness.methods import hosted, layout, pyinstaller, variants
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.contract import (
+    Artifact,
+    Availability,
+    BuildOptions,
+    Installed,
+    Layers,
+    Limit,
+    Limits,
+    Mends,
+    Sizes,
+)
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
 from harness.spec import capabilities
@@ -30,6 +40,7 @@ LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES: frozenset[Facility] = frozenset()
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset({"prune", "collect"})
 
 #: As with every artifact that lies on the target.
 present, remove = hosted.present, hosted.remove

@@ -1,29 +1,32 @@
-"""Answering a model's examples once while it is built, to learn what its start loads.
+"""Answering a model's examples once, to learn what its start needs: modules, files, folders, native libraries.
 
-The model's code runs behind the door, within what any instance may use. What it leaves behind was written by it: take
-names from it at most, and those only where they are names of something of ours.
+The model's code runs behind the door, within what any instance may use. What it leaves behind was written by it: only
+names are taken from it, and only those of something that is in the environment.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from harness import ceiling, door, files, paths, process
 from harness.errors import BadInput, CheckFailure
-from harness.methods import placement
+from harness.methods import hosted, placement
+from harness.methods.contract import Traced
 from harness.spec import environments
 from harness.spec.weights import LockedModel
 
 _SCRIPT = paths.PACKAGE / "resources" / "rehearsal" / "loaded.py"
 _LARGEST_LIST = 8 * 2**20
+_MOST, _LONGEST = 20_000, 1000
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
-def modules(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float) -> list[str]:
-    """The names of the modules that answering the examples loads, sorted; empty where they are not answered.
+def traced(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float) -> Traced:
+    """What answering the examples needs of the environment; nothing where they are not answered.
 
     ``python`` is the environment's, ``sources`` the folder with runner and model.
     """
@@ -32,13 +35,49 @@ def modules(locked: LockedModel, python: Path, sources: Path, *, timeout_s: floa
         argv = [str(python), "-P", "-s", str(_SCRIPT), str(sources), str(written)]
         shows = (_SCRIPT, python.parent.parent, sources)
         if not answered(locked, argv, disk=disk, shows=shows, timeout_s=timeout_s, PYTHONDONTWRITEBYTECODE="1"):
-            return []
-        # The model could have written this: whoever takes a name from it must find something of that name, or nothing.
+            return Traced()
         try:
-            names = files.read_text(written, at_most=_LARGEST_LIST, below=disk).splitlines()
-        except BadInput:
-            return []
-    return [name for name in names if _NAME.fullmatch(name)]
+            said = json.loads(files.read_text(written, at_most=_LARGEST_LIST, below=disk))
+        except (BadInput, ValueError, RecursionError):
+            return Traced()
+    return believed(said, hosted.site_packages(python.parent.parent))
+
+
+def believed(said: Any, packages: Path) -> Traced:
+    """What is left of what a model's process ``said``: names of modules, and of what lies in the folder of packages.
+
+    No link, nothing that is not there, and no more than 20,000 of each.
+    """
+    if not isinstance(said, dict):
+        return Traced()
+    names = {kind: _texts(said.get(kind)) for kind in ("modules", "sources", "opened", "listed", "mapped")}
+    return Traced(
+        modules=tuple(name for name in names["modules"] if _NAME.fullmatch(name)),
+        sources=_below(packages, names["sources"], folders=False),
+        opened=_below(packages, names["opened"], folders=False),
+        listed=_below(packages, names["listed"], folders=True),
+        mapped=_below(packages, names["mapped"], folders=False),
+    )
+
+
+def _texts(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        return []
+    return sorted({one for one in value[:_MOST] if isinstance(one, str) and len(one) <= _LONGEST})
+
+
+def _below(packages: Path, names: Iterable[str], *, folders: bool) -> tuple[str, ...]:
+    """Those of the absolute paths that are files, or folders, below ``packages``, seen from there."""
+    top, found = f"{packages}/", []
+    for name in names:
+        relative = name[len(top) :]
+        plain = name.startswith(top) and relative.isprintable() and ".." not in relative.split("/")
+        if not plain or not relative or str(PurePosixPath(relative)) != relative:
+            continue
+        # Nor can a folder on the way be a link: what is installed was looked at.
+        if files.kind(packages / relative) == ("folder" if folders else "file"):
+            found.append(relative)
+    return tuple(found)
 
 
 def answered(

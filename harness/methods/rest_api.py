@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import interpreter, paths, tools, tree
 from harness.methods import hosted, layout, placement, platform_server, variants
-from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Mends, Sizes
 from harness.methods.serving import REST, Served
 from harness.platforms.depot import Depot
 from harness.spec import capabilities
@@ -25,6 +25,7 @@ LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ("fastapi==0.165.0", "uvicorn==0.54.0")
 REQUIRES = frozenset({"python"})
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset()
 
 _WRAPPER = paths.PACKAGE / "resources" / "rest_api" / "harness_rest"
 

@@ -30,6 +30,7 @@ from harness.methods.contract import (
     Layers,
     Limit,
     Limits,
+    Mends,
     Sizes,
 )
 from harness.platforms import aws
@@ -46,6 +47,7 @@ LIMITS: tuple[Limit, ...] = endpoints.LIMITS
 REQUIREMENTS: tuple[str, ...] = platform_server.REQUIREMENTS
 REQUIRES = frozenset({"aws"})
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset({"prune"})
 
 RECIPE = imaging.Recipe(
     module="harness_server.sagemaker",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness import interpreter, tools, tree
 from harness.methods import hosted, layout, placement, variants
-from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Sizes
+from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Mends, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
 from harness.spec import capabilities
@@ -25,6 +25,7 @@ LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES = frozenset({"python"})
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset()
 
 #: As with every artifact that lies on the target.
 check, present, remove = hosted.check, hosted.present, hosted.remove

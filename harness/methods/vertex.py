@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.methods import imaging, platform_server
-from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits
+from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Layers, Limit, Limits, Mends
 from harness.methods.serving import Http, Served
 from harness.platforms.depot import Depot
 from harness.spec import capabilities
@@ -44,6 +44,7 @@ LIMITS: tuple[Limit, ...] = (
 REQUIREMENTS: tuple[str, ...] = platform_server.REQUIREMENTS
 REQUIRES = frozenset({"google-cloud"})
 PROVIDES = capabilities.given(LAYERS)
+MENDS: frozenset[Mends] = frozenset({"prune"})
 
 RECIPE = imaging.Recipe(module="harness_server.vertex", packages=(platform_server.FOLDER, platform_server.BOUNDS))
 

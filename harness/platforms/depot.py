@@ -152,6 +152,21 @@ class Depot:
         return Fetched(seconds=seconds, fidelity="emulated")
 
 
+class Nowhere(Depot):
+    """No depot: what was just built is taken from where it lies, and no platform is told of it. Nothing is timed."""
+
+    def __init__(self) -> None:
+        super().__init__(contextlib.ExitStack())
+
+    def aws_endpoint(self) -> str:
+        """There is none."""
+        raise MissingComponent("what was just built is asked where it lies, before it is deployed")
+
+    def push(self, running: Engine, image: str) -> PushedImage:  # noqa: ARG002
+        """There is no registry."""
+        raise MissingComponent("what was just built is asked where it lies, before it is pushed")
+
+
 @contextmanager
 def session(*, cloud: AccountKind = "moto", role: str = "", anew: bool = True) -> Iterator[Depot]:
     """A depot for the time of a block.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness import ceiling, files, interpreter, paths, process, tools
@@ -23,9 +24,7 @@ _COMPILERS = str(min(os.cpu_count() or 1, 16))
 
 def installed(lock: Lock) -> Path:
     """The interpreter of an environment with exactly what ``lock`` holds, made once and kept in the cache."""
-    folder = paths.cache() / "environments" / lock.digest[:24]
-    python = folder / "bin" / "python"
-    done = folder / "complete"
+    folder, python, done = _kept(lock)
     if done.is_file():
         return python
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
@@ -37,12 +36,40 @@ def installed(lock: Lock) -> Path:
     return python
 
 
+@contextmanager
+def at_hand(lock: Lock) -> Iterator[Path]:
+    """The interpreter of the environment that is kept, else of one that is gone after the block and not compiled."""
+    _, python, done = _kept(lock)
+    if done.is_file():
+        yield python
+        return
+    with process.temporary_folder("environment", readable=True) as scratch:
+        cache = scratch / "uv"
+        cache.mkdir()
+        install(lock, scratch / "made", cache=cache, bytecode="none", timeout_s=600)
+        yield scratch / "made" / "bin" / "python"
+
+
+def _kept(lock: Lock) -> tuple[Path, Path, Path]:
+    """Where the environment of the lock is kept, its interpreter, and the file that says that it is whole."""
+    folder = paths.cache() / "environments" / lock.digest[:24]
+    return folder, folder / "bin" / "python", folder / "complete"
+
+
 def install(
-    lock: Lock, folder: Path, *, cache: Path, bytecode: str, timeout_s: float, prune: Sequence[str] = ()
+    lock: Lock,
+    folder: Path,
+    *,
+    cache: Path,
+    bytecode: str,
+    timeout_s: float,
+    prune: Sequence[str] = (),
+    keep: Sequence[str] = (),
 ) -> None:
     """Make a virtual environment in ``folder`` from the lock's wheels, offline; BuildFailure where uv refuses.
 
-    ``prune`` are rules of :mod:`harness.methods.pruning` that are applied to its packages. It is made behind the door,
+    ``prune`` are rules of :mod:`harness.methods.pruning` that are applied to its packages, but to what they must
+    ``keep``. It is made behind the door,
     in uv's ``cache``, where files can be links to what uv unpacked, and moved when nothing runs there any more.
 
     Not compiled by uv: its bytecode has the folder's place in it, and is another wherever it is made. Python itself
@@ -61,7 +88,7 @@ def install(
             bench.run(argv, env=env, timeout_s=timeout_s)
         if lock.packages and prune:
             packages = made / "lib" / f"python{interpreter.default().minor}" / "site-packages"
-            pruned(bench, packages, prune, timeout_s=timeout_s)
+            pruned(bench, packages, prune, keep, timeout_s=timeout_s)
         if lock.packages and bytecode != "none":
             compiled(bench, ["-s", str(made), str(made / "lib")], bytecode, timeout_s=timeout_s)
     check_links(made / "lib")
@@ -70,10 +97,26 @@ def install(
     shutil.move(made, folder)
 
 
-def pruned(bench: Bench, packages: Path, rules: Sequence[str], *, timeout_s: float) -> None:
-    """Leave out of the folder of ``packages`` what the ``rules`` say; they read what packages bring."""
-    argv = [str(interpreter.default().path), "-I", str(PRUNING), str(packages), *rules]
-    bench.run(argv, env=process.environment(packages), timeout_s=timeout_s)
+def pruned(bench: Bench, packages: Path, rules: Sequence[str], keep: Sequence[str] = (), *, timeout_s: float) -> None:
+    """Leave out of the folder of ``packages`` what the ``rules`` say, but what they must ``keep``.
+
+    They read what packages bring.
+    """
+    argv = [str(interpreter.default().path), "-I", str(PRUNING), "--keep", "-", str(packages), *rules]
+    bench.run(argv, env=process.environment(packages), timeout_s=timeout_s, stdin="\n".join(keep))
+
+
+def removable(python: Path, rules: Sequence[str], keep: Sequence[str] = (), *, timeout_s: float) -> str:
+    """What the ``rules`` would remove of the packages beside ``python``: the JSON that :data:`PRUNING` prints.
+
+    Nothing is removed. What packages bring is read there, so it is to be looked at as any file of others.
+    """
+    environment = python.parent.parent
+    packages = environment / "lib" / f"python{interpreter.default().minor}" / "site-packages"
+    argv = [str(interpreter.default().path), "-I", str(PRUNING), "--list", "--keep", "-", str(packages), *rules]
+    with tools.bench("looking at what pruning removes", shows=(PRUNING, environment)) as bench:
+        env = process.environment(Path("/nonexistent"))
+        return bench.run(argv, env=env, timeout_s=timeout_s, stdin="\n".join(keep)).stdout
 
 
 def compiled(bench: Bench, arguments: Sequence[str], bytecode: str, *, timeout_s: float, whole: bool = False) -> None:

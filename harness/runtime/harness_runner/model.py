@@ -8,12 +8,13 @@ import contextlib
 import gc
 import importlib.util
 import os
+import re
 import sys
 import time
 from pathlib import Path
 
 from harness_runner import STARTED_S
-from harness_runner.packaged import ENVIRONMENT
+from harness_runner.packaged import ENVIRONMENT, PRUNED
 
 #: Where an artifact has the model: beside this package.
 PACKAGED = Path(__file__).resolve().parent.parent / "harness_model"
@@ -88,7 +89,24 @@ def described(error, stage):
         if os.path.dirname(file) != os.path.dirname(__file__) and not file.startswith("<frozen"):
             where = f"{os.path.basename(file)}:{trace.tb_lineno}"
         trace = trace.tb_next
-    return {"stage": stage, "type": type(error).__name__, "message": str(error)[:2000], "where": where}
+    message = str(error)[:2000] + pruned(error)
+    return {"stage": stage, "type": type(error).__name__, "message": message, "where": where}
+
+
+def pruned(error):
+    """What to add to the message of an error about a file or module that is missing, and that pruning leaves out."""
+    missing = ""
+    if isinstance(error, FileNotFoundError):
+        file = str(error.filename or "")
+        places = [place for place in sys.path if place and file.startswith(place + os.sep)]
+        if places and not file.startswith(str(PACKAGED)):
+            missing = file[len(max(places, key=len)) + 1 :]
+    elif isinstance(error, ModuleNotFoundError):
+        missing = str(error.name or "")
+    rules = [rule for rule, sign in PRUNED.items() if re.search(sign, missing)] if missing else []
+    if not rules:
+        return ""
+    return f" (pruned: the rule '{rules[0]}' leaves such files out; take it from 'prune' in model.toml)"
 
 
 def facts():

@@ -2,3 +2,4 @@
 
 ENTRYPOINT = "predictor.py"
 ENVIRONMENT = {}
+PRUNED = {}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.measure import host, pages, recording, sentinel, trial
+from harness.measure import host, pages, proof, recording, sentinel, trial
 from harness.measure.pages import Residency
 from harness.measure.plan import Plan
 from harness.measure.sample import Sample
@@ -71,6 +71,7 @@ class FakeMethod:
     REQUIREMENTS = ()
     REQUIRES = frozenset({"python"})
     PROVIDES = frozenset()
+    MENDS = frozenset()
 
     def __init__(self, name: str) -> None:
         self.ID = name
@@ -184,7 +185,11 @@ class Bench:
 
 @pytest.fixture
 def bench(folder: Any, made: Any, here: object, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A bench whose sentinel, page cache and neighbours are made up, and whose disk does not make it wait."""
+    """A bench whose sentinel, page cache and neighbours are made up, and whose disk does not make it wait.
+
+    What is built answers the examples, without being asked.
+    """
+    monkeypatch.setattr(proof, "problem_of", lambda *_: "")
     monkeypatch.setattr(sentinel, "seconds", lambda: 0.1)
     monkeypatch.setattr(host, "calm", lambda: host.Calm(at_s=0.0, stolen=0.0, ticks=0.0))
     monkeypatch.setattr(pages, "evict", lambda _: Residency(resident_bytes=0, total_bytes=1))

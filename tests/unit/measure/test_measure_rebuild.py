@@ -162,6 +162,8 @@ class Method:
     """Two pieces: what is locked, and the model; it counts what is there, and remembers how it was asked."""
 
     ID = "made"
+    REQUIREMENTS = ()
+    MENDS = frozenset()
 
     def __init__(self) -> None:
         self.built: list[tuple[LockedModel, BuildOptions]] = []

@@ -128,7 +128,12 @@ def test_the_manifest_tells_what_was_measured(bench: Any) -> None:
     assert found.availability["one"] == {"ready": True, "reason": "", "remedy": ""}
     assert found.models["tiny"]["features"] == {"dependencies": 0, "pinned": 0, "system_packages": 1}
     assert len(found.models["tiny"]["payload"]) == 24
-    assert found.artifacts["tiny/one"] == {"digest": "d" * 64, "t": "1", "python": "3.11.2"}
+    assert found.artifacts["tiny/one"] == {
+        "digest": "d" * 64,
+        "t": "1",
+        "proven": "answers all 3 examples",
+        "python": "3.11.2",
+    }
     assert found.timings["wall_s"] == pytest.approx(outcome.wall_s, abs=0.001)
     assert 0 <= outcome.own_s <= outcome.wall_s
     assert "load_at_end" in found.host

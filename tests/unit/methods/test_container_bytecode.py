@@ -95,7 +95,7 @@ def test_only_what_the_examples_load_is_compiled(engine: Engine, locked: LockedM
     (stage, first, _), (tag, second, listed) = engine.built
     assert (stage, artifact.image, artifact.digest) == (f"{tag}-stage", tag, "sha256:2")
     assert "--compile-bytecode" not in first
-    assert "/build/pruning.py /app/dependencies tests" in first
+    assert "/build/pruning.py --keep /build/keep.txt /app/dependencies tests" in first
     assert second.startswith(f"FROM {stage} AS build\nCOPY used.txt /build/used.txt\n")
     assert '"-i", "/build/used.txt", "/app/model"]' in second
     # What the model's process wrote is read as names of the image's own files, whatever it is.

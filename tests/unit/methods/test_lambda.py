@@ -121,7 +121,7 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Bui
         (folder / "one" / "__pycache__" / "__init__.pyc").write_bytes(b"#" * 1000)
 
     monkeypatch.setattr(lambda_zip, "_compile", compiled)
-    monkeypatch.setattr(layout, "prune", lambda packages, rules, **_: pruning.prune(packages, rules))
+    monkeypatch.setattr(layout, "prune", lambda packages, rules, keep, **_: pruning.prune(packages, rules, keep))
     return folder, BuildOptions(tool_cache=tmp_path)
 
 

@@ -11,7 +11,7 @@ import pytest
 from harness import tools
 from harness.errors import MissingComponent
 from harness.methods import METHODS, hosted
-from harness.methods.contract import Availability, Family, Layers, Limit, Method
+from harness.methods.contract import Availability, Family, Layers, Limit, Mends, Method
 from harness.metrics import Fidelity
 from harness.platforms import engine
 from harness.spec.scenario import Facility, Quality
@@ -28,7 +28,8 @@ def named(function: Any) -> list[tuple[str, Any]]:
 def test_the_contract_is_what_it_is() -> None:
     """The tests below see all of it."""
     assert {"check", "prepare", "build", "sizes", "install", "start", "present", "remove"} == set(FUNCTIONS)
-    assert {"ID", "FAMILY", "LAYERS", "FIDELITY", "LIMITS", "REQUIREMENTS", "REQUIRES", "PROVIDES"} == set(CONSTANTS)
+    constants = {"ID", "FAMILY", "LAYERS", "FIDELITY", "LIMITS", "REQUIREMENTS", "REQUIRES", "PROVIDES", "MENDS"}
+    assert constants == set(CONSTANTS)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -51,6 +52,7 @@ def test_the_constants_are_of_the_closed_sets(method: str) -> None:
     assert all(isinstance(limit, Limit) for limit in module.LIMITS)
     assert set(typing.get_args(Facility)) >= module.REQUIRES
     assert set(typing.get_args(Quality)) >= module.PROVIDES
+    assert set(typing.get_args(Mends)) >= module.MENDS
     assert all("==" in requirement for requirement in module.REQUIREMENTS)
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from harness import process, tools
 from harness.errors import BuildFailure
-from harness.methods import hosted, layout, pyinstaller, pyinstaller_onefile, rehearsal
-from harness.methods.contract import Artifact, BuildOptions, Installed, Limits, Method
+from harness.methods import hosted, layout, pyinstaller, pyinstaller_onefile
+from harness.methods.contract import Artifact, BuildOptions, Installed, Limits, Method, Traced
 from harness.spec import weights
 from harness.spec.weights import LockedModel
 
@@ -82,46 +82,41 @@ def test_nothing_of_pyinstallers_own_gets_in(locked: LockedModel, scratch: Path)
     assert values(found, "--exclude-module") == ["altgraph", "packaging"]
 
 
-def loading(monkeypatch: pytest.MonkeyPatch, writes: Any, *, ended_well: bool = True) -> None:
-    def answered(locked: Any, argv: Any, *, disk: Path, **_: Any) -> bool:
-        (disk / "home").mkdir()
-        writes(Path(argv[-1]))
-        return ended_well
-
-    monkeypatch.setattr(rehearsal, "answered", answered)
+def test_neither_the_models_nor_the_runners_modules_are_named(locked: LockedModel) -> None:
+    """They travel as they are."""
+    names = ("numpy", "numpy._core.multiarray", "predictor", "parts.one", "harness_runner.model", "__main__", "_ctypes")
+    assert pyinstaller._loaded(locked, Traced(modules=names)) == ["numpy", "numpy._core.multiarray", "_ctypes"]
 
 
-def test_only_names_are_taken_from_the_models_process(
-    locked: LockedModel, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Neither what is no name nor what is the model's or the runner's."""
-    lines = ["numpy", "numpy._core.multiarray", "--add-data", "a b", "x;y", "", "../up", "predictor", "parts.one"]
-    loading(monkeypatch, lambda to: to.write_text("\n".join([*lines, "harness_runner.model", "__main__", "_ctypes"])))
-    found = pyinstaller._loaded(locked, scratch, BuildOptions(tool_cache=tmp_path))
-    assert found == ["numpy", "numpy._core.multiarray", "_ctypes"]
+def test_what_pyinstaller_leaves_out_is_named_at_its_own_place(scratch: Path) -> None:
+    """A library that is loaded by its path, a source that is read as text, the sources of a folder that is listed."""
+    packages = hosted.site_packages(scratch / "environment")
+    files = ["numpy/lib/libx.so", "numpy/_core/m.cpython-311-x86_64-linux-gnu.so", "numpy/k.cu", "numpy/read.py"]
+    files += ["numpy/plugins/one.py", "numpy/plugins/one.txt", "other/k.cu", "numpy-2.4.dist-info/METADATA", "a:b.txt"]
+    for name in files:
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).write_text("")
+    traced = Traced(
+        opened=("a:b.txt", "gone.txt", "numpy-2.4.dist-info/METADATA", "numpy/k.cu", "numpy/read.py", "other/k.cu"),
+        listed=("gone", "numpy/plugins"),
+        mapped=("numpy/_core/m.cpython-311-x86_64-linux-gnu.so", "numpy/lib/libx.so"),
+    )
+    found = pyinstaller._found(packages, ["numpy", "numpy._core.m"], traced, [])
+    added = [(source.removeprefix(f"{packages}/"), to) for source, _, to in (one.partition(":") for one in found[1::2])]
+    assert added == [
+        ("numpy/read.py", "numpy"),
+        ("other/k.cu", "other"),
+        ("numpy/plugins/one.py", "numpy/plugins"),
+        ("numpy/lib/libx.so", "numpy/lib"),
+    ]
+    assert found[0::2] == [*["--add-data"] * 3, "--add-binary"]
 
 
-def _too_long(to: Path) -> None:
-    to.touch()
-    os.truncate(to, rehearsal._LARGEST_LIST + 1)
-
-
-@pytest.mark.parametrize(
-    ("writes", "ended_well"),
-    [
-        (lambda to: to.write_text("numpy"), False),
-        (Path.exists, True),  # nothing is written
-        (lambda to: to.mkdir(), True),
-        (lambda to: to.symlink_to("/etc/passwd"), True),
-        (_too_long, True),
-    ],
-)
-def test_without_answers_nothing_is_named(
-    locked: LockedModel, scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: Any, ended_well: bool
-) -> None:
-    """A model that fails, or writes something else in place of the list, teaches nothing."""
-    loading(monkeypatch, writes, ended_well=ended_well)
-    assert pyinstaller._loaded(locked, scratch, BuildOptions(tool_cache=tmp_path)) == []
+def test_packages_are_taken_whole_where_that_mends(scratch: Path) -> None:
+    """Only those that are there."""
+    packages = hosted.site_packages(scratch / "environment")
+    found = pyinstaller._found(packages, [], Traced(), ["numpy", "gone", "--onefile", "../up"])
+    assert found == ["--collect-all", "numpy"]
 
 
 @pytest.mark.parametrize("ends", [1, process.TimedOut(["python"], 900, "hook-numpy.py")])

@@ -1,7 +1,7 @@
 FROM ml-packaging-harness/base:3.11-build AS build
 ENV PYC_INVALIDATION_MODE=CHECKED_HASH UV_NO_INSTALLER_METADATA=1
 COPY build /build
-RUN uv pip install --quiet --offline --no-cache --no-index --no-deps --require-hashes --find-links /build/wheels --python /usr/bin/python3.11 --target /app/dependencies --requirement /build/requirements.txt && /usr/bin/python3.11 /build/pruning.py /app/dependencies tests stubs headers symbols duplicates
+RUN uv pip install --quiet --offline --no-cache --no-index --no-deps --require-hashes --find-links /build/wheels --python /usr/bin/python3.11 --target /app/dependencies --requirement /build/requirements.txt && /usr/bin/python3.11 /build/pruning.py --keep /build/keep.txt /app/dependencies tests stubs headers symbols duplicates
 COPY model /app/model
 
 FROM ml-packaging-harness/base:3.11
