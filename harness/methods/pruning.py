@@ -135,7 +135,7 @@ def _named(folder: Path, candidates: Sequence[Path], going: set[Path]) -> set[Pa
     suffixes = {os.fsencode(path.suffix) for path in candidates if path.suffix}
     if not suffixes:
         return set()
-    ending = re.compile(rb"(?:" + rb"|".join(re.escape(one) for one in sorted(suffixes, reverse=True)) + rb")(?!\w)")
+    ending = re.compile(rb"(?:" + rb"|".join(re.escape(one) for one in sorted(suffixes, reverse=True)) + rb")(?!\.?\w)")
     names: set[bytes] = set()
     kinds: set[tuple[str, bytes]] = set()
     for path in _files(folder):

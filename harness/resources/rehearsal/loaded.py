@@ -18,16 +18,16 @@ _IMPORTING = "<frozen importlib._bootstrap_external>"
 
 def watch(event, arguments):
     """Note what is opened for reading, and which folders are listed; not by the import system itself."""
-    if event == "open":
-        path, mode, flags = arguments
-        # The import system opens modules by io.open_code(), which says a mode and no flags.
-        importing = mode is not None and not flags
-        if isinstance(path, str | bytes) and not importing and not flags & (os.O_WRONLY | os.O_RDWR):
-            opened.add(os.path.abspath(os.fsdecode(path)))
-    elif event in ("os.listdir", "os.scandir"):
-        path, asks = arguments[0], sys._getframe(1)  # noqa: SLF001 -- a hook is told by nobody who asks
-        if isinstance(path, str | bytes) and asks.f_code.co_filename != _IMPORTING:
-            listed.add(os.path.abspath(os.fsdecode(path)))
+    if event not in ("open", "os.listdir", "os.scandir") or not isinstance(arguments[0], str | bytes):
+        return
+    asks = sys._getframe(1)  # noqa: SLF001 -- a hook is not told who asks
+    if asks.f_code.co_filename == _IMPORTING:
+        return
+    path = os.path.abspath(os.fsdecode(arguments[0]))
+    if event != "open":
+        listed.add(path)
+    elif not (arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR):
+        opened.add(path)
 
 
 def mapped():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -131,6 +132,90 @@ def test_stubs_that_are_read_stay(packages: Path) -> None:
     )
     pruning.prune(packages, ["stubs"])
     assert {name for name in names(packages) if name.endswith(".pyi")} == {"lazy/__init__.pyi"}
+
+
+def test_a_file_that_a_module_names_stays(packages: Path) -> None:
+    """Kernels that are read when a package is imported; also of another package, and also below its tests."""
+    write(
+        packages,
+        {
+            "kern/__init__.py": "SOURCE = (HERE / '_kernels.cu').read_text()\n",
+            "kern/_kernels.cu": "",
+            "kern/other.cu": "",
+            "kern/core/__init__.pyi": "",
+            "uses.py": "open(core.__file__ + '/../core.h'); here / 'core/__init__.pyi'; 'tests/table.csv'\n",
+        },
+    )
+    pruning.prune(packages, pruning.SAFE)
+    left = names(packages)
+    assert {"kern/_kernels.cu", "kern/core/__init__.pyi", "big/core.h", "big/tests/table.csv"} <= left
+    assert not {"kern/other.cu", "big/core.pyi", "big/tests/data.py"} & left
+
+
+def test_a_test_names_nothing(packages: Path) -> None:
+    """What only tests read goes with them; nor does a longer name stand for the shorter one."""
+    write(packages, {"big/tests/test_core.py": "'core.h'\n", "big/more.py": "'table.csv.gz', 'big/core.hpp'\n"})
+    pruning.prune(packages, pruning.SAFE)
+    assert not {"big/core.h", "big/tests/table.csv", "big/tests/__init__.py"} & names(packages)
+
+
+def test_all_files_of_a_kind_stay_where_their_package_lists_them(packages: Path) -> None:
+    """Only its own: a package's pattern says nothing of another's headers, nor of its tests."""
+    write(packages, {"kern/__init__.py": "HERE.glob('*.h')\n", "kern/a.h": "", "kern/a.c": "", "kern/tests/b.h": ""})
+    write(packages, {"kern/tests/test_it.py": ""})
+    pruning.prune(packages, pruning.SAFE)
+    assert {name for name in names(packages) if name.endswith((".h", ".c"))} == {"kern/a.h"}
+
+
+def test_tests_that_are_imported_by_a_name_in_a_string_stay(packages: Path) -> None:
+    """As importlib.import_module takes it, absolute or from where it stands."""
+    write(
+        packages, {"big/lazy.py": "import_module('.tests.data', __package__)\n", "x.py": "go('big.tests.test_core')\n"}
+    )
+    pruning.prune(packages, ["tests"])
+    left = {name for name in names(packages) if name.startswith("big/tests/")}
+    assert left == {"big/tests/__init__.py", "big/tests/data.py", "big/tests/test_core.py"}
+
+
+def test_what_a_start_was_seen_to_open_stays(packages: Path) -> None:
+    """By any rule: a file, and the files directly in a folder that was listed."""
+    write(packages, {"big/inner/a.h": "", "big/inner/deep/b.h": "", "big/read.py": "X = 2\n"})
+    keep = ["big/tests/table.csv", "big/core.pyi", "big/inner/", "big-1.0.dist-info/RECORD", "big/read.py", "../up"]
+    pruning.prune(packages, list(pruning.RULES), keep)
+    left = names(packages)
+    assert {"big/tests/table.csv", "big/core.pyi", "big/inner/a.h", "big/read.py"} <= left
+    assert "big-1.0.dist-info/RECORD" in left
+    assert not {"big/inner/deep/b.h", "big/core.h", "big/tests/data.py", "big/core.py"} & left
+    assert not (packages / "big/inner/deep").exists()
+
+
+def test_what_would_go_is_told_by_rule(packages: Path) -> None:
+    """Nothing goes meanwhile."""
+    before = names(packages)
+    found = pruning.removable(packages, ["stubs", "headers", "symbols"], ["big/core.h"])
+    assert {rule: [path.name for path in paths] for rule, paths in found.items()} == {
+        "stubs": ["core.pyi"],
+        "headers": [],
+    }
+    assert names(packages) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("big/tests/table.csv", "tests"),
+        ("big.tests.data", "tests"),
+        ("test/a.txt", "tests"),
+        ("big/core.pyi", "stubs"),
+        ("big/_kernels.cu", "headers"),
+        ("big/latest.csv", None),
+        ("big/testing/a.csv", None),
+        ("big/core.html", None),
+    ],
+)
+def test_a_missing_file_is_known_by_its_name(name: str, rule: str | None) -> None:
+    """For messages of an artifact, which has no list of what was removed."""
+    assert next((rule for rule, sign in pruning.SIGNS.items() if re.search(sign, name)), None) == rule
 
 
 def test_headers_stay_where_a_package_compiles(packages: Path) -> None:
@@ -268,5 +353,15 @@ def test_it_runs_by_itself(packages: Path) -> None:
     script = packages.parent / "pruning.py"
     script.write_bytes(Path(pruning.__file__).read_bytes())
     python = sysconfig.get_config_var("BINDIR") + f"/python{sys.version_info[0]}.{sys.version_info[1]}"
-    done = subprocess.run([python, "-I", "-S", script, packages, "tests"], capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout)["files"] == 4
+    keep = packages.parent / "keep.txt"
+    keep.write_text("big/tests/table.csv\n")
+
+    def run(*arguments: str, said: str = "") -> Any:
+        argv = [python, "-I", "-S", str(script), *arguments]
+        return json.loads(subprocess.run(argv, input=said, capture_output=True, text=True, check=True).stdout)
+
+    listed = run("--list", "--keep", "-", str(packages), "tests", "stubs", said="big/tests/data.py\n")
+    assert len(listed["tests"]) == 3
+    assert listed["stubs"] == ["big/core.pyi"]
+    assert run("--keep", str(keep), str(packages), "tests")["files"] == 3
+    assert run(str(packages))["files"] == 0

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import py_compile
+import shutil
 import socket
 import subprocess
 import sys
@@ -156,6 +157,39 @@ def test_the_place_in_the_models_code_is_named(tmp_path: Path) -> None:
     """The last line of the model's own code that the error came through."""
     error = json.loads(once(tmp_path, predicting("raise ValueError('x')")).stdout)["error"]
     assert error == {"stage": "predict", "type": "ValueError", "message": "x", "where": "predictor.py:6"}
+
+
+PRUNED = "PRUNED = {'tests': '(^|[/.])tests?([/.]|$)', 'headers': '[.]cu$'}\n"
+
+
+@pytest.mark.spawns
+@pytest.mark.parametrize(
+    ("does", "rule"),
+    [
+        ("open(sys.path[-1] + '/kern/k.cu')", "headers"),
+        ("open(sys.path[-1] + '/kern/k.txt')", ""),
+        ("open('/elsewhere/k.cu')", ""),
+        ("open(__file__ + '.cu')", ""),
+        ("__import__('harness_runner.tests.data')", "tests"),
+        ("__import__('harness_runner.data')", ""),
+        ("raise FileNotFoundError", ""),
+        ("raise OSError(2, 'x', 7)", ""),
+    ],
+)
+def test_a_file_that_pruning_leaves_out_is_told_of(tmp_path: Path, does: str, rule: str) -> None:
+    """Only what is missing among the packages, and looks like what a rule removes."""
+    shutil.copytree(RUNNER, tmp_path / "app" / RUNNER.name)
+    with (tmp_path / "app" / RUNNER.name / "packaged.py").open("a") as file:
+        file.write(PRUNED)
+    model = tmp_path / "app" / "harness_model"
+    model.mkdir()
+    (model / "predictor.py").write_text("import sys\n" + predicting(does))
+    argv = [sys.executable, "-B", "-m", "harness_runner", "once"]
+    env = {"PYTHONPATH": f"{tmp_path / 'app'}"}
+    done = subprocess.run(argv, input='{"inputs": [1]}', capture_output=True, text=True, check=False, env=env)
+    message = json.loads(done.stdout)["error"]["message"]
+    assert (f"pruned: the rule '{rule}' leaves such files out" in message) == bool(rule)
+    assert ("pruned" in message) == bool(rule)
 
 
 @pytest.mark.spawns
