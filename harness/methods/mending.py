@@ -66,6 +66,8 @@ class Step:
 
 _WORD = re.compile(r"[\w.+-]+")
 _LARGEST_ERROR = 20_000
+#: What the dynamic linker says of a library that is not there.
+_LIBRARY_LACKS = "cannot open shared object file"
 
 
 def _words(error: str) -> set[str]:
@@ -106,6 +108,8 @@ def _packages_that_are_named(case: Case) -> Iterator[Mending]:
 
 
 def _no_pruning(case: Case) -> Iterator[Mending]:
+    if _LIBRARY_LACKS in case.error:
+        return  # no rule removes a library
     if case.answers is None and set(case.rules) - set(case.mended.unpruned):
         yield replace(case.mended, unpruned=tuple(case.rules))
 
