@@ -74,6 +74,8 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
     method.prepare(found)
     locked = weights.locked(found, extra=method.REQUIREMENTS)
     artifact = artifacts.up_to_date(method, locked)
+    if "mended" in artifact.facts:
+        console.note(f"It was mended so that it answers: {artifact.facts['mended']}")
     with depot.session() as store:
         sizes = artifacts.sizes(method, locked, artifact, store)
         beyond = artifacts.beyond_limits(method, sizes)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import ceiling, files, interpreter, paths, process, tree
-from harness.errors import BadInput, BuildFailure, DoesNotFit, MissingComponent, ModelFailure, one_line
+from harness.errors import BadInput, BuildFailure, CheckFailure, DoesNotFit, MissingComponent, ModelFailure, one_line
 from harness.measure import plain, start
 from harness.methods import hosted, layout, mending, rehearsal
 from harness.methods.contract import Artifact, Mending, Method, Traced
@@ -38,6 +38,8 @@ _MOST_TRIES = 10
 
 _AS_ALWAYS = Mending()
 _LARGEST_RECORD, _SHOWN, _LIST_S, _PACKAGES = 16 * 2**20, 300, 120.0, 5000
+#: Why an artifact can't be asked, as far as that is not the end of a run: it is told again where it is started.
+_NOT_ASKED = (DoesNotFit, MissingComponent, CheckFailure, BadInput, BuildFailure)
 _DAMAGED = (BadInput, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 #: A build by these changes: the artifact, and the wall seconds that its build took.
@@ -114,7 +116,7 @@ def _told(search: _Search, built: tuple[Artifact, float], mended: Mending, by: s
 def problem_of(method: Method, locked: LockedModel, artifact: Artifact) -> str:
     """Why the artifact does not answer every example right; empty where it does.
 
-    DoesNotFit or MissingComponent where it can't be installed here.
+    Another HarnessError where it can't be installed or started here.
     """
     with process.temporary_folder("proof", readable=True) as scratch:
         target = scratch / "target"
@@ -216,8 +218,8 @@ class _Search:
             asked = time.monotonic()
             try:
                 self.wrong = problem_of(self.method, self.locked, self.last[0])
-            except (DoesNotFit, MissingComponent) as error:
-                self.unproven = one_line(error.problem)
+            except _NOT_ASKED as error:
+                self.unproven = _short(error.problem)
             self.proof_s = time.monotonic() - asked
         finally:
             self.spent_s += time.monotonic() - begin

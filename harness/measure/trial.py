@@ -225,6 +225,8 @@ class Trial:
     def _install_first(self, cell: Cell, lane: Lane, locked: LockedModel, target: Path, step: Step) -> Subject:
         method, variant, model = self._methods[lane.method], variants.parse([lane.limits]), locked.model
         artifact = artifacts.up_to_date(method, locked, variant=variant)
+        if "mended" in artifact.facts:
+            self._say(f"{cell.model} as {cell.named} was mended so that it answers: {artifact.facts['mended']}")
         # Before the installation, because this packs what is then unpacked.
         sizes = artifacts.sizes(method, locked, artifact, self._depot, variant=variant)
         self._hold_against_limits(cell, method, artifact, sizes)
