@@ -20,8 +20,8 @@ from harness.measure.start import limits_of
 from harness.methods import METHODS, mending
 from harness.methods.contract import Mending, Traced
 from harness.platforms import depot
+from harness.spec import environments, weights
 from harness.spec import model as models
-from harness.spec import weights
 
 ON_THE_HOST = ["pex", "pyinstaller", "pyinstaller-onefile"]
 IN_THE_ENGINE = ["lambda-zip", "container"]
@@ -104,7 +104,7 @@ def kern(make_model: Any) -> Any:
     def make(predictor: str, **keys: Any) -> models.Model:
         folder = make_model("kern", predictor, wheels="wheels", requirements=["kern==1+harness"], **keys)
         wheel(folder / "wheels", {**FILES, "kern/lib/libx.so": library()})
-        return models.find(folder)
+        return models.find(str(folder))
 
     return make
 
@@ -116,6 +116,29 @@ def built(model: models.Model, method_id: str) -> Any:
     assert available.ready, available.reason
     method.prepare(model)
     return artifacts.up_to_date(method, weights.locked(model, extra=method.REQUIREMENTS))
+
+
+def test_a_plain_start_shows_what_it_needs(kern: Any) -> None:
+    """Once, behind the door: what is opened, listed, mapped; what pruning would remove without knowing that."""
+    model, method = kern("import kern\n\n\n" + PREDICT.format("model.double(one)")), METHODS["pex"]
+    locked = weights.locked(model)
+    found = proof.traced(method, locked)
+    assert found.opened == ("kern/_kernels.cu", "kern/core.pyi", "kern/tests/table.csv")
+    assert found.listed == ("kern/plugins",)
+    assert found.mapped == ("kern/lib/libx.so",)
+    assert {"kern", "kern.plugins.p_one", "kern.tests.data"} <= set(found.modules)
+    assert proof.plain_problem(method, locked) == ""
+    with environments.at_hand(locked.lock) as python:
+        removed = [
+            proof._removed(environments.removable(python, ["tests", "stubs", "headers"], keep, timeout_s=60.0))
+            for keep in ((), found.kept)
+        ]
+    assert removed[0]["headers"] == ("kern/_kernels.cu", "kern/unused.h")
+    assert removed[0]["stubs"] == ("kern/core.pyi",)
+    assert set(removed[0]["tests"]) == {name for name in FILES if name.startswith("kern/tests/")}
+    assert removed[1]["headers"] == ("kern/unused.h",)
+    assert removed[1]["stubs"] == ()
+    assert removed[1]["tests"] == ("kern/tests/conftest.py",)
 
 
 @pytest.mark.parametrize("method_id", [*ON_THE_HOST, *IN_THE_ENGINE])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -108,10 +109,10 @@ def test_a_missing_library_is_nothing_that_pruning_removes() -> None:
     assert proposed("loaded packages", case) != []
 
 
-def test_a_build_is_given_what_it_honours(folder: object, tmp_path: object) -> None:
+def test_a_build_is_given_what_it_honours(folder: Any, tmp_path: Path) -> None:
     """The model's rules, in its order, but those that its method lacks or a mending leaves out."""
-    model = folder.write(prune=["symbols", "tests", "headers"]).read()  # type: ignore[attr-defined]
-    options = BuildOptions(tool_cache=tmp_path, mended=Mending(unpruned=("tests",)))  # type: ignore[arg-type]
+    model = folder.write(prune=["symbols", "tests", "headers"]).read()
+    options = BuildOptions(tool_cache=tmp_path, mended=Mending(unpruned=("tests",)))
     assert mending.rules(model, options) == ["symbols", "headers"]
     assert mending.rules(model, options, ("tests", "headers")) == ["headers"]
     assert mending.kept(options) == ()
