@@ -260,16 +260,22 @@ def archive(minor: str, packages: Sequence[str] = (), *, say: Say = lambda _: No
     MissingComponent where no release has this Python or it can't be made here, BuildFailure where Debian has no such
     package.
     """
+    suite(minor)
     tag = _tag(minor, packages)
+    file = paths.cache() / "base" / f"{tag.partition(':')[2]}.tar"
+    if not file.is_file():
+        _make_archive(file, tag, minor, packages, say)
+    return file
+
+
+def suite(minor: str) -> str:
+    """The code name of Debian's release with that Python; MissingComponent where none has it."""
     if minor not in SUITES:
         raise MissingComponent(
             f"no Debian release has Python {minor}, and no registry answers",
             remedy=f"use Python {', '.join(SUITES)}, or name an image that has it with HARNESS_BASE_IMAGE",
         )
-    file = paths.cache() / "base" / f"{tag.partition(':')[2]}.tar"
-    if not file.is_file():
-        _make_archive(file, tag, minor, packages, say)
-    return file
+    return SUITES[minor]
 
 
 def _tag(minor: str, packages: Sequence[str]) -> str:

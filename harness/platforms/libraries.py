@@ -27,6 +27,14 @@ from harness.spec.native import Native
 _FOLDERS = ("lib/{triplet}", "usr/lib/{triplet}", "lib64", "usr/lib64", "lib", "usr/lib")
 #: What /etc/ld.so.conf.d adds on Debian.
 _LOCAL = ("usr/local/lib", "usr/local/lib/{triplet}")
+#: What every base image has at least (libgcc-s1, libstdc++6 and zlib1g, of the packages that images.py includes), and
+#: the versions of C library and C++ runtime of each release: so most models need no base image to be held against.
+_ALWAYS = frozenset({"libgcc_s.so.1", "libstdc++.so.6", "libz.so.1"})
+_VERSIONS = {
+    "bullseye": ((2, 31), (3, 4, 28)),
+    "bookworm": ((2, 36), (3, 4, 30)),
+    "trixie": ((2, 41), (3, 4, 33)),
+}
 _LIBRARY = re.compile(r"[^/]+\.so(\.[\w.]+)?")
 _LIBC, _LIBSTDCXX = "libc.so.6", "libstdc++.so.6"
 _CONFIGURATION_BYTES = 2**16
@@ -52,13 +60,29 @@ def here() -> System:
     return of_folder(Path("/"), title="this machine", more=_configured())
 
 
+def folders_here() -> list[str]:
+    """The folders that this machine's loader looks in, without links in them."""
+    found = (os.path.realpath(f"/{folder}") for folder in (*_folders(platform.machine()), *_configured()))
+    return [folder for folder in dict.fromkeys(found) if os.path.isdir(folder)]
+
+
+def least(minor: str) -> System:
+    """What Debian's base image for that Python has at least, without a look at one. MissingComponent for no release."""
+    suite = images.suite(minor)
+    glibc, libstdcxx = _VERSIONS[suite]
+    return System(title=_title(minor), machine=platform.machine(), sonames=_ALWAYS, glibc=glibc, libstdcxx=libstdcxx)
+
+
 def of_base(minor: str, packages: Sequence[str] = (), *, say: Say = lambda _: None) -> System:
-    """Debian's base image for that Python, with ``packages``; made where it is not there, but not given to an engine.
+    """All that the base image has, with ``packages``; made where it is not there, but not given to an engine.
 
     MissingComponent where it can't be made, BuildFailure where Debian has no such package.
     """
-    archive = images.archive(minor, packages, say=say)
-    return of_image(archive, title=f"the base image (Debian {images.SUITES[minor]})")
+    return of_image(images.archive(minor, packages, say=say), title=_title(minor))
+
+
+def _title(minor: str) -> str:
+    return f"Debian {images.suite(minor)} with Python {minor}"
 
 
 def of_folder(root: Path, *, title: str, more: Sequence[str] = ()) -> System:

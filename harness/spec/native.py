@@ -164,6 +164,11 @@ def dotted(version: Sequence[int]) -> str:
     return ".".join(map(str, version))
 
 
+def numbers(version: str) -> tuple[int, ...]:
+    """The numbers of ``2.17``; empty where it is none."""
+    return _numbers(f"-{version}", "-")
+
+
 def _numbers(version: str, prefix: str) -> tuple[int, ...]:
     if version == _RELR and prefix == "GLIBC_":
         return _RELR_SINCE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from harness.errors import BadInput
 from harness.measure import profile as profiles
+from harness.measure.needs import Library, Needs
 from harness.measure.profile import LocalStart
 
 
@@ -20,6 +22,38 @@ def test_it_comes_back_from_disk(lab: Any, tmp_path: Path) -> None:
     assert profiles.read(file) == one
     assert profiles.read(file).digest == one.digest
     assert file.name == f"tiny-{one.payload}.json"
+
+
+def test_what_it_needs_of_the_system_comes_back_too(lab: Any, tmp_path: Path) -> None:
+    """A profile that was made before that was known is read, and keeps the digest that calibrations name."""
+    needs = Needs(
+        machine="x86_64",
+        level=2,
+        glibc="2.17",
+        libstdcxx="",
+        files=3,
+        unread=(),
+        traced=True,
+        base="",
+        base_glibc="",
+        base_libstdcxx="",
+        absent="no archive",
+        unnamed="",
+        libraries=(
+            Library(soname="liba.so.1", needed_by=("a.so",), loaded=True, here=True, in_image=None, in_base=None),
+        ),
+    )
+    one = lab.profile("tiny", needs=needs)
+    assert profiles.read(profiles.write(one, tmp_path)) == one
+    without = lab.profile("tiny")
+    assert without.digest != one.digest
+    file = profiles.write(without, tmp_path)
+    table = json.loads(file.read_text())
+    del table["needs"]
+    file.write_text(json.dumps(table))
+    assert profiles.read(file).digest == without.digest
+    digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+    assert without.digest == digest
 
 
 @pytest.mark.parametrize("version", [3, 0, None])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from harness.errors import ModelFailure
 from harness.measure import checking
 from harness.measure.checking import Advice, Step
+from harness.measure.needs import Library, Needs
 from harness.measure.start import ColdStart
 from harness.spec.lock import Lock
 
@@ -31,7 +33,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float]
 
     @contextlib.contextmanager
     def laid_out(*_: Any) -> Iterator[tuple[None, None]]:
-        yield None, None
+        yield None, SimpleNamespace(root=tmp_path)
 
     made = SimpleNamespace(payload=payload, lock=lock)
     monkeypatch.setattr(checking.weights, "locked", lambda model: SimpleNamespace(model=model, **vars(made)))
@@ -39,7 +41,43 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float]
     monkeypatch.setattr(checking.plain, "laid_out", laid_out)
     monkeypatch.setattr(checking.start, "right_answers", lambda *_: {})
     monkeypatch.setattr(checking.start, "take", lambda *_: ColdStart(values=used, source="psutil"))
+    monkeypatch.setattr(checking.needs, "of_model", lambda *_, **__: NEEDS)
     return used
+
+
+#: A model that needs nothing but the C library.
+NEEDS = Needs(
+    machine="x86_64",
+    level=0,
+    glibc="2.17",
+    libstdcxx="",
+    files=1,
+    unread=(),
+    traced=True,
+    base="Debian bookworm with Python 3.11",
+    base_glibc="2.36",
+    base_libstdcxx="3.4.30",
+    absent="",
+    unnamed="",
+    libraries=(),
+)
+
+
+def library(soname: str, **said: Any) -> Library:
+    """One that a start loads, that is here and in no base image."""
+    known = {"needed_by": ("cv2/cv2.so",), "loaded": True, "here": True, "in_image": False, "in_base": False}
+    return Library(soname=soname, **{**known, **said})
+
+
+@pytest.fixture
+def needing(started: object, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let the model need these libraries, or say something else of itself."""
+
+    def of_these(*libraries: Library, **said: Any) -> None:
+        found = dataclasses.replace(NEEDS, libraries=libraries, **said)
+        monkeypatch.setattr(checking.needs, "of_model", lambda *_, **__: found)
+
+    return of_these
 
 
 def found(model: Any) -> tuple[list[str], dict[str, str]]:
@@ -54,7 +92,7 @@ def test_every_step_is_told_in_order(folder: Any) -> None:
     """From the folder to a second start; a model that lacks nothing is given no advice."""
     folder.write(family="trees", licence="ours", requirements=["a==1"])
     steps, advice = found(folder.read())
-    assert steps == ["folder", "requirements", "weights", "environment", "answers", "again"]
+    assert steps == ["folder", "requirements", "weights", "environment", "answers", "again", "system libraries"]
     assert advice == {}
 
 
@@ -116,3 +154,120 @@ def test_a_wrong_answer_ends_it(folder: Any, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ModelFailure):
         names.extend(one.name for one in steps if isinstance(one, Step))
     assert list(steps) == []
+
+
+# --- system libraries ----------------------------------------------------------------------------
+
+XCB = library("libxcb.so.1", package="libxcb1")
+LINE = 'system_packages = ["libxcb1"]'
+
+
+def test_what_images_lack_is_advised_with_the_line(folder: Any, needing: Any) -> None:
+    """And what works here alone is said to."""
+    needing(XCB)
+    told = next(one for one in checking.steps(folder.read()) if getattr(one, "subject", "") == "system_packages")
+    assert isinstance(told, Advice)
+    assert "libxcb.so.1 (cv2/cv2.so)" in told.text
+    assert "it works here, needs libxcb1 on the target" in told.text
+    assert LINE in told.remedy
+
+
+@pytest.mark.parametrize(
+    ("said", "library_said", "subject", "telling"),
+    [
+        ({}, {}, "libown.so.1", "no Debian package brings it"),
+        ({"unnamed": "no route"}, {}, "libown.so.1", "no route"),
+        ({"absent": "no mmdebstrap"}, {"in_image": None, "in_base": None}, "system libraries", "no mmdebstrap"),
+        ({}, {"in_image": True, "package": "libown1"}, "system libraries", "needs libown1 on the target"),
+        ({"glibc": "2.38"}, {"in_image": True, "in_base": True}, "requirements", "glibc 2.38 (the base has 2.36)"),
+        ({"unread": ("a.so: odd",)}, {"in_base": True, "in_image": True}, "native files", "a.so: odd"),
+    ],
+)
+def test_what_else_is_advised_on_libraries(
+    folder: Any, needing: Any, said: dict[str, Any], library_said: dict[str, Any], subject: str, telling: str
+) -> None:
+    """A library that nothing brings, one not looked for, one that images alone have; wheels that are too new."""
+    needing(library("libown.so.1", **library_said), **said)
+    advice = [one for one in checking.steps(folder.read()) if isinstance(one, Advice) and one.subject == subject]
+    assert [telling in one.text for one in advice] == [True]
+
+
+def test_the_step_says_it_in_a_line(folder: Any, needing: Any) -> None:
+    """Versions, how many libraries, where they are."""
+    needing(XCB, library("libcuda.so.1", loaded=False), libstdcxx="3.4.22", level=3)
+    step = next(one for one in checking.steps(folder.read()) if getattr(one, "name", "") == "system libraries")
+    assert isinstance(step, Step)
+    assert step.found == (
+        "glibc 2.17 or newer, GLIBCXX 3.4.22, x86-64-v3; 1 library of the system; images lack libxcb1; "
+        "no start loads 1 more"
+    )
+
+
+@pytest.mark.usefixtures("started")
+def test_a_library_that_is_not_here_is_told_with_its_package(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For this machine and for images; without a known package the message stays as it was."""
+    said = "loading the model raised ImportError: libxcb.so.1: cannot open shared object file: No such file"
+
+    def lacking(*_: Any) -> None:
+        raise ModelFailure(said, remedy="name the Debian package")
+
+    monkeypatch.setattr(checking.start, "right_answers", lacking)
+    monkeypatch.setattr(checking.needs, "packages_for", lambda names: dict.fromkeys(names, "libxcb1"))
+    with pytest.raises(ModelFailure) as refused:
+        list(checking.steps(folder.read()))
+    assert refused.value.problem == said
+    assert "apt-get install libxcb1" in refused.value.remedy
+    assert LINE in refused.value.remedy
+    monkeypatch.setattr(checking.needs, "packages_for", lambda _: {})
+    with pytest.raises(ModelFailure) as refused:
+        list(checking.steps(folder.read()))
+    assert refused.value.remedy == "name the Debian package"
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def test_fix_writes_the_line(harness: Any, folder: Any, needing: Any) -> None:
+    """And says so; without it nothing is written."""
+    needing(XCB)
+    said = harness("check", folder.path)
+    assert said.code == 0
+    assert "It works here, needs libxcb1 on the target" in said.out
+    assert folder.read().file.system_packages == ()
+    said = harness("check", folder.path, "--fix")
+    assert said.code == 0
+    assert LINE in said.out
+    assert "--fix" not in said.out
+    assert folder.read().file.system_packages == ("libxcb1",)
+
+
+def test_fix_has_nothing_to_write(harness: Any, folder: Any, needing: Any) -> None:
+    """For a model that lacks nothing, or what no start loads."""
+    before = (folder.path / "model.toml").read_bytes()
+    needing(library("libcuda.so.1", loaded=False))
+    said = harness("check", folder.path, "--fix")
+    assert said.code == 0
+    assert "Wrote" not in said.out
+    assert "no start loads  libcuda.so.1" in said.out
+    assert (folder.path / "model.toml").read_bytes() == before
+
+
+def test_fix_refuses_what_no_package_brings(harness: Any, folder: Any, needing: Any) -> None:
+    """Exit code 2, with file, key and remedy; nothing is written."""
+    before = (folder.path / "model.toml").read_bytes()
+    needing(XCB, library("libown.so.1"))
+    said = harness("check", folder.path, "--fix")
+    assert said.code == 2
+    assert "model.toml: key 'system_packages'" in said.err
+    assert "libown.so.1 (cv2/cv2.so)" in said.err
+    assert "'wheels' in model.toml" in said.err
+    assert (folder.path / "model.toml").read_bytes() == before
+
+
+def test_machines_are_told_what_is_needed(harness: Any, folder: Any, needing: Any) -> None:
+    """With --json: every library, and the line that was written."""
+    needing(XCB)
+    told = harness("check", folder.path, "--fix", "--json").json
+    assert [one["soname"] for one in told["system"]["libraries"]] == ["libxcb.so.1"]
+    assert told["written"] == LINE
+    assert [one["name"] for one in told["steps"]][-1] == "system libraries"
