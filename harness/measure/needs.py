@@ -137,17 +137,17 @@ def of_traced(
         glibc=native.dotted(native.newest(closure.mapped, "GLIBC_")),
         libstdcxx=native.dotted(native.newest(closure.mapped, "GLIBCXX_")),
         files=len(closure.native) + len(closure.unread),
-        unread=tuple(_word(f"{one.path}: {one.why}") for one in closure.unread),
+        unread=tuple(word(f"{one.path}: {one.why}") for one in closure.unread),
         traced=traced is not None,
         base=held.base.title if held.base else "",
         base_glibc=native.dotted(held.base.glibc) if held.base else "",
         base_libstdcxx=native.dotted(held.base.libstdcxx) if held.base else "",
-        absent=_word(held.absent),
-        unnamed=_word(held.unnamed),
+        absent=word(held.absent),
+        unnamed=word(held.unnamed),
         libraries=tuple(
             Library(
-                soname=_word(name),
-                needed_by=tuple(_word(path) for path in closure.first(by)),
+                soname=word(name),
+                needed_by=tuple(word(path) for path in closure.first(by)),
                 loaded=name in closure.loaded,
                 here=name in held.here,
                 in_image=held.has(held.image, name, loaded=name in closure.loaded),
@@ -256,8 +256,8 @@ def _read(paths: Iterable[str]) -> Iterator[Native]:
                     yield found
 
 
-def _word(text: str) -> str:
-    """As it can stand in a record: one line, of no more letters than a reader wants."""
+def word(text: str) -> str:
+    """``text`` as it can stand in a record: one line, of no more letters than a reader wants."""
     line = one_line(text)
     return line if len(line) <= _SHORT else f"…{line[1 - _SHORT :]}"
 

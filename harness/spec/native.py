@@ -12,7 +12,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
 from elftools.common.exceptions import ELFError
@@ -108,7 +108,7 @@ def below(folder: Path, *, at: str = "") -> Iterator[Native | Unread]:
     """
     count = 0
     for entry in files.walk(folder):
-        if entry.kind != "file" or entry.path.suffix in _NOT_NATIVE or entry.status.st_size < _SMALLEST:
+        if entry.kind != "file" or not may_be(entry.path.name, entry.status.st_size):
             continue
         with entry.open() as stream:
             found = read(stream, at + entry.relative.as_posix())
@@ -119,6 +119,11 @@ def below(folder: Path, *, at: str = "") -> Iterator[Native | Unread]:
                     f"holds more than {MOST_FILES:,} native files", file=files.shown(folder), remedy="make it smaller"
                 )
             yield found
+
+
+def may_be(name: str, size: int) -> bool:
+    """Whether a file of that name and size in bytes is worth a look."""
+    return size >= _SMALLEST and PurePosixPath(name).suffix not in _NOT_NATIVE
 
 
 def of_glibc(soname: str) -> bool:
