@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from harness import door, tree
 from harness.errors import ModelFailure
-from harness.measure import needs, plain, start
+from harness.measure import idle, needs, plain, start
+from harness.measure.idle import Package
 from harness.measure.needs import Needs
 from harness.measure.start import limits_of
+from harness.methods import hosted
 from harness.methods.contract import Installed, Limits, Method
 from harness.platforms.engine import Say
 from harness.spec import environments, fixing, weights
@@ -30,6 +33,10 @@ SYSTEM_PACKAGES = "system_packages"
 UNKNOWN_REMEDY = (
     "bring it in a wheel of your own ('wheels' in model.toml), or put it into the model's folder and load it from there"
 )
+
+#: From how many bytes on packages that are carried in vain are told of, and how many of them by name.
+_IN_VAIN_BYTES = 5_000_000
+_SHOWN = 5
 
 #: From how many bytes on a file is taken for weights, which should be declared.
 _LARGE_BYTES = 2**20
@@ -79,7 +86,8 @@ def steps(model: Model, *, say: Say = lambda _: None) -> Iterator[Step | Advice]
         used = f", {peak / 1e6:.0f} MB of memory" if peak is not None else ""
         yield Step(name="again", found=f"started once more: right after {taken.values['cold_start_s']:.2f} s{used}")
         assert installed.root is not None
-        found = needs.of_model(locked, python, installed.root, say=say)
+        traced = needs.trace(locked, python, installed.root)
+        found = needs.of_traced(locked, python, installed.root, traced, say=say)
         yield Step(name="system libraries", found=needs.summary(found), needs=found)
     if taken.doubt:
         yield Advice(
@@ -88,6 +96,8 @@ def steps(model: Model, *, say: Say = lambda _: None) -> Iterator[Step | Advice]
             remedy="leave the runner's own module and its clock to themselves",
         )
     yield from _advice_on_system(model, found)
+    if traced is not None:
+        yield from _advice_on_idle(model, idle.packages(hosted.site_packages(python.parent.parent), traced))
     yield from _advice(locked, taken.values)
 
 
@@ -148,6 +158,31 @@ def _advice_on_system(model: Model, found: Needs) -> Iterator[Advice]:
         )
     for text in found.unread:
         yield Advice(subject="native files", text=f"makes no sense: {text}", remedy="leave that package out")
+
+
+def _advice_on_idle(model: Model, found: Sequence[Package]) -> Iterator[Advice]:
+    total = sum(one.size for one in found)
+    for_gpus = sum(one.size for one in found if one.for_gpus)
+    line = idle.line_without_gpus(found, model.file.requirements)
+    if for_gpus > _IN_VAIN_BYTES and model.file.torch_backend is None:
+        yield Advice(
+            subject="requirements",
+            text=f"{_megabytes(for_gpus)} of {_megabytes(total)} are libraries for GPUs, which no method here has",
+            remedy=line or f"take a build for processors of {', '.join(idle.asking(found)) or 'what needs them'}",
+        )
+    untouched = [one for one in found if not one.touched and not one.for_gpus and one.size > _IN_VAIN_BYTES]
+    if untouched:
+        own = {canonicalize_name(Requirement(text).name) for text in model.file.requirements}
+        named = [one.name for one in untouched if one.name in own]
+        shown = ", ".join(f"{one.name} ({_megabytes(one.size)})" for one in untouched[:_SHOWN])
+        more = f" and {len(untouched) - _SHOWN} more" if len(untouched) > _SHOWN else ""
+        yield Advice(
+            subject="requirements",
+            text=f"no example makes a start load anything of {shown}{more}",
+            remedy=f"leave {', '.join(named)} out, if no other input needs it"
+            if named
+            else "they come along with packages that ask for them: see whether those can do without",
+        )
 
 
 def _advice(locked: LockedModel, used: Mapping[str, float]) -> Iterator[Advice]:

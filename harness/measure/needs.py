@@ -113,21 +113,23 @@ class Needs:
         return tuple(sorted({one.package for one in self.lacking if one.package}))
 
 
-def of_model(locked: LockedModel, python: Path, sources: Path, *, say: Say = lambda _: None) -> Needs:
-    """What the model needs, its examples answered once more. Never raises for what the system or the network lacks.
+def trace(locked: LockedModel, python: Path, sources: Path) -> Traced | None:
+    """What answering the examples loads: they are answered once more. None where they are not.
 
     ``python`` is the environment's, ``sources`` the folder with runner and model.
     """
     allowed = limits_of(locked.model)
     timeout_s = allowed.start_timeout_s + allowed.predict_timeout_s
-    traced = rehearsal.traced(locked, python, sources, timeout_s=timeout_s)
-    return of_traced(locked, python, sources, traced, say=say)
+    return rehearsal.traced(locked, python, sources, timeout_s=timeout_s)
 
 
 def of_traced(
     locked: LockedModel, python: Path, sources: Path, traced: Traced | None, *, say: Say = lambda _: None
 ) -> Needs:
-    """The same of a start that was traced already; None: all that is needed counts as loaded."""
+    """What the model needs; ``traced`` None: all that is needed counts as loaded.
+
+    Never raises for what the system or the network lacks. ``say`` is told of a base image that is made meanwhile.
+    """
     closure = Closure(hosted.site_packages(python.parent.parent), sources, traced)
     names = {**dict.fromkeys(closure.opened, ("opened while it answers",)), **closure.needing}
     held = _held(closure.loaded, interpreter.default().minor, locked.model.file.system_packages, say)

@@ -26,7 +26,7 @@ from harness.measure import contents, host, needs, plain, sentinel, start
 from harness.measure.contents import Amount, Contents
 from harness.measure.needs import Needs
 from harness.measure.start import limits_of
-from harness.methods import hosted, rehearsal
+from harness.methods import hosted
 from harness.methods.contract import Installed, Method
 from harness.methods.rehearsal import Traced
 from harness.metrics import State
@@ -148,9 +148,7 @@ def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profi
         starts += _starts(locked, method, lying, steps)
         assert lying.root is not None
         steps("see which modules and native files it loads")
-        allowed = limits_of(model)
-        timeout_s = allowed.start_timeout_s + allowed.predict_timeout_s
-        traced = rehearsal.traced(locked, python, lying.root, timeout_s=timeout_s)
+        traced = needs.trace(locked, python, lying.root)
         steps("see what it needs of the system")
         needed = needs.of_traced(locked, python, lying.root, traced)
     profile = Profile(

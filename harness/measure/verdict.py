@@ -21,8 +21,7 @@ from harness.errors import BadInput
 from harness.measure import artifacts, carried, needs, plain
 from harness.measure.carried import Carried
 from harness.measure.needs import Needs
-from harness.measure.start import limits_of
-from harness.methods import hosted, rehearsal
+from harness.methods import hosted
 from harness.methods.contract import Artifact, Method
 from harness.methods.variants import DEFAULT, Variant
 from harness.platforms import libraries
@@ -104,9 +103,7 @@ def known(
     python = environments.installed(own.lock)
     with plain.laid_out(own, python) as (_, lying):
         assert lying.root is not None
-        allowed = limits_of(model)
-        timeout_s = allowed.start_timeout_s + allowed.predict_timeout_s
-        traced = rehearsal.traced(own, python, lying.root, timeout_s=timeout_s)
+        traced = needs.trace(own, python, lying.root)
         needed = needs.of_traced(own, python, lying.root, traced, say=say)
         closure = needs.Closure(hosted.site_packages(python.parent.parent), lying.root, traced)
         found = carried.of_artifact(method, artifact, closure, traced)

@@ -15,13 +15,15 @@ import pytest
 from harness.errors import ModelFailure
 from harness.measure import checking
 from harness.measure.checking import Advice, Step
+from harness.measure.idle import Package
 from harness.measure.needs import Library, Needs
 from harness.measure.start import ColdStart
+from harness.methods.rehearsal import Traced
 from harness.spec.lock import Lock
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float]:
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: object) -> dict[str, float]:
     """Locking, installing and starting are pretended; what the start used may be changed."""
     used = {"cold_start_s": 0.5, "peak_resident_bytes": 2e7}
     payload = tmp_path / "payload"
@@ -41,7 +43,9 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, float]
     monkeypatch.setattr(checking.plain, "laid_out", laid_out)
     monkeypatch.setattr(checking.start, "right_answers", lambda *_: {})
     monkeypatch.setattr(checking.start, "take", lambda *_: ColdStart(values=used, source="psutil"))
-    monkeypatch.setattr(checking.needs, "of_model", lambda *_, **__: NEEDS)
+    monkeypatch.setattr(checking.needs, "trace", lambda *_: Traced(modules=(), mapped=()))
+    monkeypatch.setattr(checking.needs, "of_traced", lambda *_, **__: NEEDS)
+    monkeypatch.setattr(checking.idle, "packages", lambda *_: [])
     return used
 
 
@@ -75,7 +79,7 @@ def needing(started: object, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
 
     def of_these(*libraries: Library, **said: Any) -> None:
         found = dataclasses.replace(NEEDS, libraries=libraries, **said)
-        monkeypatch.setattr(checking.needs, "of_model", lambda *_, **__: found)
+        monkeypatch.setattr(checking.needs, "of_traced", lambda *_, **__: found)
 
     return of_these
 
@@ -222,6 +226,68 @@ def test_a_library_that_is_not_here_is_told_with_its_package(folder: Any, monkey
     with pytest.raises(ModelFailure) as refused:
         list(checking.steps(folder.read()))
     assert refused.value.remedy == "name the Debian package"
+
+
+# --- what is carried in vain ---------------------------------------------------------------------
+
+
+def package(name: str, megabytes: int, *, touched: bool = True, requires: tuple[str, ...] = ()) -> Package:
+    """One that is installed."""
+    return Package(name=name, size=megabytes * 1_000_000, requires=frozenset(requires), touched=touched)
+
+
+@pytest.mark.parametrize(
+    ("packages", "requirements", "text", "remedy"),
+    [
+        (
+            [package("nvidia-nccl-cu12", 400), package("xgboost", 150)],
+            ["xgboost==3.1.0"],
+            "400 MB of 550 MB are libraries for GPUs",
+            '"xgboost-cpu==3.1.0" in requirements, in place of "xgboost==3.1.0"',
+        ),
+        ([package("triton", 500), package("torch", 900)], ["torch"], "500 MB of 1.4e+03 MB", 'torch_backend = "cpu"'),
+        (
+            [package("nvidia-cublas", 300), package("ownlib", 5, requires=("nvidia-cublas",))],
+            ["ownlib==1"],
+            "300 MB of 305 MB",
+            "take a build for processors of ownlib",
+        ),
+        (
+            [package("pandas", 60, touched=False), package("numpy", 80)],
+            ["pandas==3.0.0"],
+            "no example makes a start load anything of pandas (60 MB)",
+            "leave pandas out, if no other input needs it",
+        ),
+        (
+            [package("scipy", 90, touched=False), package("numpy", 80)],
+            ["numpy==3.0.0"],
+            "no example makes a start load anything of scipy (90 MB)",
+            "they come along with packages that ask for them",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("started")
+def test_what_is_carried_in_vain_is_advised(
+    folder: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    packages: list[Package],
+    requirements: list[str],
+    text: str,
+    remedy: str,
+) -> None:
+    """Bytes, and the line to write where one is known."""
+    folder.write(requirements=requirements)
+    monkeypatch.setattr(checking.idle, "packages", lambda *_: packages)
+    advice = [one for one in checking.steps(folder.read()) if isinstance(one, Advice) and text in one.text]
+    assert [remedy in one.remedy for one in advice] == [True]
+
+
+@pytest.mark.usefixtures("started")
+def test_small_packages_and_touched_ones_are_no_matter(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is a GPU build that the model asks for by its backend."""
+    folder.write(requirements=["numpy==3.0.0"], licence="ours", family="trees")
+    monkeypatch.setattr(checking.idle, "packages", lambda *_: [package("six", 1, touched=False), package("numpy", 9)])
+    assert found(folder.read())[1] == {}
 
 
 # --- the command ---------------------------------------------------------------------------------
