@@ -26,7 +26,7 @@ from harness import ceiling, files, paths
 from harness.errors import BadInput
 from harness.measure.needs import Closure, word
 from harness.methods.contract import Artifact, Method
-from harness.methods.rehearsal import Traced
+from harness.methods.loading import Loaded
 from harness.spec import native, reading
 from harness.spec.kinds import Count, Word
 from harness.spec.native import Native, Unread
@@ -80,7 +80,7 @@ class Carried:
     unread: tuple[Word, ...] = ()
 
 
-def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Traced | None) -> Carried:
+def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Loaded | None) -> Carried:
     """What the artifact carries; ``closure`` and ``traced`` are of the model's plain environment.
 
     They say which files a start loads: those of the same names in the artifact. Never raises for what is in it.
@@ -152,7 +152,7 @@ class _Found:
             elif one.machine == platform.machine():
                 self.native.append(one)
 
-    def loaded(self, closure: Closure, traced: Traced | None) -> Sequence[Native]:
+    def loaded(self, closure: Closure, traced: Loaded | None) -> Sequence[Native]:
         """Those that a start loads: the program itself and Python's library, and files of names that one loaded."""
         if traced is None:
             return self.native

@@ -15,7 +15,7 @@ from harness.measure import idle, needs, plain, start
 from harness.measure.idle import Package
 from harness.measure.needs import Needs
 from harness.measure.start import limits_of
-from harness.methods import hosted
+from harness.methods import hosted, loading
 from harness.methods.contract import Installed, Limits, Method
 from harness.platforms.engine import Say
 from harness.spec import environments, fixing, weights
@@ -86,8 +86,8 @@ def steps(model: Model, *, say: Say = lambda _: None) -> Iterator[Step | Advice]
         used = f", {peak / 1e6:.0f} MB of memory" if peak is not None else ""
         yield Step(name="again", found=f"started once more: right after {taken.values['cold_start_s']:.2f} s{used}")
         assert installed.root is not None
-        traced = needs.trace(locked, python, installed.root)
-        found = needs.of_traced(locked, python, installed.root, traced, say=say)
+        traced = loading.by_examples(locked, python, installed.root)
+        found = needs.of_model(locked, python, installed.root, traced, say=say)
         yield Step(name="system libraries", found=needs.summary(found), needs=found)
     if taken.doubt:
         yield Advice(

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from harness import interpreter
 from harness.errors import BuildFailure, MissingComponent, one_line
-from harness.measure.start import limits_of
-from harness.methods import hosted, rehearsal
-from harness.methods.rehearsal import Traced
+from harness.methods import hosted
+from harness.methods.loading import Loaded
 from harness.platforms import debian, images, libraries
 from harness.platforms.engine import Say
 from harness.platforms.libraries import System
@@ -113,24 +112,14 @@ class Needs:
         return tuple(sorted({one.package for one in self.lacking if one.package}))
 
 
-def trace(locked: LockedModel, python: Path, sources: Path) -> Traced | None:
-    """What answering the examples loads: they are answered once more. None where they are not.
-
-    ``python`` is the environment's, ``sources`` the folder with runner and model.
-    """
-    allowed = limits_of(locked.model)
-    timeout_s = allowed.start_timeout_s + allowed.predict_timeout_s
-    return rehearsal.traced(locked, python, sources, timeout_s=timeout_s)
-
-
-def of_traced(
-    locked: LockedModel, python: Path, sources: Path, traced: Traced | None, *, say: Say = lambda _: None
+def of_model(
+    locked: LockedModel, python: Path, sources: Path, loaded: Loaded | None, *, say: Say = lambda _: None
 ) -> Needs:
-    """What the model needs; ``traced`` None: all that is needed counts as loaded.
+    """What the model needs; ``loaded`` None: all that is needed counts as loaded.
 
     Never raises for what the system or the network lacks. ``say`` is told of a base image that is made meanwhile.
     """
-    closure = Closure(hosted.site_packages(python.parent.parent), sources, traced)
+    closure = Closure(hosted.site_packages(python.parent.parent), sources, loaded)
     names = {**dict.fromkeys(closure.opened, ("opened while it answers",)), **closure.needing}
     held = _held(closure.loaded, interpreter.default().minor, locked.model.file.system_packages, say)
     return Needs(
@@ -140,7 +129,7 @@ def of_traced(
         libstdcxx=native.dotted(native.newest(closure.mapped, "GLIBCXX_")),
         files=len(closure.native) + len(closure.unread),
         unread=tuple(word(f"{one.path}: {one.why}") for one in closure.unread),
-        traced=traced is not None,
+        traced=loaded is not None,
         base=held.base.title if held.base else "",
         base_glibc=native.dotted(held.base.glibc) if held.base else "",
         base_libstdcxx=native.dotted(held.base.libstdcxx) if held.base else "",
@@ -198,8 +187,8 @@ def packages_for(sonames: Collection[str]) -> Mapping[str, str]:
 class Closure:
     """The native files of an environment's packages and of the model beside them, and what a start loads of them."""
 
-    def __init__(self, packages: Path, sources: Path, traced: Traced | None) -> None:
-        self._folders, self._traced = (f"{packages}/", f"{sources}/"), traced
+    def __init__(self, packages: Path, sources: Path, loaded: Loaded | None) -> None:
+        self._folders, self._loaded = (f"{packages}/", f"{sources}/"), loaded
         found = [*native.below(packages), *native.below(sources)]
         self.native = [one for one in found if isinstance(one, Native)]
         self.unread = [one for one in found if isinstance(one, Unread)]
@@ -212,9 +201,9 @@ class Closure:
     @cached_property
     def mapped(self) -> Sequence[Native]:
         """Those that a start loads; all of them where none was traced."""
-        if self._traced is None:
+        if self._loaded is None:
             return self.native
-        places = [(path, folder) for path in self._traced.mapped for folder in self._folders if path.startswith(folder)]
+        places = [(path, folder) for path in self._loaded.mapped for folder in self._folders if path.startswith(folder)]
         relative = {path.removeprefix(folder) for path, folder in places}
         return [one for one in self.native if one.path in relative]
 
@@ -230,12 +219,12 @@ class Closure:
 
         Only what lies in a folder of this system's loader counts, whatever the model says of itself.
         """
-        if self._traced is None:
+        if self._loaded is None:
             return frozenset()
         folders = libraries.folders_here()
         python = tuple(str(place) for place in interpreter.default().files)
-        system = [*_read(path for path in self._traced.mapped if path.startswith(tuple(f"{one}/" for one in folders)))]
-        own = [*_read(path for path in self._traced.mapped if path.startswith(python)), *self.native]
+        system = [*_read(path for path in self._loaded.mapped if path.startswith(tuple(f"{one}/" for one in folders)))]
+        own = [*_read(path for path in self._loaded.mapped if path.startswith(python)), *self.native]
         needed = {soname for one in (*own, *system) for soname in one.needed}
         direct = {one.soname for one in system if one.path.rpartition("/")[0] in folders}
         known = {one.soname for one in own}

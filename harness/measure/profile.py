@@ -26,9 +26,9 @@ from harness.measure import contents, host, needs, plain, sentinel, start
 from harness.measure.contents import Amount, Contents
 from harness.measure.needs import Needs
 from harness.measure.start import limits_of
-from harness.methods import hosted
+from harness.methods import hosted, loading
 from harness.methods.contract import Installed, Method
-from harness.methods.rehearsal import Traced
+from harness.methods.loading import Loaded
 from harness.metrics import State
 from harness.spec import environments, kinds, reading, weights
 from harness.spec.kinds import Amount as Quantity
@@ -148,9 +148,9 @@ def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profi
         starts += _starts(locked, method, lying, steps)
         assert lying.root is not None
         steps("see which modules and native files it loads")
-        traced = needs.trace(locked, python, lying.root)
+        traced = loading.by_examples(locked, python, lying.root)
         steps("see what it needs of the system")
-        needed = needs.of_traced(locked, python, lying.root, traced)
+        needed = needs.of_model(locked, python, lying.root, traced)
     profile = Profile(
         schema_version=SCHEMA_VERSION,
         model=model.name,
@@ -253,7 +253,7 @@ def _starts(
                 yield _local_start(state, sentinel_s, taken.values)
 
 
-def _loaded(traced: Traced | None, packages: Path, counter: contents.Counter) -> Amount | None:
+def _loaded(traced: Loaded | None, packages: Path, counter: contents.Counter) -> Amount | None:
     """The bytecode in ``packages`` of the modules that a start loaded; None where it is not known."""
     names = traced.modules if traced else ()
     return counter.amount(file for name in names for file in _bytecode_of(packages, name)) if names else None

@@ -21,7 +21,7 @@ from harness.errors import BadInput
 from harness.measure import artifacts, carried, needs, plain
 from harness.measure.carried import Carried
 from harness.measure.needs import Needs
-from harness.methods import hosted
+from harness.methods import hosted, loading
 from harness.methods.contract import Artifact, Method
 from harness.methods.variants import DEFAULT, Variant
 from harness.platforms import libraries
@@ -103,8 +103,8 @@ def known(
     python = environments.installed(own.lock)
     with plain.laid_out(own, python) as (_, lying):
         assert lying.root is not None
-        traced = needs.trace(own, python, lying.root)
-        needed = needs.of_traced(own, python, lying.root, traced, say=say)
+        traced = loading.by_examples(own, python, lying.root)
+        needed = needs.of_model(own, python, lying.root, traced, say=say)
         closure = needs.Closure(hosted.site_packages(python.parent.parent), lying.root, traced)
         found = carried.of_artifact(method, artifact, closure, traced)
     made = Known(carried=found, needs=needed, python=model.file.python, minor=interpreter.default().minor)

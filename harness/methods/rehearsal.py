@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness import ceiling, door, files, paths, process
@@ -23,19 +22,8 @@ _LARGEST_LIST = 8 * 2**20
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Traced:
-    """What answering the examples loaded: names of modules, and paths of files that were mapped into memory, sorted.
-
-    Both are the model's word. Processes that it started are not in it.
-    """
-
-    modules: tuple[str, ...]
-    mapped: tuple[str, ...]
-
-
-def traced(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float) -> Traced | None:
-    """What answering the examples loads; None where they are not answered.
+def modules(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float) -> list[str]:
+    """The names of the modules that answering the examples loads, sorted; empty where they are not answered.
 
     ``python`` is the environment's, ``sources`` the folder with runner and model.
     """
@@ -44,23 +32,13 @@ def traced(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float
         argv = [str(python), "-P", "-s", str(_SCRIPT), str(sources), str(written)]
         shows = (_SCRIPT, python.parent.parent, sources)
         if not answered(locked, argv, disk=disk, shows=shows, timeout_s=timeout_s, PYTHONDONTWRITEBYTECODE="1"):
-            return None
-        # The model could have written these: whoever takes a name must find something of that name, or nothing.
-        names, mapped = (_lines(file, disk) for file in (written, written.with_name(f"{written.name}.mapped")))
-    return Traced(modules=tuple(name for name in names if _NAME.fullmatch(name)), mapped=tuple(mapped))
-
-
-def modules(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float) -> list[str]:
-    """The names of the modules alone; empty where the examples are not answered."""
-    found = traced(locked, python, sources, timeout_s=timeout_s)
-    return list(found.modules) if found else []
-
-
-def _lines(file: Path, disk: Path) -> list[str]:
-    try:
-        return files.read_text(file, at_most=_LARGEST_LIST, below=disk).splitlines()
-    except BadInput:
-        return []
+            return []
+        # The model could have written this: whoever takes a name from it must find something of that name, or nothing.
+        try:
+            names = files.read_text(written, at_most=_LARGEST_LIST, below=disk).splitlines()
+        except BadInput:
+            return []
+    return [name for name in names if _NAME.fullmatch(name)]
 
 
 def answered(

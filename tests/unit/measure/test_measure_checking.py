@@ -18,7 +18,7 @@ from harness.measure.checking import Advice, Step
 from harness.measure.idle import Package
 from harness.measure.needs import Library, Needs
 from harness.measure.start import ColdStart
-from harness.methods.rehearsal import Traced
+from harness.methods.loading import Loaded
 from harness.spec.lock import Lock
 
 
@@ -43,8 +43,8 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: object) -> di
     monkeypatch.setattr(checking.plain, "laid_out", laid_out)
     monkeypatch.setattr(checking.start, "right_answers", lambda *_: {})
     monkeypatch.setattr(checking.start, "take", lambda *_: ColdStart(values=used, source="psutil"))
-    monkeypatch.setattr(checking.needs, "trace", lambda *_: Traced(modules=(), mapped=()))
-    monkeypatch.setattr(checking.needs, "of_traced", lambda *_, **__: NEEDS)
+    monkeypatch.setattr(checking.loading, "by_examples", lambda *_: Loaded(modules=(), mapped=()))
+    monkeypatch.setattr(checking.needs, "of_model", lambda *_, **__: NEEDS)
     monkeypatch.setattr(checking.idle, "packages", lambda *_: [])
     return used
 
@@ -79,7 +79,7 @@ def needing(started: object, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
 
     def of_these(*libraries: Library, **said: Any) -> None:
         found = dataclasses.replace(NEEDS, libraries=libraries, **said)
-        monkeypatch.setattr(checking.needs, "of_traced", lambda *_, **__: found)
+        monkeypatch.setattr(checking.needs, "of_model", lambda *_, **__: found)
 
     return of_these
 

@@ -15,7 +15,7 @@ from harness import interpreter
 from harness.errors import MissingComponent
 from harness.measure import needs
 from harness.measure.needs import Needs
-from harness.methods.rehearsal import Traced
+from harness.methods.loading import Loaded
 from harness.platforms import debian, libraries
 from harness.platforms.debian import Packages
 from harness.platforms.libraries import System
@@ -56,9 +56,9 @@ class Ground:
     def look(self, mapped: Sequence[str] | None) -> Needs:
         """What is needed where a start mapped these files; None: it was not traced."""
         model = SimpleNamespace(file=SimpleNamespace(system_packages=self.system_packages))
-        traced = None if mapped is None else Traced(modules=(), mapped=tuple(mapped))
+        traced = None if mapped is None else Loaded(modules=(), mapped=tuple(mapped))
         locked: Any = SimpleNamespace(model=model)
-        return needs.of_traced(locked, self.python, self.sources, traced)
+        return needs.of_model(locked, self.python, self.sources, traced)
 
 
 @pytest.fixture

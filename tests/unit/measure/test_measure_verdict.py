@@ -21,7 +21,7 @@ from harness.measure.needs import Library, Needs
 from harness.measure.verdict import Known, Place
 from harness.methods import METHODS
 from harness.methods.contract import Artifact
-from harness.methods.rehearsal import Traced
+from harness.methods.loading import Loaded
 from harness.platforms import libraries
 from harness.platforms.libraries import System
 from harness.spec import reading
@@ -46,7 +46,7 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def plain(tmp_path: Path) -> tuple[needs.Closure, Traced]:
+def plain(tmp_path: Path) -> tuple[needs.Closure, Loaded]:
     """The plain environment: of its two native files a start loads one, and opens a library by its name."""
     packages, sources, system = tmp_path / "packages", tmp_path / "sources", tmp_path / "system"
     for folder in (packages / "np", sources, system):
@@ -54,11 +54,11 @@ def plain(tmp_path: Path) -> tuple[needs.Closure, Traced]:
     (packages / "np" / "core.so").write_bytes(CORE)
     (packages / "np" / "plugin.so").write_bytes(PLUGIN)
     (system / "libzbar.so.0.3").write_bytes(elf.library(soname="libzbar.so.0"))
-    traced = Traced(modules=(), mapped=(str(packages / "np" / "core.so"), str(system / "libzbar.so.0.3")))
+    traced = Loaded(modules=(), mapped=(str(packages / "np" / "core.so"), str(system / "libzbar.so.0.3")))
     return needs.Closure(packages, sources, traced), traced
 
 
-def of(method: str, place: Path, plain: tuple[needs.Closure, Traced]) -> Carried:
+def of(method: str, place: Path, plain: tuple[needs.Closure, Loaded]) -> Carried:
     """What an artifact at that place carries."""
     artifact = Artifact(method=method, model="tiny", digest="d", path=place)
     return carried.of_artifact(METHODS[method], artifact, *plain)
