@@ -76,6 +76,7 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
         return made.known
 
     python = SimpleNamespace(minor="3.11", files=(tmp_path / "stdlib",))
+    monkeypatch.delenv("HARNESS_BASE_IMAGE", raising=False)
     monkeypatch.setattr(interpreter, "default", lambda: python)
     monkeypatch.setattr(needs.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(libraries, "here", lambda: made.here)
@@ -164,6 +165,15 @@ def test_where_no_base_can_be_had_it_is_not_known(ground: Ground) -> None:
     assert (found.lacking, found.of_target) == ((), ())
     assert [one.soname for one in found.unknown] == ["libxcb.so.1"]
     assert found.absent == "Debian's archive is not in reach"
+
+
+def test_an_image_of_the_users_own_is_not_looked_into(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is said of what it has."""
+    monkeypatch.setenv("HARNESS_BASE_IMAGE", "ours:1")
+    file = ground.file("cv2/cv2.so", needed=["libxcb.so.1"])
+    found = ground.look([file])
+    assert (found.lacking, ground.made) == ((), [])
+    assert "HARNESS_BASE_IMAGE" in found.absent
 
 
 def test_a_library_that_no_package_brings(ground: Ground) -> None:
