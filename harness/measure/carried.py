@@ -92,7 +92,16 @@ def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Lo
     python, path = _python(method, artifact.path)
     try:
         found = _Found(artifact.path)
-    except (BadInput, OSError, zipfile.BadZipFile, zlib.error, struct.error, ValueError, RuntimeError) as error:
+    except (
+        BadInput,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        ValueError,
+        RuntimeError,
+        EOFError,
+    ) as error:
         return Carried(machine=machine, python=python, path=path, unread=(word(str(error)),))
     loaded = found.loaded(closure, traced)
     needing = native.from_system(found.native, machine=machine)
