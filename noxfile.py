@@ -133,6 +133,14 @@ def kills(session: nox.Session) -> None:
     session.run("python", "benchmarks/kills.py", *session.posargs)
 
 
+@nox.session(reuse_venv=True)
+def verdicts(session: nox.Session) -> None:
+    """Hold verdicts against real starts on Debian releases, as root: ``nox -s verdicts -- digits-forest``."""
+    system_packages(session)
+    install(session, ".[all]")
+    session.run("python", "benchmarks/verdicts.py", *session.posargs)
+
+
 @nox.session
 def constraints(session: nox.Session) -> None:
     """Pin every Python package anew, for all supported Pythons; the other sessions install within these."""

@@ -261,6 +261,7 @@ def _noted(profile: Profile) -> dict[str, object]:
         "family": profile.family,
         "framework": profile.framework,
         "features": features,
+        "system_packages": [one.package or one.soname for one in profile.needs.of_target] if profile.needs else [],
         "locks": locks,
         "profile": profile.digest,
     }

@@ -334,6 +334,7 @@ def _print_profile(taken: Profile) -> None:
         ("bytecode that is loaded", *_loaded(taken)),
         ("payload", size(taken.weights.bytes), f"predictor and weights; {size(taken.weights.packed_bytes)} compressed"),
         ("system packages", f"{taken.system_packages}", "what only a container can bring along"),
+        *_system(taken),
     ]
     console.table(f"{taken.model}: what it brings along", ("", "", "what that means"), rows, right=(1,))
     medians = _medians(taken)
@@ -345,6 +346,15 @@ def _print_profile(taken: Profile) -> None:
     counts = {state: sum(one.state == state for one in taken.starts) for state in START_STATES}
     title = "Started from a plain environment, medians of " + ", ".join(f"{n} {state}" for state, n in counts.items())
     console.table(title, ("", *START_STATES, "what that means"), started, right=(1, 2))
+
+
+def _system(taken: Profile) -> list[tuple[str, str, str]]:
+    """What native files need of the system; no row in a profile that does not say."""
+    from harness.measure import needs
+
+    if taken.needs is None:
+        return []
+    return [("system libraries", f"{sum(one.loaded for one in taken.needs.libraries)}", needs.summary(taken.needs))]
 
 
 def _loaded(taken: Profile) -> tuple[str, str]:

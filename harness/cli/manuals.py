@@ -100,13 +100,19 @@ def _values(record: Mapping[str, Any], manual: Manual) -> dict[str, str]:
 
 def _needs(record: Mapping[str, Any]) -> str:
     """What the target must have, as a list."""
-    built, method = record["built_on"], record["method"]
+    built, method, needs = record["built_on"], record["method"], record["needs"]
     minor = built["python"].rpartition(".")[0]
     lines = [f"- {built['system']} on {built['machine']}"]
-    if "carries-system-libraries" not in method["gives"]:
-        lines[0] += f", with a C library not older than what the packages were built for (here: {built['libc']})"
+    if needs["glibc"]:
+        lines[0] += f", with glibc {needs['glibc']} or newer (built with {built['libc']})"
+    if needs["level"] > 1:
+        lines.append(f"- A processor of x86-64-v{needs['level']}")
     known = {"python": f"Python {minor} (built with {built['python']})"}
     lines += [f"- {known.get(name, words.facility(name))}" for name in method["target_must_have"]]
+    if needs["packages"]:
+        lines.append(
+            f"- System libraries that it does not bring; on Debian: `apt-get install {' '.join(needs['packages'])}`"
+        )
     return "\n".join(lines)
 
 

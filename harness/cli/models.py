@@ -12,6 +12,7 @@ from harness import paths
 from harness.cli import console
 
 if TYPE_CHECKING:
+    from harness.measure.needs import Needs
     from harness.measure.profile import Profile
     from harness.spec.model import Model
 
@@ -59,38 +60,72 @@ def models(model: str | None, synthetic: bool, plot: Path | None, as_json: bool)
 
 @click.command()
 @click.argument("model")
+@click.option("--fix", is_flag=True, help="Write the 'system_packages' that images lack into its model.toml.")
 @console.json_option
-def check(model: str, as_json: bool) -> None:
+def check(model: str, fix: bool, as_json: bool) -> None:
     """Try MODEL step by step before it is packaged: its folder, requirements, weights, and every example's answer.
 
     It runs as it will in every package: apart, without a network, within its 'resources'. What is wrong is named with
     the file, the key and what to do; what could be better comes last and does not fail the check.
+
+    The system's libraries that it loads are looked for in base images as well as here. What they lack is named with
+    its Debian package: --fix adds that to model.toml.
     """
     from harness import ceiling
     from harness.measure import checking
+    from harness.measure.needs import packages_named
     from harness.spec import model as models
 
     found = models.find(model)
     console.note_ceilings(found)
     done: list[checking.Step | checking.Advice] = []
-    for one in checking.steps(found):
+    for one in checking.steps(found, say=console.note):
         done.append(one)
         if not as_json and isinstance(one, checking.Step):
-            console.say(f"ok  {one.name:<13} {one.found}")
+            console.say(f"ok  {one.name:<16} {one.found}")
     advice = [one for one in done if isinstance(one, checking.Advice)]
+    needs = next((one.needs for one in done if isinstance(one, checking.Step) and one.needs), None)
+    written = _fixed(found, needs) if fix and needs else ""
+    if written:
+        advice = [one for one in advice if one.subject != checking.SYSTEM_PACKAGES]
     if as_json:
-        steps = [dataclasses.asdict(one) for one in done if isinstance(one, checking.Step)]
+        steps = [{"name": one.name, "found": one.found} for one in done if isinstance(one, checking.Step)]
         held_back = ceiling.bounded(found.file.resources).told
         told = [dataclasses.asdict(one) for one in advice]
-        console.as_json({"model": found.name, "steps": steps, "advice": told, "ceiling": held_back})
+        system = dataclasses.asdict(needs) if needs else None
+        record = {"model": found.name, "steps": steps, "advice": told, "ceiling": held_back, "system": system}
+        console.as_json({**record, "written": written})
         return
-    if advice:
-        console.say()
-        console.say("It works. What could be better:")
-        for one in advice:
-            console.item(f"{one.subject}: {one.text}; {one.remedy}")
+    if needs and needs.idle:
+        console.say(f"    no start loads  {', '.join(one.soname for one in needs.idle)}")
+    target = packages_named(needs.of_target) if needs else ""
+    works = f"It works here, needs {target} on the target" if target else "It works"
+    console.say()
+    console.say(f"{works}. What could be better:" if advice else f"{works}.")
+    for one in advice:
+        console.item(f"{one.subject}: {one.text}; {one.remedy}")
+    if written:
+        console.say(f"Wrote into {found.folder / 'model.toml'}: {written}")
     console.say()
     console.say(f"Next: harness run {model} --profile quick")
+
+
+def _fixed(model: Model, needs: Needs) -> str:
+    """The line that was written into model.toml; empty where nothing was lacking. BadInput for what nothing brings."""
+    from harness.errors import BadInput
+    from harness.measure import checking
+    from harness.spec import fixing
+
+    unknown = [one for one in needs.lacking if not one.package]
+    if unknown:
+        told = ", ".join(f"{one.soname} ({one.needed_by[0]})" for one in unknown)
+        raise BadInput(
+            f"images lack {told}, and {needs.unnamed or 'no Debian package brings it'}",
+            file=model.folder / "model.toml",
+            key=checking.SYSTEM_PACKAGES,
+            remedy=checking.UNKNOWN_REMEDY,
+        )
+    return fixing.add_system_packages(model, needs.to_add) if needs.to_add else ""
 
 
 def _profile_of(model: Model) -> Profile | None:

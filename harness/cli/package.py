@@ -22,6 +22,7 @@ from harness.cli import console
 from harness.errors import BadInput, DoesNotFit, MissingComponent
 
 if TYPE_CHECKING:
+    from harness.measure.verdict import Known
     from harness.methods.contract import Artifact, Method, Sizes
     from harness.spec.model import Model
     from harness.spec.weights import LockedModel
@@ -53,9 +54,9 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
     """Package MODEL with one method and leave the artifact in DIR, with a README on how to use it.
 
     It is started once and asked every example before it is left there; exit code 1 where an answer is wrong, or
-    where it is beyond a limit of its platform.
+    where it is beyond a limit of its platform. What it needs of its target is read from its files and told.
     """
-    from harness.measure import artifacts
+    from harness.measure import artifacts, verdict
     from harness.methods import METHODS
     from harness.platforms import depot
     from harness.spec import model as models
@@ -84,8 +85,9 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
         if not no_check:
             console.note("Asking it every example")
             _right_answers(method, artifact, found, store)
+    known = verdict.known(method, locked, artifact, say=console.note)
     with _unfinished(place) as unfinished:
-        made = _Package(method=method, locked=locked, artifact=artifact, sizes=sizes, checked=not no_check)
+        made = _Package(method=method, locked=locked, artifact=artifact, sizes=sizes, known=known, checked=not no_check)
         written = made.write(unfinished)
         _move(unfinished, place, written, replaced)
     record = json.loads((place / RECORD).read_text(encoding="utf-8"))
@@ -96,6 +98,11 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
         console.note(f"Mind: does not fit: {text}")
     for name, file in record["files"].items():
         console.say(f"{file['bytes']:>15,} bytes  {name}")
+    console.say(f"Needs: {', '.join(verdict.on_target(known))}.")
+    if lacking := verdict.lacking(known):
+        console.say(f"Works here, needs {', '.join(lacking)} on the target.")
+    for text in known.carried.unread:
+        console.note(f"Mind: not all of it could be read: {text}")
     console.say(f"Left in {place}; README.md says how to use it.")
 
 
@@ -121,6 +128,7 @@ class _Package:
     locked: LockedModel
     artifact: Artifact
     sizes: Sizes
+    known: Known
     checked: bool
 
     def write(self, folder: Path) -> list[str]:
@@ -158,7 +166,7 @@ class _Package:
     def record(self, folder: Path, names: Sequence[str]) -> dict[str, Any]:
         """What ``package.json`` says."""
         from harness import interpreter
-        from harness.measure import artifacts
+        from harness.measure import artifacts, verdict
 
         model, method = self.locked.model, self.method
         return {
@@ -189,6 +197,11 @@ class _Package:
                 "machine": platform.machine(),
                 "libc": " ".join(platform.libc_ver()),
                 "python": interpreter.default().version,
+            },
+            "needs": {
+                "target": verdict.on_target(self.known),
+                "packages": verdict.lacking(self.known),
+                **dataclasses.asdict(self.known.carried),
             },
             "packages": [f"{name}=={version}" for name, version in self.locked.lock.packages],
             "sizes": dataclasses.asdict(self.sizes),

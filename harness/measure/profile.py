@@ -22,11 +22,13 @@ from typing import Any
 
 from harness import __version__, paths, process, tree
 from harness.errors import BadInput, ModelFailure
-from harness.measure import contents, host, plain, sentinel, start
+from harness.measure import contents, host, needs, plain, sentinel, start
 from harness.measure.contents import Amount, Contents
+from harness.measure.needs import Needs
 from harness.measure.start import limits_of
-from harness.methods import hosted, rehearsal
+from harness.methods import hosted, loading
 from harness.methods.contract import Installed, Method
+from harness.methods.loading import Loaded
 from harness.metrics import State
 from harness.spec import environments, kinds, reading, weights
 from harness.spec.kinds import Amount as Quantity
@@ -81,7 +83,7 @@ class Profile:
     are compressed; ``installed`` is what lies in ``site-packages`` with all its bytecode, ``kept`` what the model's own
     rules of pruning leave of it, ``loaded`` the bytecode of the modules that answering the examples loads (None where
     it could not be found out), ``weights`` the whole payload, the predictor included. ``sentinel_s`` is the median
-    over the starts.
+    over the starts. ``needs`` is what native files need of the system; profiles of older versions have none.
     """
 
     __pydantic_config__ = reading.STRICT
@@ -106,6 +108,7 @@ class Profile:
     loaded: Amount | None
     weights: Amount
     starts: tuple[LocalStart, ...]
+    needs: Needs | None = None
 
     def median(self, quantity: str, state: State) -> float | None:
         """The median of a field of :class:`LocalStart` over the starts in ``state``; None where there is none."""
@@ -116,7 +119,10 @@ class Profile:
     @property
     def digest(self) -> str:
         """One digest of everything in it."""
-        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()
+        table = dataclasses.asdict(self)
+        if self.needs is None:
+            del table["needs"]  # a profile that was made before there were any keeps its digest
+        return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
     @property
     def file_name(self) -> str:
@@ -126,7 +132,7 @@ class Profile:
 
 def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profile:
     """Profile the model and keep it in the cache. ModelFailure where it does not answer every example rightly."""
-    steps = _counted(tell, 6 + sum(STARTS.values()))
+    steps = _counted(tell, 7 + sum(STARTS.values()))
     steps(f"lock {model.name}, fetch its wheels, make its weights")
     locked = weights.locked(model)
     steps("install the environment")
@@ -140,8 +146,11 @@ def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profi
     starts: list[LocalStart] = []
     with plain.laid_out(locked, python) as (method, lying):
         starts += _starts(locked, method, lying, steps)
-        steps("see which modules it loads")
-        loaded = _loaded(locked, python, lying.root, packages, counter)
+        assert lying.root is not None
+        steps("see which modules and native files it loads")
+        traced = loading.by_examples(locked, python, lying.root)
+        steps("see what it needs of the system")
+        needed = needs.of_model(locked, python, lying.root, traced)
     profile = Profile(
         schema_version=SCHEMA_VERSION,
         model=model.name,
@@ -160,9 +169,10 @@ def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profi
         wheel_bytes=locked.lock.wheel_bytes,
         installed=installed,
         kept=pruned,
-        loaded=loaded,
+        loaded=_loaded(traced, packages, counter),
         weights=payload,
         starts=tuple(starts),
+        needs=needed,
     )
     write(profile, kept())
     return profile
@@ -243,14 +253,9 @@ def _starts(
                 yield _local_start(state, sentinel_s, taken.values)
 
 
-def _loaded(
-    locked: LockedModel, python: Path, sources: Path | None, packages: Path, counter: contents.Counter
-) -> Amount | None:
-    """The bytecode in ``packages`` of the modules that answering the examples loads; None where it is not known."""
-    assert sources is not None
-    allowed = limits_of(locked.model)
-    timeout_s = allowed.start_timeout_s + allowed.predict_timeout_s
-    names = rehearsal.traced(locked, python, sources, timeout_s=timeout_s).modules
+def _loaded(traced: Loaded | None, packages: Path, counter: contents.Counter) -> Amount | None:
+    """The bytecode in ``packages`` of the modules that a start loaded; None where it is not known."""
+    names = traced.modules if traced else ()
     return counter.amount(file for name in names for file in _bytecode_of(packages, name)) if names else None
 
 

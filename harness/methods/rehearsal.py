@@ -30,17 +30,22 @@ def traced(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float
 
     ``python`` is the environment's, ``sources`` the folder with runner and model.
     """
+    said = told(locked, python, sources, timeout_s=timeout_s)
+    return believed(said, hosted.site_packages(python.parent.parent))
+
+
+def told(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float) -> Any:
+    """What the model's own process says of answering the examples, unchecked; None where they are not answered."""
     with door.workspace(environments.bounds(locked.model).disk_bytes) as disk:
         written = disk / "home" / "loaded"
         argv = [str(python), "-P", "-s", str(_SCRIPT), str(sources), str(written)]
         shows = (_SCRIPT, python.parent.parent, sources)
         if not answered(locked, argv, disk=disk, shows=shows, timeout_s=timeout_s, PYTHONDONTWRITEBYTECODE="1"):
-            return Traced()
+            return None
         try:
-            said = json.loads(files.read_text(written, at_most=_LARGEST_LIST, below=disk))
+            return json.loads(files.read_text(written, at_most=_LARGEST_LIST, below=disk))
         except (BadInput, ValueError, RecursionError):
-            return Traced()
-    return believed(said, hosted.site_packages(python.parent.parent))
+            return None
 
 
 def believed(said: Any, packages: Path) -> Traced:

@@ -254,22 +254,42 @@ def _interpreter(engine: Engine, image: str, minor: str) -> tuple[str, str]:
 # --- from Debian's packages ----------------------------------------------------------------------
 
 
-def _debian(engine: Engine, minor: str, packages: Sequence[str], say: Say) -> BaseImage:
-    """The image of Debian's packages: from the cached archive, which is made if it is not there."""
-    tag = f"{REPOSITORY}:{minor}-{recipe(minor, packages)}"
+def archive(minor: str, packages: Sequence[str] = (), *, say: Say = lambda _: None) -> Path:
+    """Debian's base image as an archive for ``docker load``, made once and kept in the cache.
+
+    MissingComponent where no release has this Python or it can't be made here, BuildFailure where Debian has no such
+    package.
+    """
+    suite(minor)
+    tag = _tag(minor, packages)
+    file = paths.cache() / "base" / f"{tag.partition(':')[2]}.tar"
+    if not file.is_file():
+        _make_archive(file, tag, minor, packages, say)
+    return file
+
+
+def suite(minor: str) -> str:
+    """The code name of Debian's release with that Python; MissingComponent where none has it."""
     if minor not in SUITES:
         raise MissingComponent(
             f"no Debian release has Python {minor}, and no registry answers",
             remedy=f"use Python {', '.join(SUITES)}, or name an image that has it with HARNESS_BASE_IMAGE",
         )
-    archive = paths.cache() / "base" / f"{tag.partition(':')[2]}.tar"
-    if not archive.is_file():
-        _make_archive(archive, tag, minor, packages, say)
+    return SUITES[minor]
+
+
+def _tag(minor: str, packages: Sequence[str]) -> str:
+    return f"{REPOSITORY}:{minor}-{recipe(minor, packages)}"
+
+
+def _debian(engine: Engine, minor: str, packages: Sequence[str], say: Say) -> BaseImage:
+    """The image of Debian's packages: from the cached archive, which is made if it is not there."""
+    tag, file = _tag(minor, packages), archive(minor, packages, say=say)
     say("loading the base image")
-    with archive.open("rb") as stream, asking(engine, f"loading {tag}") as asked:
+    with file.open("rb") as stream, asking(engine, f"loading {tag}") as asked:
         for answer in asked.load_image(stream, quiet=True):
             if "error" in answer:
-                raise BuildFailure(f"loading {tag} failed", log=str(answer["error"]), remedy=f"delete {archive}")
+                raise BuildFailure(f"loading {tag} failed", log=str(answer["error"]), remedy=f"delete {file}")
     return _record(_now_there(engine, tag), tag)
 
 
@@ -372,7 +392,7 @@ def _present(engine: Engine, *, asked_for: str, minor: str) -> BaseImage | None:
 
 
 def _present_by_tag(engine: Engine, minor: str, packages: Sequence[str]) -> BaseImage | None:
-    tag = f"{REPOSITORY}:{minor}-{recipe(minor, packages)}"
+    tag = _tag(minor, packages)
     found = _inspected(engine, tag)
     return None if found is None else _record(found, tag)
 

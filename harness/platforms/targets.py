@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import files, interpreter, paths, process, tools
@@ -74,6 +74,14 @@ def find(name: Target, *, python_minor: str | None = None) -> Machine:
         title = f"user {OTHER_ID}, who owns nothing"
         return Machine(name=name, title=title, surroundings=Surroundings(user_id=OTHER_ID))
     return _debian(name, minor)
+
+
+def release_with(python: str, *, has_python: bool = True) -> Machine:
+    """Debian's release with that Python (``3.9``), as bare as a base image; MissingComponent where it can't be had."""
+    suite = images.suite(python)
+    title = f"Debian {suite} with Python {python}" if has_python else f"Debian {suite} without Python"
+    surroundings = Surroundings(root=_root(suite, python, has_python=has_python), user_id=UNPRIVILEGED_ID)
+    return Machine(name="debian-newer" if has_python else "no-python", title=title, surroundings=surroundings)
 
 
 def of_release(name: Target) -> bool:
@@ -135,12 +143,8 @@ def interfaces(process_folder: Path) -> list[str]:
 
 
 def _debian(name: Target, minor: str) -> Machine:
-    python = python_of(name, minor)
-    has_python = name != "no-python"
-    suite = images.SUITES[python]
-    title = f"Debian {suite} with Python {python}" if has_python else f"Debian {suite} without Python"
-    root = _root(suite, python, has_python=has_python)
-    return Machine(name=name, title=title, surroundings=Surroundings(root=root, user_id=UNPRIVILEGED_ID))
+    found = release_with(python_of(name, minor), has_python=name != "no-python")
+    return replace(found, name=name)
 
 
 def _root(suite: str, python: str, *, has_python: bool) -> Path:

@@ -87,7 +87,7 @@ def check(
         *_lacking(evidence, scenario, method_id, method),
         *_failed(evidence, method_id),
     ]
-    doubts = [*_unsteady(evidence, method_id), *_left_to_the_target(evidence, method_id, method)]
+    doubts = [*_unsteady(evidence, method_id), *_left_to_the_target(evidence, scenario, method_id, method)]
     for bound in _bounds(evidence, scenario, method_id):
         found = _beyond(evidence, scenario, method_id, bound)
         if isinstance(found, Exclusion):
@@ -146,9 +146,13 @@ def _failed(evidence: Evidence, method_id: str) -> Iterator[Exclusion]:
     )
 
 
-def _left_to_the_target(evidence: Evidence, method_id: str, method: Packaging) -> Iterator[Doubt]:
-    """System packages of the model that a method leaves to the target; where it was measured they may have been."""
-    needed = evidence.manifest.models.get(evidence.model, {}).get("system_packages", ())
+def _left_to_the_target(evidence: Evidence, scenario: Scenario, method_id: str, method: Packaging) -> Iterator[Doubt]:
+    """System packages of the model that a method leaves to a target which is not said to have them.
+
+    Where the method was measured they may have been there.
+    """
+    known = evidence.manifest.models.get(evidence.model, {}).get("system_packages", ())
+    needed = [name for name in known if name not in scenario.target.system_packages]
     if needed and "carries-system-libraries" not in method.PROVIDES:
         text = f"{method_id}: brings no system libraries; the target must have {words.listing(needed)}"
         yield Doubt(method=method_id, text=text)

@@ -20,7 +20,7 @@ from harness import paths
 from harness.errors import BadInput
 from harness.metrics import SLOW_LINK, State
 from harness.spec import reading
-from harness.spec.model import Name
+from harness.spec.model import DebianPackage, Name
 
 #: The version of the format that this code reads.
 SPEC_VERSION = 1
@@ -48,7 +48,10 @@ Quality = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The machine it has to run on; None is 'no limit known'. ``link_mbit`` is the link to it, in Mbit/s."""
+    """The machine it has to run on; None is 'no limit known'. ``link_mbit`` is the link to it, in Mbit/s.
+
+    ``system_packages`` are Debian packages that it has beside what a bare system with Python has.
+    """
 
     __pydantic_config__ = reading.STRICT
 
@@ -56,6 +59,7 @@ class Target:
     memory_mb: Annotated[int, Gt(0)] | None = None
     disk_mb: Annotated[int, Gt(0)] | None = None
     link_mbit: Annotated[float, Gt(0)] = SLOW_LINK / 1e6
+    system_packages: tuple[DebianPackage, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

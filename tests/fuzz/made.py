@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fuzz import elf
 from harness import paths
 from harness.calibrate import records as calibrations
 from harness.calibrate.records import Calibration
@@ -157,6 +158,14 @@ def seeds(target: str) -> list[bytes]:
         case "embedded":
             record = appendix.of(_contents())
             return [json.dumps(one).encode() for one in (record.data(), _data(markdown.render(_contents())))]
+        case "native_file":
+            versions = {"libc.so.6": ["GLIBC_2.17"], "libstdc++.so.6": ["GLIBCXX_3.4.22", "CXXABI_1.3"]}
+            tables: dict[str, Any] = {
+                "needed": ["libz.so.1", "libc.so.6"],
+                "versions": versions,
+                "defines": ["OWN_1", "OWN_2"],
+            }
+            return [elf.library(soname="libown.so.1", runpath="$ORIGIN", isa=7, loader="/ld.so", **tables)]
         case "page":
             record = appendix.of(_contents())
             return [html.render_appendix(record).encode(), appendix_markdown.render(record).encode()]

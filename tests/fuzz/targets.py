@@ -32,7 +32,7 @@ _READERS: tuple[Reader, ...] = (
     *(reports.page, reports.embedded, reports.pdf),
     *(archives.tar, archives.tar_members, archives.zipped, archives.zip_members),
     *(said.lines, said.http, said.http_body, said.request, said.weights_request),
-    *(wheels.wheel, wheels.library, wheels.packages),
+    *(wheels.wheel, wheels.library, wheels.native_file, wheels.packages),
 )
 
 #: Every reader by its name, which is that of its folder in the corpus too.

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from harness.calibrate import predicting
 from harness.errors import BadInput
 from harness.measure import profile as profiles
+from harness.measure.needs import Library, Needs
 from harness.measure.profile import LocalStart
 
 
@@ -20,6 +24,51 @@ def test_it_comes_back_from_disk(lab: Any, tmp_path: Path) -> None:
     assert profiles.read(file) == one
     assert profiles.read(file).digest == one.digest
     assert file.name == f"tiny-{one.payload}.json"
+
+
+NEEDS = Needs(
+    machine="x86_64",
+    level=2,
+    glibc="2.17",
+    libstdcxx="",
+    files=3,
+    unread=(),
+    traced=True,
+    base="",
+    base_glibc="",
+    base_libstdcxx="",
+    absent="no archive",
+    unnamed="",
+    libraries=(Library(soname="liba.so.1", needed_by=("a.so",), loaded=True, here=True, in_image=None, in_base=None),),
+)
+
+
+def test_what_it_needs_of_the_system_comes_back_too(lab: Any, tmp_path: Path) -> None:
+    """A profile that was made before that was known is read, and keeps the digest that calibrations name."""
+    one = lab.profile("tiny", needs=NEEDS)
+    assert profiles.read(profiles.write(one, tmp_path)) == one
+    without = lab.profile("tiny")
+    assert without.digest != one.digest
+    file = profiles.write(without, tmp_path)
+    table = json.loads(file.read_text())
+    del table["needs"]
+    file.write_text(json.dumps(table))
+    assert profiles.read(file).digest == without.digest
+    digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+    assert without.digest == digest
+
+
+def test_decisions_know_what_a_target_must_have(lab: Any) -> None:
+    """The packages that a bare system lacks; a profile that does not say has none."""
+    known: dict[str, Any] = {"needed_by": ("a.so",), "loaded": True, "here": True, "in_image": True}
+    libraries = (
+        Library(soname="liba.so.1", in_base=False, package="liba1", **known),
+        Library(soname="libb.so.1", in_base=False, **known),
+        Library(soname="libz.so.1", in_base=True, **known),
+    )
+    noted = predicting._noted(lab.profile("tiny", needs=dataclasses.replace(NEEDS, libraries=libraries)))
+    assert noted["system_packages"] == ["liba1", "libb.so.1"]
+    assert predicting._noted(lab.profile("tiny"))["system_packages"] == []
 
 
 @pytest.mark.parametrize("version", [3, 0, None])

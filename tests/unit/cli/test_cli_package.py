@@ -9,13 +9,15 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness.cli import manuals, package
 from harness.errors import ModelFailure
-from harness.measure import artifacts, start
+from harness.measure import artifacts, start, verdict
+from harness.measure.carried import Carried
 from harness.methods import METHODS
 from harness.methods.contract import Artifact, Availability, Installed, Limit, Sizes
 from harness.platforms import depot
@@ -34,6 +36,10 @@ class Stage:
     right: bool = True
     sizes: Sizes = dataclasses.field(default_factory=lambda: Sizes(packed_bytes=3, unpacked_bytes=7, files=1))
     asked: list[str] = dataclasses.field(default_factory=list)
+    carried: Carried = dataclasses.field(
+        default_factory=lambda: Carried(machine="x86_64", python="any", glibc="2.17", level=2)
+    )
+    lacking: tuple[str, ...] = ()
 
 
 @pytest.fixture
@@ -75,6 +81,8 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Any, here: ob
     monkeypatch.setattr(artifacts, "sizes", lambda *_: made.sizes)
     monkeypatch.setattr(start, "right_answers", right_answers)
     monkeypatch.setattr(depot, "session", session)
+    monkeypatch.setattr(verdict, "known", lambda *_, **__: SimpleNamespace(carried=made.carried))
+    monkeypatch.setattr(verdict, "lacking", lambda _: made.lacking)
     return made
 
 
@@ -237,7 +245,10 @@ def test_a_manual_is_filled(method: str, stage: Stage, folder: Any, here: object
     artifact = Artifact(
         method=method, model="tiny", digest="d", path=tmp_path, image="harness/tiny:1", facts={"a": "b"}
     )
-    made = package._Package(method=METHODS[method], locked=locked, artifact=artifact, sizes=stage.sizes, checked=True)
+    known: Any = SimpleNamespace(carried=stage.carried)
+    made = package._Package(
+        method=METHODS[method], locked=locked, artifact=artifact, sizes=stage.sizes, known=known, checked=True
+    )
     (tmp_path / "file").write_text("content")
     text = manuals.readme(made.record(tmp_path, ["file"]), manuals.MANUALS[method])
     assert not re.search(r"\{\{\w+\}\}", text)
@@ -250,3 +261,19 @@ def test_a_manual_is_filled(method: str, stage: Stage, folder: Any, here: object
 def test_what_a_description_says_is_no_placeholder() -> None:
     """A model's description is shown as it is."""
     assert manuals._filled("{{a}} {{b}}", {"a": "{{b}}", "b": "2"}) == "{{b}} 2"
+
+
+def test_what_it_needs_of_its_target_is_told(harness: Harness, stage: Stage, folder: Any, tmp_path: Path) -> None:
+    """On the screen, in the record and in the README; what works here alone is said to."""
+    said = leave(harness, folder, tmp_path / "out")
+    assert "Needs: x86_64, glibc 2.17 or newer, a Python, a processor of x86-64-v2." in said.out
+    assert "Works here" not in said.out
+    assert "apt-get" not in (tmp_path / "out" / "README.md").read_text()
+    stage.lacking = ("libxcb1",)
+    said = leave(harness, folder, tmp_path / "lacking")
+    assert "Works here, needs libxcb1 on the target." in said.out
+    text = (tmp_path / "lacking" / "README.md").read_text()
+    assert "glibc 2.17 or newer" in text
+    assert "apt-get install libxcb1" in text
+    needs = json.loads((tmp_path / "lacking" / "package.json").read_text())["needs"]
+    assert (needs["packages"], needs["python"], needs["level"]) == (["libxcb1"], "any", 2)

@@ -79,6 +79,11 @@ def test_system_packages_are_left_to_the_target(make: Any) -> None:
     assert doubt.text == "pex: brings no system libraries; the target must have libgl1 and libglib2.0-0"
     carrying = make.packager("pex", provides=["carries-system-libraries"])
     assert limits.check(evidence, make.scenario(), "pex", carrying) == ([], [])
+    target = Target(system_packages=("libgl1",))
+    _, [doubt] = limits.check(evidence, make.scenario(target=target), "pex", make.packager("pex"))
+    assert doubt.text.endswith("the target must have libglib2.0-0")
+    target = Target(system_packages=("libgl1", "libglib2.0-0"))
+    assert limits.check(evidence, make.scenario(target=target), "pex", make.packager("pex")) == ([], [])
 
 
 def test_wrong_answers(make: Any) -> None:
