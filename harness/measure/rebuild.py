@@ -32,7 +32,8 @@ from harness.methods.contract import Artifact, BuildOptions, Method, Sizes
 from harness.metrics import State
 from harness.spec import lock as locks
 from harness.spec import pins
-from harness.spec.lock import LOCK_NAME, Lock
+from harness.spec.lock import LOCK_NAME
+from harness.spec.locked import Lock
 from harness.spec.model import Model
 from harness.spec.pins import Pin
 from harness.spec.weights import LockedModel
@@ -186,7 +187,7 @@ def with_another_dependency(locked: LockedModel, place: Path) -> LockedModel:
     wanted = (*file.requirements, f"{_NAME}=={_VERSION}")
     model = replace(locked.model, folder=folder, file=replace(file, requirements=wanted, wheels="wheels"))
     lock = _with_wheel(locked.lock, model, added, place / "requirements.txt")
-    shutil.copyfile(lock.requirements, folder / LOCK_NAME)
+    (folder / LOCK_NAME).write_text(locks.travelling(lock, model))
     return replace(locked, model=model, lock=lock)
 
 

@@ -19,7 +19,7 @@ from harness.measure.idle import Package
 from harness.measure.needs import Library, Needs
 from harness.measure.start import ColdStart
 from harness.methods.loading import Loaded
-from harness.spec.lock import Lock
+from harness.spec.locked import Lock, Source
 
 
 @pytest.fixture
@@ -337,3 +337,18 @@ def test_machines_are_told_what_is_needed(harness: Any, folder: Any, needing: An
     assert [one["soname"] for one in told["system"]["libraries"]] == ["libxcb.so.1"]
     assert told["written"] == LINE
     assert [one["name"] for one in told["steps"]][-1] == "system libraries"
+
+
+# --- built from source ---
+
+
+def test_what_was_built_from_source_is_told(
+    folder: Any, started: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name: it took a compiler of this machine, perhaps."""
+    lock = checking.weights.locked(folder.read()).lock
+    built = dataclasses.replace(lock, sources=(Source(name="a", version="1", sdist="a" * 64, wheel="b" * 64),))
+    made = SimpleNamespace(payload=folder.path, lock=built)
+    monkeypatch.setattr(checking.weights, "locked", lambda model: SimpleNamespace(model=model, **vars(made)))
+    told = [one.found for one in checking.steps(folder.read()) if isinstance(one, Step)]
+    assert any(text.startswith("1 package") and text.endswith("; 1 built from source: a") for text in told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,13 @@ import pytest
 
 from harness import paths, process, tools, tree
 from harness.errors import BadInput, BuildFailure
+from harness.spec import building, pins, resolving, wheelhouse
 from harness.spec import lock as locks
-from harness.spec import pins
+from harness.spec.building import Built
+from harness.spec.indexes import Index
+from harness.spec.locked import Source
+from harness.spec.pins import Pin
+from harness.spec.resolving import Question
 
 A, B = "a" * 64, "b" * 64
 
@@ -35,7 +41,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr(process, "run", run)
     monkeypatch.setattr(tools, "executable", lambda tool, name=None: Path("/tools") / (name or tool))
-    locks.find_links.cache_clear()
+    resolving.find_links.cache_clear()
     return commands
 
 
@@ -192,7 +198,7 @@ def test_a_download_that_fails_is_a_build_failure(folder: Any, monkeypatch: pyte
 def test_a_requirement_that_cannot_be_resolved_is_bad_input(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What uv said, the file, the key and the requirements stand in the message."""
     monkeypatch.setattr(process, "run", lambda *_, **__: Ended(returncode=1, stderr="no version of nonesuch"))
-    monkeypatch.setattr(locks, "find_links", lambda: ("/wheels",))
+    monkeypatch.setattr(resolving, "find_links", lambda: ("/wheels",))
     folder.write(requirements=["nonesuch==1.0"])
     with pytest.raises(BadInput) as raised:
         locks.lock(folder.read())
@@ -208,8 +214,8 @@ def test_folders_of_wheels_come_from_pips_configuration(
     """Only folders that are there count, each once."""
     told = f"global.find-links='{tmp_path} {tmp_path} /nonexistent'\nglobal.index-url='https://x.org'\n"
     monkeypatch.setattr(process, "run", lambda *_, **__: Ended(stdout=told))
-    assert locks.find_links() == (str(tmp_path),)
-    locks.find_links.cache_clear()
+    assert resolving.find_links() == (str(tmp_path),)
+    resolving.find_links.cache_clear()
 
 
 @pytest.mark.usefixtures("here", "ran")
@@ -258,9 +264,9 @@ def test_a_downloaded_wheel_is_looked_at_once(folder: Any, wheel: Any, monkeypat
     (folder.path / "requirements.lock").write_text(f"{pins.header(['tool==1.0'])}tool==1.0 --hash=sha256:{digest}\n")
     with pytest.raises(BuildFailure, match="would replace a part of the environment"):
         locks.lock(folder.read())
-    monkeypatch.setattr(locks.wheels, "check", lambda *_: None)
+    monkeypatch.setattr(wheelhouse.wheels, "check", lambda *_: None)
     locks.lock(folder.read())
-    monkeypatch.setattr(locks.wheels, "check", lambda *_: pytest.fail("it is looked at again"))
+    monkeypatch.setattr(wheelhouse.wheels, "check", lambda *_: pytest.fail("it is looked at again"))
     locks.lock(folder.read())
 
 
@@ -268,11 +274,60 @@ def test_a_downloaded_wheel_is_looked_at_once(folder: Any, wheel: Any, monkeypat
 def test_what_uv_answers_is_parsed_as_any_lock(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dependency by address is not installed because a wheel asks for it."""
     said = f"tool==1.0 --hash=sha256:{A}\n    # from https://mirror.example/simple\n"
-    monkeypatch.setattr(locks, "find_links", lambda: ())
+    monkeypatch.setattr(resolving, "find_links", lambda: ())
     monkeypatch.setattr(process, "run", lambda *_, **__: Ended(stdout=said))
     folder.write(requirements=["tool==1.0"])
     [found] = locks.resolve(folder.read())
     assert (found.line, found.index) == ("tool==1.0", "")
     said += "evil @ https://evil.example/evil-1.0.tar.gz\n"
-    with pytest.raises(BuildFailure, match="something else than a wheel"):
+    with pytest.raises(BuildFailure, match="no package of an index"):
         locks.resolve(folder.read())
+
+
+@pytest.mark.usefixtures("here", "ran")
+def test_what_is_built_is_installed_by_its_wheel_and_travels_by_its_source(
+    folder: Any, wheel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wheel that is built on another machine may have another hash."""
+    file, digest = wheel(folder.path.parent, "tool-1.0-py3-none-any.whl")
+    place = paths.cache() / "wheelhouse" / digest
+    place.mkdir(parents=True)
+    file.rename(place / file.name)
+    source = Source(name="tool", version="1.0", sdist=A, wheel=digest)
+    made = Built(wheel=place / file.name, source=source, requires=())
+    monkeypatch.setattr(building, "built", lambda *_, **__: made)
+    folder.write(requirements=["tool"])
+    text = f"{pins.header(['tool'])}tool==1.0 \\\n    --hash=sha256:{A}\n    # built from source sha256:{A}\n"
+    (folder.path / "requirements.lock").write_text(text)
+    found = locks.lock(folder.read())
+    assert found.sources == (source,)
+    assert found.built_from_source == {"tool": {"version": "1.0", "sdist": A, "wheel": digest}}
+    assert found.requirements.read_text() == text.replace(f"--hash=sha256:{A}", f"--hash=sha256:{digest}")
+    assert locks.travelling(found, folder.read()) == text
+    assert locks.lock(folder.read()) == found
+
+
+@pytest.mark.usefixtures("here", "ran")
+def test_a_lock_whose_source_is_another_file_is_refused(folder: Any) -> None:
+    """What is fetched is what its hash says, and nothing besides."""
+    folder.write(requirements=["tool"])
+    text = f"{pins.header(['tool'])}tool==1.0 --hash=sha256:{A}\n# built from source sha256:{B}\n"
+    (folder.path / "requirements.lock").write_text(text)
+    with pytest.raises(BadInput, match="another sha256 than the source"):
+        locks.lock(folder.read())
+    text = text.replace(f"sha256:{A}", f"sha256:{A} --hash=sha256:{B}")
+    (folder.path / "requirements.lock").write_text(text)
+    with pytest.raises(BadInput, match="several files"):
+        locks.lock(folder.read())
+
+
+def test_what_is_built_with_packages_of_a_models_index_is_for_that_model(here: Any) -> None:
+    """Else a model could have another's package built by tools of its own choice."""
+    pin = Pin(line="tool==1.0", hashes=frozenset([A]), source=A)
+    plain = Question(what="", wanted=(), python=here)
+    own = Index(name="own", url="https://packages.example.org", packages=("setuptools",))
+    keys = {building._key(pin, plain), building._key(pin, replace(plain, indexes=(own,)))}
+    keys.add(building._key(pin, replace(plain, indexes=(replace(own, packages=("setuptools", "wheel")),))))
+    keys.add(building._key(replace(pin, source=B), plain))
+    assert len(keys) == 4
+    assert building._key(pin, replace(plain, what="other", own=(Path("x"),))) in keys
