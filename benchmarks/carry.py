@@ -13,9 +13,9 @@ method after the other, in the cheapest form: one build, one installation, every
 * ``not ready``: the method cannot be used on this machine. It is tried again the next time.
 
 Each cell is one line in ``--cells`` once it is known, so the program can be stopped at any time; it goes on with what
-is not there. ``--seconds`` begins no cell after that long. It works in ``--home``, with a cache and an engine of its own:
-artifacts and images are removed after each cell, environments after each library, wheels when there are many. ``--out``
-writes the table as Markdown. Exit code 1 where a cell that was tried now failed, 3 where it cannot go on.
+is not there. ``--seconds`` begins no cell after that long. It works in ``--home``, with a cache and an engine of its
+own: artifacts and images are removed after each cell, environments after each library, wheels when there are many.
+``--out`` writes the table as Markdown. Exit code 1 where a cell that was tried now failed, 3 where it cannot go on.
 """
 
 from __future__ import annotations
@@ -83,7 +83,13 @@ class Place:
         env = {**os.environ, "HARNESS_CACHE": str(paths.cache()), "HARNESS_RESULTS": str(self.home / "results")}
         command = [sys.executable, "-m", "harness", *argv]
         with subprocess.Popen(
-            command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command,
+            env=env,
+            cwd=self.home,  # not the checkout, which would come before the harness that is installed
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         ) as running:
             try:
                 out, err = running.communicate(timeout=timeout_s)
@@ -112,6 +118,7 @@ def main() -> int:
 
 def _carry(given: argparse.Namespace) -> int:
     table, place = carry_table.read(), Place(home=given.home.absolute())
+    place.home.mkdir(parents=True, exist_ok=True)
     libraries = shard(table.named(given.library), given.shard)
     for method in given.method:
         if method not in METHODS:
@@ -135,6 +142,7 @@ def _carry(given: argparse.Namespace) -> int:
                 continue
             for one in carried(place, library, wanted, ready=ready, deadline_s=deadline_s):
                 carry_results.append(given.cells, [one])
+                _discard_artifacts()
                 failed |= one.verdict == "failed"
                 why = f"  {carry_results.brief(one.reason)}" if one.reason else ""
                 print(f"{one.library:<24} {one.method:<20} {one.verdict:<14} {one.seconds:>6.0f} s{why}", flush=True)
@@ -176,7 +184,6 @@ def carried(
         else:
             begin = time.monotonic()
             verdict, reason = cell(place, library, method)
-            _discard_artifacts()
         yield Carried(
             library=library.name,
             entry=library.digest,
