@@ -177,10 +177,10 @@ def carried(
         if time.monotonic() > deadline_s:
             return
         verdict: Verdict
-        if why:
-            verdict, reason = "failed", why
-        elif ready[method]:
+        if ready[method]:
             verdict, reason = "not ready", ready[method]
+        elif why:
+            verdict, reason = "failed", why
         else:
             begin = time.monotonic()
             verdict, reason = cell(place, library, method)
