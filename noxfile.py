@@ -1,4 +1,4 @@
-"""All that is done to the project: ``nox -s bench``, ``tests``, ``nightly``, ``lint``, ``benchmarks``, ``constraints``.
+"""All that is done to the project: ``nox -s bench``, ``tests``, ``nightly``, ``carry``, ``lint``, ``benchmarks``.
 
 Each session sets up all it needs. As root on Debian that includes system packages, which are announced;
 elsewhere it says what is missing and what it leaves out, and goes on with the rest.
@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nox
@@ -31,6 +32,8 @@ SYSTEM_PACKAGES = {
 TEST_PACKAGES = {"chromium": "the test that the report's sliders rank as the engine does"}
 CONSTRAINTS = "constraints.txt"
 BENCH = ("container", "venv", "pex", "rest-api")
+#: After so many nights each library of benchmarks/carry.toml was packaged once more.
+CARRY_NIGHTS = 32
 
 
 @nox.session(reuse_venv=True)
@@ -92,7 +95,9 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(reuse_venv=True)
 def nightly(session: nox.Session) -> None:
-    """One night: every model with every method, what changed since other nights, and a report. Some three hours.
+    """One night: every model with every method, what changed since other nights, a report, and a few libraries.
+
+    Some three hours; the libraries are those of ``nox -s carry`` whose turn it is.
 
     ``nox -s nightly -- --resume RUN_ID`` goes on with one that was interrupted.
     """
@@ -107,6 +112,20 @@ def nightly(session: nox.Session) -> None:
     finally:
         if started:
             stop_engine(session)
+    piece = f"{datetime.now(UTC).timetuple().tm_yday % CARRY_NIGHTS + 1}/{CARRY_NIGHTS}"
+    arguments = ("--shard", piece, "--again", "all", "--seconds", "2400")
+    session.run("python", "benchmarks/carry.py", *arguments, success_codes=[0, 1])
+
+
+@nox.session(reuse_venv=True)
+def carry(session: nox.Session) -> None:
+    """Package the libraries that people use most by every method, or go on with it: ``nox -s carry -- --seconds 3600``.
+
+    All of them take a day; ``nox -s carry -- --list`` says what is known. Exit code 1 where a cell failed.
+    """
+    system_packages(session)
+    install(session, ".[all]")
+    session.run("python", "benchmarks/carry.py", *session.posargs)
 
 
 @nox.session(reuse_venv=True)
