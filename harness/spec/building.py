@@ -297,10 +297,11 @@ def _check(wheel: Path, pin: Pin, question: Question) -> None:
     except (BadInput, UnsoundError) as error:
         said = error.problem if isinstance(error, BadInput) else error
         raise UnsoundError(f"its build made something else than a wheel: {said}") from error
+    inside: tuple[str, Version]
     try:
         inside = canonicalize_name(raw.get("name", "")), Version(raw.get("version", ""))
     except InvalidVersion:
-        inside = "", number
+        inside = ("", number)
     if {(name, number), inside} != {(canonicalize_name(called), Version(version))}:
         raise UnsoundError(f"its build made a wheel of {name} {number}, which is not {called} {version}")
     if not given & set(wheelhouse.tags(question.python.minor)):

@@ -86,7 +86,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, bytes | None]]:
     """The name of each member, and of the few that are read what is in them."""
     total = count = 0
     while (member := tar.next()) is not None:
-        tar.members = []  # it keeps all that it has seen
+        tar.members = []  # type: ignore[attr-defined]  # it keeps all that it has seen
         count, total = count + 1, total + max(member.size, 0)
         if count > _MOST_ENTRIES or total > _UNPACKED_BYTES:
             raise UnsoundError(f"unpacked, it has more than {_UNPACKED_BYTES / 2**30:.3g} GiB, or too many files")
