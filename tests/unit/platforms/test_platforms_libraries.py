@@ -149,6 +149,7 @@ def test_the_index_knows_the_rest(serve: Serve, own_cache: Path) -> None:
         (gzip.compress(b"nothing here\n"), "names no library"),
         (b"", "cut off"),
     ],
+    ids=["a page", "half of it", "nothing of use", "empty"],
 )
 def test_an_index_that_is_none_is_told(serve: Serve, own_cache: Path, data: bytes, why: str) -> None:
     """In one line; nothing of it is kept."""
