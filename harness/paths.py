@@ -22,6 +22,7 @@ HOLDS = {
     "base": "base images that were made on this machine",
     "built": "what is known of wheels that were built from source",
     "conda": "packages, channel and locks of conda",
+    "debian": "which Debian packages bring which libraries",
     "engine": "the private Docker engine: images and layers",
     "environments": "models' dependencies installed, to train and to profile them",
     "lambda": "Lambda's runtime emulator",

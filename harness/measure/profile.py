@@ -122,8 +122,9 @@ class Profile:
     def digest(self) -> str:
         """One digest of everything in it."""
         table = dataclasses.asdict(self)
-        if self.needs is None:
-            del table["needs"]  # a profile that was made before there were any keeps its digest
+        for name in ("needs", "built_from_source"):
+            if not table[name]:
+                del table[name]  # a profile that was made before there were any keeps its digest
         return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
 
     @property
