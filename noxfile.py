@@ -241,6 +241,6 @@ def system_packages(session: nox.Session, wanted: Mapping[str, str] = SYSTEM_PAC
 
 def is_installed(package: str) -> bool:
     """Whether dpkg knows it as installed, or its program is there by other means."""
-    programs = {"docker.io": "dockerd", "binutils": "objcopy"}
+    programs = {"docker.io": "dockerd", "binutils": "objcopy", "e2fsprogs": "mkfs.ext4"}
     folders = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     return shutil.which(programs.get(package, package), path=folders) is not None
