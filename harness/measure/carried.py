@@ -31,8 +31,10 @@ from harness.spec import native, reading
 from harness.spec.kinds import Count, Word
 from harness.spec.native import Native, Unread
 
-#: Whose Python it runs under: its own; the target's, at one path; any that suits its packages; that of its system.
-Python = Literal["own", "at", "any", "system"]
+#: Whose Python it runs under: its own; the target's, at one path; any that suits its packages; that of the system that
+#: it brings along; or the one of a cloud's platform.
+Python = Literal["own", "at", "any", "system", "platform"]
+_CLOUDS = frozenset({"aws", "google-cloud", "azure"})
 
 _TEXT_BYTES = 2**20
 _REQUIRES = re.compile(r"(?mi)^Requires-Python:(.+)$")
@@ -87,7 +89,7 @@ def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Lo
     """
     machine = platform.machine()
     if artifact.image is not None:
-        return Carried(machine=machine, python="system")
+        return Carried(machine=machine, python="system" if _CLOUDS.isdisjoint(method.REQUIRES) else "platform")
     assert artifact.path is not None
     python, path = _python(method, artifact.path)
     try:
@@ -132,6 +134,8 @@ def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Lo
 
 def _python(method: Method, place: Path) -> tuple[Python, str]:
     """Whose Python it runs under, and where that has to be."""
+    if not _CLOUDS.isdisjoint(method.REQUIRES):
+        return "platform", ""
     program = place / "bin" / "python"
     for _ in range(_MOST_LINKS):
         if not program.is_symlink():
