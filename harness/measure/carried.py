@@ -49,7 +49,7 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """A library that the artifact leaves to its target; ``loaded`` None: not known whether a start loads it."""
+    """A library that the artifact leaves to its target; ``loaded`` None: not known whether a start needs it."""
 
     __pydantic_config__ = reading.STRICT
 
@@ -125,7 +125,7 @@ def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Lo
                 Left(soname=word(name), needed_by=word(by[0]), loaded=None if traced is None else name in names)
                 for name, by in needing.items()
             ),
-            *(Left(soname=word(name), needed_by="opened while it answers", loaded=True) for name in opened),
+            *(Left(soname=word(name), needed_by="opened while it answers", loaded=None) for name in opened),
         ),
         native_files=len(found.native),
         unread=tuple(word(f"{one.path}: {one.why}") for one in found.unread),
