@@ -73,7 +73,7 @@ def check(model: str, fix: bool, as_json: bool) -> None:
     """
     from harness import ceiling
     from harness.measure import checking
-    from harness.measure.needs import packages_named
+    from harness.measure.needs import on_target
     from harness.spec import model as models
 
     found = models.find(model)
@@ -98,8 +98,8 @@ def check(model: str, fix: bool, as_json: bool) -> None:
         return
     if needs and needs.idle:
         console.say(f"    no start loads  {', '.join(one.soname for one in needs.idle)}")
-    target = packages_named(needs.of_target) if needs else ""
-    works = f"It works here, needs {target} on the target" if target else "It works"
+    target = on_target(needs) if needs else ""
+    works = f"It works here, {target}" if target else "It works"
     console.say()
     console.say(f"{works}. What could be better:" if advice else f"{works}.")
     for one in advice:

@@ -31,8 +31,10 @@ from harness.spec import native, reading
 from harness.spec.kinds import Count, Word
 from harness.spec.native import Native, Unread
 
-#: Whose Python it runs under: its own; the target's, at one path; any that suits its packages; that of its system.
-Python = Literal["own", "at", "any", "system"]
+#: Whose Python it runs under: its own; the target's, at one path; any that suits its packages; that of the system that
+#: it brings along; or the one of a cloud's platform.
+Python = Literal["own", "at", "any", "system", "platform"]
+_CLOUDS = frozenset({"aws", "google-cloud", "azure"})
 
 _TEXT_BYTES = 2**20
 _REQUIRES = re.compile(r"(?mi)^Requires-Python:(.+)$")
@@ -47,7 +49,7 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """A library that the artifact leaves to its target; ``loaded`` None: not known whether a start loads it."""
+    """A library that the artifact leaves to its target; ``loaded`` None: not known whether a start needs it."""
 
     __pydantic_config__ = reading.STRICT
 
@@ -87,7 +89,7 @@ def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Lo
     """
     machine = platform.machine()
     if artifact.image is not None:
-        return Carried(machine=machine, python="system")
+        return Carried(machine=machine, python="system" if _CLOUDS.isdisjoint(method.REQUIRES) else "platform")
     assert artifact.path is not None
     python, path = _python(method, artifact.path)
     try:
@@ -123,7 +125,7 @@ def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Lo
                 Left(soname=word(name), needed_by=word(by[0]), loaded=None if traced is None else name in names)
                 for name, by in needing.items()
             ),
-            *(Left(soname=word(name), needed_by="opened while it answers", loaded=True) for name in opened),
+            *(Left(soname=word(name), needed_by="opened while it answers", loaded=None) for name in opened),
         ),
         native_files=len(found.native),
         unread=tuple(word(f"{one.path}: {one.why}") for one in found.unread),
@@ -132,6 +134,8 @@ def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Lo
 
 def _python(method: Method, place: Path) -> tuple[Python, str]:
     """Whose Python it runs under, and where that has to be."""
+    if not _CLOUDS.isdisjoint(method.REQUIRES):
+        return "platform", ""
     program = place / "bin" / "python"
     for _ in range(_MOST_LINKS):
         if not program.is_symlink():

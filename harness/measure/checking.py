@@ -131,7 +131,7 @@ def _advice_on_system(model: Model, found: Needs) -> Iterator[Advice]:
         sonames = ", ".join(f"{one.soname} ({one.needed_by[0]})" for one in lacking)
         yield Advice(
             subject=SYSTEM_PACKAGES,
-            text=f"images lack {sonames}; it works here, needs {needs.packages_named(lacking)} on the target",
+            text=f"images lack {sonames}; it works here, {needs.on_target(found)}",
             remedy=f"'harness check --fix' writes {fixing.line(model, found.to_add)}",
         )
     for one in found.lacking:
@@ -141,11 +141,10 @@ def _advice_on_system(model: Model, found: Needs) -> Iterator[Advice]:
                 text=f"is in no base image, and {found.unnamed or 'no Debian package brings it'} ({one.needed_by[0]})",
                 remedy=UNKNOWN_REMEDY,
             )
-    if found.of_target and not found.lacking:
-        packages = needs.packages_named(found.of_target)
+    if (found.of_target or found.perhaps) and not found.lacking:
         yield Advice(
             subject="system libraries",
-            text=f"images have them; a method that carries none needs {packages} on the target",
+            text=f"images have them; a method that carries none {needs.on_target(found)}",
             remedy="choose a method that carries system libraries, or have them installed there",
         )
     if found.unknown:

@@ -35,9 +35,11 @@ _SHORT = 200
 class Library:
     """A library that neither the packages nor the model bring, and who needs it.
 
-    ``loaded``: answering the examples loads it. ``here``: this machine has it. ``in_image``, ``in_base``: the model's
-    base image with its ``system_packages`` has it, and one without any; None where that is not known. ``package`` is
-    the Debian package that brings it; empty where none is known, or the base has it anyway.
+    ``loaded``: answering the examples loads it; ``opened``: no file needs it, it was opened by its name, and whether a
+    start can do without is not known (Pillow opens libfribidi where that is there). ``here``: this machine has it.
+    ``in_image``, ``in_base``: the model's base image with its ``system_packages`` has it, and one without any; None
+    where that is not known. ``package`` is the Debian package that brings it; empty where none is known, or the base
+    has it anyway.
     """
 
     __pydantic_config__ = reading.STRICT
@@ -49,6 +51,7 @@ class Library:
     in_image: bool | None
     in_base: bool | None
     package: Word = ""
+    opened: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,12 @@ class Needs:
     @property
     def of_target(self) -> tuple[Library, ...]:
         """What a start loads that a target must have where nothing brings it: what a bare base image does not have."""
-        return tuple(one for one in self.libraries if one.loaded and one.in_base is False)
+        return tuple(one for one in self.libraries if one.loaded and one.in_base is False and not one.opened)
+
+    @property
+    def perhaps(self) -> tuple[Library, ...]:
+        """The same of what was opened by its name: a start may do without."""
+        return tuple(one for one in self.libraries if one.loaded and one.in_base is False and one.opened)
 
     @property
     def idle(self) -> tuple[Library, ...]:
@@ -144,6 +152,7 @@ def of_model(
                 in_image=held.has(held.image, name, loaded=name in closure.loaded),
                 in_base=held.has(held.base, name, loaded=name in closure.loaded),
                 package=held.packages.get(name, ""),
+                opened=name in closure.opened,
             )
             for name, by in sorted(names.items())
         ),
@@ -164,6 +173,13 @@ def summary(found: Needs) -> str:
     if not found.traced:
         parts.append("which of them a start loads is not known")
     return "; ".join(parts)
+
+
+def on_target(found: Needs) -> str:
+    """What a bare target lacks: ``needs libxcb1, may need libfribidi0 on the target``; empty for nothing."""
+    needed, perhaps = packages_named(found.of_target), packages_named(found.perhaps)
+    parts = [f"needs {needed}" if needed else "", f"may need {perhaps}" if perhaps else ""]
+    return f"{', '.join(part for part in parts if part)} on the target" if needed or perhaps else ""
 
 
 def packages_named(found: Iterable[Library]) -> str:

@@ -163,7 +163,9 @@ def against(known: Known, place: Place) -> Verdict:
 def on_target(known: Known) -> tuple[str, ...]:
     """What a target must have that the artifact leaves to it, in a reader's words."""
     found = known.carried
-    python = {"at": found.path, "any": "a Python", "system": "a container engine", "own": ""}[found.python]
+    python = {"at": found.path, "any": "a Python", "system": "a container engine", "own": ""}.get(
+        found.python, "its platform"
+    )
     parts = [found.machine, f"glibc {found.glibc} or newer" if found.glibc else "", python]
     parts += [f"a processor of x86-64-v{found.level}" if found.level > 1 else ""]
     return tuple(part for part in parts if part)
@@ -199,6 +201,8 @@ def _wrong(found: Carried, place: Place) -> Iterator[str]:
 def _open(found: Carried, place: Place) -> Iterator[str]:
     if not place.level and found.level > 1:
         yield f"needs a processor of x86-64-v{found.level}"
+    if found.python == "platform":
+        yield "its platform decides what is around it"
     for text in found.unread:
         yield f"can't be read: {text}"
     if found.python != "system":

@@ -263,8 +263,9 @@ def archive(minor: str, packages: Sequence[str] = (), *, say: Say = lambda _: No
     suite(minor)
     tag = _tag(minor, packages)
     file = paths.cache() / "base" / f"{tag.partition(':')[2]}.tar"
-    if not file.is_file():
-        _make_archive(file, tag, minor, packages, say)
+    with tools.alone(file.with_suffix(".lock")):
+        if not file.is_file():
+            _make_archive(file, tag, minor, packages, say)
     return file
 
 

@@ -36,7 +36,9 @@ _VERSIONS = {
     "trixie": ((2, 41), (3, 4, 33)),
 }
 _LIBRARY = re.compile(r"[^/]+\.so(\.[\w.]+)?")
-_LIBC, _LIBSTDCXX = "libc.so.6", "libstdc++.so.6"
+#: Not every release of glibc adds to every library of it: 2.31 added to the second alone.
+_LIBC, _LIBM = "libc.so.6", "libm.so.6"
+_LIBSTDCXX = "libstdc++.so.6"
 _CONFIGURATION_BYTES = 2**16
 _MOST_LINKS = 8
 
@@ -147,7 +149,7 @@ def _system(
         title=title,
         machine=machine,
         sonames=frozenset(names),
-        glibc=highest(_LIBC, "GLIBC_"),
+        glibc=max(highest(_LIBC, "GLIBC_"), highest(_LIBM, "GLIBC_")),
         libstdcxx=highest(_LIBSTDCXX, "GLIBCXX_"),
     )
 

@@ -108,6 +108,7 @@ def test_what_a_start_loads_and_images_lack(ground: Ground) -> None:
     assert (lacking.soname, lacking.needed_by, lacking.package) == ("libxcb.so.1", ("cv2/cv2.so",), "libxcb1")
     assert (lacking.here, lacking.in_image, lacking.in_base) == (True, False, False)
     assert found.to_add == ("libxcb1",)
+    assert needs.on_target(found) == "needs libxcb1 on the target"
     assert ground.asked == [("libxcb.so.1",)]
 
 
@@ -148,6 +149,8 @@ def test_a_library_that_is_opened_by_name_is_found(ground: Ground) -> None:
     found = ground.look([zbar, v4l, nss, codec, invented, "/proc/self/mem", "/nowhere/liba.so", "[heap]"])
     assert [(one.soname, one.needed_by) for one in found.libraries] == [("libzbar.so.0", ("opened while it answers",))]
     assert found.to_add == ("libzbar0",)
+    assert found.of_target == ()
+    assert needs.on_target(found) == "may need libzbar0 on the target"
 
 
 def test_what_python_itself_needs_is_pythons(ground: Ground) -> None:

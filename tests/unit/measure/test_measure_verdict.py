@@ -69,7 +69,7 @@ def left(found: Carried) -> dict[str, bool | None]:
     return {one.soname: one.loaded for one in found.libraries}
 
 
-LEFT = {"libstdc++.so.6": True, "libxcb.so.1": True, "libcuda.so.1": False, "libzbar.so.0": True}
+LEFT = {"libstdc++.so.6": True, "libxcb.so.1": True, "libcuda.so.1": False, "libzbar.so.0": None}
 
 
 # --- what is carried -----------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def test_one_file_of_pyinstaller(tmp_path: Path, plain: Any) -> None:
     found = of("pyinstaller-onefile", place, plain)
     assert (found.python, found.native_files) == ("own", 4)
     assert (found.glibc, found.libstdcxx) == ("2.34", "")
-    assert left(found) == {"libxcb.so.1": True, "libzbar.so.0": True}
+    assert left(found) == {"libxcb.so.1": True, "libzbar.so.0": None}
 
 
 @pytest.mark.parametrize("damage", ["cut", "table", "none"])
@@ -161,11 +161,25 @@ def test_an_archive_without_sense_is_told(tmp_path: Path, plain: Any, damage: st
     assert verdict.against(known(found), place()).says == "unsure"
 
 
+def test_a_cloud_has_the_python(tmp_path: Path, plain: Any) -> None:
+    """What is in the zip says no more of it."""
+    with zipfile.ZipFile(tmp_path / "function.zip", "w") as archive:
+        archive.writestr("np/core.so", CORE)
+    found = of("lambda-zip", tmp_path / "function.zip", plain)
+    assert (found.python, found.glibc, left(found)) == (
+        "platform",
+        "2.17",
+        {name: loaded for name, loaded in LEFT.items() if name != "libcuda.so.1"},
+    )
+
+
 def test_an_image_brings_its_system(plain: Any) -> None:
-    """It needs an engine."""
+    """It needs an engine, or the platform that it is for."""
     artifact = Artifact(method="container", model="tiny", digest="d", image="tiny:1")
     found = carried.of_artifact(METHODS["container"], artifact, *plain)
     assert found == Carried(machine="x86_64", python="system")
+    found = carried.of_artifact(METHODS["lambda-image"], dataclasses.replace(artifact, method="lambda-image"), *plain)
+    assert found == Carried(machine="x86_64", python="platform")
 
 
 # --- what is said of it --------------------------------------------------------------------------
@@ -241,6 +255,7 @@ XCB = Left(soname="libxcb.so.1", needed_by="cv2.so", loaded=True)
         (Carried(machine="aarch64", python="own"), place(), "does not", "is for aarch64"),
         (Carried(machine="x86_64", python="at", path="/usr/bin/python3.11"), place(), "runs", ""),
         (Carried(machine="x86_64", python="at", path="/usr/bin/python3.11"), place(pythons={}), "does not", "3.11"),
+        (Carried(machine="x86_64", python="platform"), place(), "unsure", "its platform decides"),
         (Carried(machine="x86_64", python="system"), place(), "does not", "container engine"),
         (Carried(machine="x86_64", python="system", libraries=(XCB,)), place(engine=True), "runs", ""),
     ],

@@ -100,6 +100,13 @@ def test_folders_that_the_loader_is_told_of(tmp_path: Path) -> None:
     assert "libown.so.1" in libraries.of_folder(place, title="", more=["opt"]).sonames
 
 
+def test_a_release_that_added_to_one_library_alone(tmp_path: Path) -> None:
+    """The version is the highest that either has."""
+    place = root(tmp_path / "root") / "usr" / "lib" / "x86_64-linux-gnu"
+    (place / "libm.so.6").write_bytes(elf.library(soname="libm.so.6", defines=["GLIBC_2.2.5", "GLIBC_2.37"]))
+    assert libraries.of_folder(tmp_path / "root", title="").glibc == (2, 37)
+
+
 def test_an_empty_system_has_nothing(tmp_path: Path) -> None:
     """No version either."""
     found = libraries.of_folder(tmp_path, title="")
