@@ -259,7 +259,7 @@ def unpack(archive: Path, target: Path, *, at_most_bytes: int = LARGEST_UNPACKED
         with (
             reading.opened(archive) as raw,
             gzip.GzipFile(fileobj=raw, mode="rb") as zipped,
-            tarfile.open(fileobj=_Bounded(zipped), mode="r:") as tar,
+            tarfile.open(fileobj=BoundedArchive(zipped), mode="r:") as tar,
         ):
             tar.extractall(target, members=_harmless(tar, target, at_most_bytes))  # noqa: S202 -- checked one by one
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, BadInput) as error:
@@ -273,7 +273,7 @@ def unpack(archive: Path, target: Path, *, at_most_bytes: int = LARGEST_UNPACKED
             entry.path.chmod(0o755)
 
 
-class _Bounded(io.BufferedReader):
+class BoundedArchive(io.BufferedReader):
     """An archive that is unzipped as it is read; a header that claims to be huge is refused before it is read."""
 
     def read(self, size: int | None = -1, /) -> bytes:

@@ -32,7 +32,8 @@ from harness.methods.contract import Artifact, BuildOptions, Method, Sizes
 from harness.metrics import State
 from harness.spec import lock as locks
 from harness.spec import pins
-from harness.spec.lock import LOCK_NAME, Lock
+from harness.spec.lock import LOCK_NAME
+from harness.spec.locked import Lock
 from harness.spec.model import Model
 from harness.spec.pins import Pin
 from harness.spec.weights import LockedModel

@@ -36,7 +36,7 @@ from harness.methods.serving import Http, Served
 from harness.platforms import namespaces
 from harness.platforms.depot import Depot
 from harness.spec import capabilities, environments
-from harness.spec.lock import Lock
+from harness.spec.locked import Lock
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import ceiling, files, interpreter, paths, process, tools
 from harness.errors import BuildFailure
 from harness.sandbox import Bounds
-from harness.spec.lock import Lock
+from harness.spec.locked import Lock
 from harness.spec.model import Model
 from harness.tools import Bench
 

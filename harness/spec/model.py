@@ -24,7 +24,8 @@ from pydantic import AfterValidator
 
 from harness import files, paths
 from harness.errors import BadInput
-from harness.spec import reading, synthetic
+from harness.spec import indexes, reading, synthetic
+from harness.spec.indexes import Index
 
 #: The version of the format that this code reads and writes.
 SPEC_VERSION = 1
@@ -47,7 +48,8 @@ def check_numbers(value: str) -> None:
         raise ValueError("has a number of a thousand digits or more")
 
 
-def _requirement(value: str) -> str:
+def requirement_text(value: str) -> str:
+    """``value``, where it is a requirement that installers read as nothing else; ValueError otherwise."""
     check_numbers(value)
     try:
         parsed = Requirement(value)
@@ -97,7 +99,7 @@ def _sha256(value: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
-RequirementText = Annotated[str, AfterValidator(_requirement)]
+RequirementText = Annotated[str, AfterValidator(requirement_text)]
 DebianPackage = Annotated[str, AfterValidator(_debian_package)]
 Channel = Annotated[str, AfterValidator(_channel)]
 CondaName = Annotated[str, AfterValidator(_conda_name)]
@@ -219,6 +221,8 @@ class ModelFile:
     requirements: tuple[RequirementText, ...] = ()
     #: A folder of wheels that no index has: packages of one's own.
     wheels: str = ""
+    #: Indexes besides the user's, and which packages come from each.
+    index: tuple[Index, ...] = ()
     torch_backend: Literal["cpu"] | None = None
     system_packages: tuple[DebianPackage, ...] = ()
     conda: Conda = field(default_factory=Conda)
@@ -257,8 +261,19 @@ class Model:
     def digest(self) -> str:
         """A digest of what ``model.toml`` and the examples say; the files that travel have one of their own."""
         examples = {"inputs": self.examples.inputs, "outputs": self.examples.outputs}
-        said = json.dumps([asdict(self.file), examples], sort_keys=True)
+        said = json.dumps([as_table(self.file), examples], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:24]
+
+
+def as_table(file: ModelFile) -> dict[str, Any]:
+    """The file as plain values, which digests are made of.
+
+    A key that the first version did not have is left out where it is not used: the digests of other models stay.
+    """
+    table = asdict(file)
+    if not file.index:
+        del table["index"]
+    return table
 
 
 def read(folder: Path) -> Model:
@@ -272,6 +287,7 @@ def read(folder: Path) -> Model:
     table = reading.toml_table(file, remedy=remedy, below=folder)
     _check_version(table, file, SPEC_VERSION)
     contents = reading.record(ModelFile, table, file=file)
+    indexes.check(contents.index, file)
     _check_files(folder, contents, file)
     return Model(folder=folder, file=contents, examples=_examples(folder, contents, file))
 

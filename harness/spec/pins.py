@@ -27,6 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _MARKER = re.compile(r"[A-Za-z0-9 ._<>=!~()'\",+-]+")
 _HASH = re.compile(r"sha256:([0-9a-f]{64})")
 _FROM = re.compile(r"# from (\S+)")
+_SOURCE = re.compile(r"# built from source sha256:([0-9a-f]{64})")
 
 #: Where PyTorch's own builds lie, which uv knows by their name (``--torch-backend``); pip is told the address.
 _TORCH_INDEX = "https://download.pytorch.org/whl/{}"
@@ -45,12 +46,15 @@ _INDEXES = (
 class Pin:
     """One locked requirement: the line without its hashes, and the sha256 of every file it may be.
 
-    ``index`` is where it lies, if that is none of the indexes that an installer asks anyway.
+    ``index`` is where it lies, if that is none of the indexes that an installer asks anyway. ``source`` is the sha256
+    of the source distribution that its wheel is built from, empty where an index has the wheel. A lock that travels
+    has that hash alone, since each machine builds a wheel of its own; a lock in the cache has the wheel's instead.
     """
 
     line: str
     hashes: frozenset[str]
     index: str = ""
+    source: str = ""
 
     @property
     def requirement(self) -> Requirement:
@@ -71,7 +75,9 @@ def render(pins: Iterable[Pin], wanted: Sequence[str]) -> str:
 def entry(pin: Pin) -> str:
     """A pin as uv writes it."""
     lines = [pin.line, *(f"    --hash=sha256:{digest}" for digest in sorted(pin.hashes))]
-    return " \\\n".join(lines) + (f"\n    # from {pin.index}" if pin.index else "")
+    notes = [f"from {pin.index}"] if pin.index else []
+    notes += [f"built from source sha256:{pin.source}"] if pin.source else []
+    return " \\\n".join(lines) + "".join(f"\n    # {note}" for note in notes)
 
 
 def hashes(text: str) -> set[str]:
@@ -79,24 +85,30 @@ def hashes(text: str) -> set[str]:
     return set(re.findall(r"--hash=sha256:([0-9a-f]{64})", text))
 
 
-def parse(text: str, *, file: object, remedy: str, torch_backend: str | None = None) -> list[Pin]:
+def parse(
+    text: str, *, file: object, remedy: str, torch_backend: str | None = None, indexes: Iterable[str] = ()
+) -> list[Pin]:
     """The pins in a lock's text; BadInput, naming the line, for anything else in it.
 
-    ``# from ADDRESS`` below a pin may name PyTorch's index for the ``torch_backend``, which is kept, or one that
-    installers ask here anyway.
+    ``# from ADDRESS`` below a pin may name PyTorch's index for the ``torch_backend`` or one of the model's own
+    ``indexes``, which is kept, or one that installers ask here anyway.
     """
     found: list[Pin] = []
-    torch_index = _TORCH_INDEX.format(torch_backend) if torch_backend else ""
+    kept = {*indexes, *([_TORCH_INDEX.format(torch_backend)] if torch_backend else [])}
     for number, line in _entries(text):
         try:
             if not line.startswith("#"):
                 found.append(_pin(line))
             elif said := _FROM.fullmatch(line):
                 index = said[1].rstrip("/")
-                if index == torch_index and found:
+                if index in kept and found:
                     found[-1] = replace(found[-1], index=index)
                 elif index != _PUBLIC_INDEX and index not in _configured():
-                    raise ValueError("names an index that is not asked here")
+                    raise ValueError("names an index that model.toml does not name, and that is not asked here")
+            elif (built := _SOURCE.fullmatch(line)) and found:
+                if len(found[-1].hashes) != 1:
+                    raise ValueError("is below a pin of several files, and one is built from one source")
+                found[-1] = replace(found[-1], source=built[1])
         except ValueError as error:
             raise BadInput(f"line {number} {error}", file=file, value=files.shown(line), remedy=remedy) from None
     return found

@@ -43,7 +43,11 @@ def toml_table(file: Path, *, remedy: str, below: Path | None = None, at_most: i
 
     ``below`` as in :func:`harness.files.read_bytes`.
     """
-    text = _text(file, below, at_most, remedy)
+    return toml_text(_text(file, below, at_most, remedy), file=file)
+
+
+def toml_text(text: str, *, file: object) -> dict[str, Any]:
+    """The table that ``text`` is, which is from ``file``; BadInput where it is not TOML."""
     if _LONG_KEY.search(text):
         raise BadInput("has a key of more than twenty parts", file=file, remedy="flatten it")
     try:

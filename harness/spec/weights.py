@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from harness import ceiling, door, files, paths, process, tools, tree
 from harness.errors import BadInput, CheckFailure, HarnessError, ModelFailure
 from harness.runtime import RUNNER
 from harness.spec import environments
-from harness.spec.lock import LOCK_NAME, Lock, lock
-from harness.spec.model import LARGEST_BYTES, Model, answers_match
+from harness.spec.lock import LOCK_NAME, lock
+from harness.spec.locked import Lock
+from harness.spec.model import LARGEST_BYTES, Model, answers_match, as_table
 
 _NEVER_TRAVEL = {"model.toml", LOCK_NAME, ".gitignore"}
 _PROSE = {".md", ".rst"}
@@ -156,7 +157,7 @@ def _training_key(model: Model, found: Lock) -> str:
         executable = bool(entry.status.st_mode & 0o100)
         total.update(os.fsencode(f"{entry.relative.as_posix()}\0{digest}\0{executable}\n"))
     # The table as it was read: a model that is imported or generated need not have it in its folder.
-    total.update(json.dumps(asdict(model.file), sort_keys=True).encode())
+    total.update(json.dumps(as_table(model.file), sort_keys=True).encode())
     return f"{model.name}-{total.hexdigest()[:24]}"
 
 

@@ -40,7 +40,9 @@ _OUTSIDE = {
     "platforms/moto.py": "the stand-in for AWS; functions run in containers of the engine, in bounds of their own",
     "platforms/registry.py": "the registry of images, which keeps layers and opens none",
     "platforms/targets.py": "tar, on a root file system that was made of Debian's packages",
-    "spec/lock.py": "uv and pip, to resolve and download wheels alone; no package is built or installed",
+    "spec/fetching.py": "Python, isolated, with a program of ours that downloads one file",
+    "spec/resolving.py": "uv and pip, to resolve and to say how they are configured; no package is built or installed",
+    "spec/wheelhouse.py": "pip, to download wheels alone; no package is built or installed",
     "tools.py": "uv, to install the tools that are locked by hash in the harness",
 }
 

@@ -18,7 +18,7 @@ from harness import files, interpreter, process, tools, tree
 from harness.errors import CheckFailure
 from harness.platforms.conda import python_package, tooling
 from harness.spec import pins
-from harness.spec.lock import Lock
+from harness.spec.locked import Lock
 
 _TIMEOUT_S = 900.0
 

@@ -23,7 +23,7 @@ from packaging.utils import canonicalize_name
 from harness import files, interpreter, process, tools
 from harness.errors import BuildFailure
 from harness.platforms.conda import channels, local, tooling
-from harness.spec.lock import Lock
+from harness.spec.locked import Lock
 from harness.spec.model import Model
 
 _TIMEOUT_S = 600.0

@@ -20,7 +20,7 @@ from harness.methods import METHODS
 from harness.methods.contract import Artifact, Availability, Installed, Limit, Sizes
 from harness.platforms import depot
 from harness.spec import weights
-from harness.spec.lock import Lock
+from harness.spec.locked import Lock
 from harness.spec.weights import LockedModel
 
 Harness = Callable[..., Any]

@@ -15,7 +15,7 @@ from harness.errors import ModelFailure
 from harness.measure import checking
 from harness.measure.checking import Advice, Step
 from harness.measure.start import ColdStart
-from harness.spec.lock import Lock
+from harness.spec.locked import Lock
 
 
 @pytest.fixture

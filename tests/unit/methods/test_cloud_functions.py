@@ -21,7 +21,7 @@ from harness.methods.contract import Artifact, Availability, BuildOptions
 from harness.platforms import namespaces
 from harness.platforms.depot import Fetched
 from harness.spec import environments, weights
-from harness.spec.lock import Lock
+from harness.spec.locked import Lock
 from harness.spec.weights import LockedModel
 
 WHEELS = ("functions_framework-3.10.2-py3-none-any.whl", "numpy-2.4.6-cp311-cp311-manylinux_2_28_x86_64.whl")

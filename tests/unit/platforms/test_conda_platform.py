@@ -20,7 +20,7 @@ from harness import paths, process, tools, tree
 from harness.errors import BadInput, BuildFailure, CheckFailure, MissingComponent
 from harness.interpreter import Interpreter
 from harness.platforms.conda import channels, local, locking, python_package, tooling
-from harness.spec.lock import Lock
+from harness.spec.locked import Lock
 from harness.spec.model import Conda
 
 SECRET = "https://me:s3cret@mirror.example/t/t0ken/conda-forge"  # noqa: S105 -- a made-up one

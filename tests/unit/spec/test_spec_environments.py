@@ -11,7 +11,7 @@ import pytest
 from harness import files, process, tools
 from harness.errors import BuildFailure
 from harness.spec import environments, weights
-from harness.spec.lock import Lock
+from harness.spec.locked import Lock
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from harness import paths, process, tools, tree
 from harness.errors import BadInput, BuildFailure
 from harness.spec import lock as locks
-from harness.spec import pins
+from harness.spec import pins, resolving, wheelhouse
 
 A, B = "a" * 64, "b" * 64
 
@@ -35,7 +35,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.setattr(process, "run", run)
     monkeypatch.setattr(tools, "executable", lambda tool, name=None: Path("/tools") / (name or tool))
-    locks.find_links.cache_clear()
+    resolving.find_links.cache_clear()
     return commands
 
 
@@ -192,7 +192,7 @@ def test_a_download_that_fails_is_a_build_failure(folder: Any, monkeypatch: pyte
 def test_a_requirement_that_cannot_be_resolved_is_bad_input(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What uv said, the file, the key and the requirements stand in the message."""
     monkeypatch.setattr(process, "run", lambda *_, **__: Ended(returncode=1, stderr="no version of nonesuch"))
-    monkeypatch.setattr(locks, "find_links", lambda: ("/wheels",))
+    monkeypatch.setattr(resolving, "find_links", lambda: ("/wheels",))
     folder.write(requirements=["nonesuch==1.0"])
     with pytest.raises(BadInput) as raised:
         locks.lock(folder.read())
@@ -208,8 +208,8 @@ def test_folders_of_wheels_come_from_pips_configuration(
     """Only folders that are there count, each once."""
     told = f"global.find-links='{tmp_path} {tmp_path} /nonexistent'\nglobal.index-url='https://x.org'\n"
     monkeypatch.setattr(process, "run", lambda *_, **__: Ended(stdout=told))
-    assert locks.find_links() == (str(tmp_path),)
-    locks.find_links.cache_clear()
+    assert resolving.find_links() == (str(tmp_path),)
+    resolving.find_links.cache_clear()
 
 
 @pytest.mark.usefixtures("here", "ran")
@@ -258,9 +258,9 @@ def test_a_downloaded_wheel_is_looked_at_once(folder: Any, wheel: Any, monkeypat
     (folder.path / "requirements.lock").write_text(f"{pins.header(['tool==1.0'])}tool==1.0 --hash=sha256:{digest}\n")
     with pytest.raises(BuildFailure, match="would replace a part of the environment"):
         locks.lock(folder.read())
-    monkeypatch.setattr(locks.wheels, "check", lambda *_: None)
+    monkeypatch.setattr(wheelhouse.wheels, "check", lambda *_: None)
     locks.lock(folder.read())
-    monkeypatch.setattr(locks.wheels, "check", lambda *_: pytest.fail("it is looked at again"))
+    monkeypatch.setattr(wheelhouse.wheels, "check", lambda *_: pytest.fail("it is looked at again"))
     locks.lock(folder.read())
 
 
@@ -268,11 +268,11 @@ def test_a_downloaded_wheel_is_looked_at_once(folder: Any, wheel: Any, monkeypat
 def test_what_uv_answers_is_parsed_as_any_lock(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A dependency by address is not installed because a wheel asks for it."""
     said = f"tool==1.0 --hash=sha256:{A}\n    # from https://mirror.example/simple\n"
-    monkeypatch.setattr(locks, "find_links", lambda: ())
+    monkeypatch.setattr(resolving, "find_links", lambda: ())
     monkeypatch.setattr(process, "run", lambda *_, **__: Ended(stdout=said))
     folder.write(requirements=["tool==1.0"])
     [found] = locks.resolve(folder.read())
     assert (found.line, found.index) == ("tool==1.0", "")
     said += "evil @ https://evil.example/evil-1.0.tar.gz\n"
-    with pytest.raises(BuildFailure, match="something else than a wheel"):
+    with pytest.raises(BuildFailure, match="no package of an index"):
         locks.resolve(folder.read())

@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import BadInput
 from harness.spec import pins
-from harness.spec.model import _requirement
+from harness.spec.model import requirement_text
 from harness.spec.pins import Pin
 
 A, B = "a" * 64, "b" * 64
@@ -136,13 +136,13 @@ def test_the_users_own_indexes_may_be_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_requirement_is_one_plain_line(text: str) -> None:
     """Installers read requirements as lines of a file."""
     with pytest.raises(ValueError, match=r"is not a requirement|by URL|other signs"):
-        _requirement(text)
+        requirement_text(text)
 
 
 def test_requirements_are_written_with_plain_signs() -> None:
     """All that PEP 508 needs but addresses."""
     for text in ("numpy", "uvicorn[standard]>=0.1,!=0.2 ; python_version < '4' and (os_name == \"posix\")", "a~=1!2.0"):
-        assert _requirement(text) == text
+        assert requirement_text(text) == text
 
 
 def test_the_header_does_not_depend_on_the_order() -> None:

@@ -15,7 +15,7 @@ from harness.errors import BadInput, BuildFailure, HarnessError, ModelFailure
 from harness.interpreter import Interpreter
 from harness.spec import environments, weights
 from harness.spec import model as models
-from harness.spec.lock import Lock
+from harness.spec.locked import Lock
 from harness.spec.mlflow import importing
 from harness.spec.mlflow.importing import Imported, Wanted
 from harness.spec.model import Model
