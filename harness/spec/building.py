@@ -241,14 +241,20 @@ class _Steps:
 
     def _told(self, error: BuildFailure) -> BuildFailure:
         """The failure with what lacked, where it says so in words that are known."""
-        lacked = lacking.found(error.log, python_minor=interpreter.default().minor)
         first = error.problem.splitlines()[0]
+        if tools.says_full(error.log):
+            allowed = f"{self.bounds.disk_bytes / 2**30:.3g} GiB"
+            return BuildFailure(
+                f"{self.what} has no wheel, and its build writes more than the {allowed} that it may",
+                log=error.log,
+                remedy=f"give it a wheel ('wheels' in model.toml), or raise {ceiling.DISK}",
+            )
+        lacked = lacking.found(error.log, python_minor=interpreter.default().minor)
         if lacked is None:
             remedy = error.remedy or "require a version that has a wheel, or give it one ('wheels' in model.toml)"
             return BuildFailure(f"{first} ({self.what} has no wheel)", log=error.log, remedy=remedy)
-        return BuildFailure(
-            f"{self.what} has no wheel, and its build {lacked.what}", log=error.log, remedy=lacked.remedy
-        )
+        problem = f"{self.what} has no wheel, and its build {lacked.what}"
+        return BuildFailure(problem, log=error.log, remedy=lacked.remedy)
 
 
 # --- what came out -------------------------------------------------------------------------------

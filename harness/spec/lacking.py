@@ -109,6 +109,7 @@ _LIBRARIES = {
     "boost_python3": "libboost-python-dev",
 }
 _NAME = r"([\w.+/-]{1,200})"
+_TOOL = "(cmake|ninja|swig|gfortran|pg_config|mysql_config|cargo|rustc|protoc|nvcc)"
 _NO_FILE = "No such file or directory"
 #: How tools say that a program is not there. The first that matches is meant: what follows comes of it.
 _PROGRAM_SAYINGS = (
@@ -116,9 +117,8 @@ _PROGRAM_SAYINGS = (
     rf"unable to execute '{_NAME}': {_NO_FILE}",
     rf"FileNotFoundError: \[Errno 2\] {_NO_FILE}: '(?:\S*/)?([\w+-]+)'",
     rf"(?m)^(?:/bin/)?(?:ba)?sh: (?:line )?\d+: {_NAME}: (?:command )?not found",
-    r"(?i)\b(cmake|ninja|swig|gfortran|pg_config|mysql_config|cargo|rustc|protoc|nvcc)\b[^\n]{0,40} (?:is )?(?:not (?:be )?"
-    r"(?:found|installed)|must be installed|is required)",
-    r"(?i)could not find [^\n]{0,20}\b(cmake|ninja|swig|gfortran|rustc|cargo|protoc|nvcc)\b",
+    rf"(?i)\b{_TOOL}\b[^\n]{{0,40}} (?:is )?(?:not (?:be )?(?:found|installed)|must be installed|is required)",
+    rf"(?i)could not find [^\n]{{0,20}}\b{_TOOL}\b",
 )
 _COMPILERS = (
     (r"can't find Rust compiler|the Rust package manager, is not installed|Rust not found", "cargo"),

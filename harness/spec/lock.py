@@ -5,9 +5,9 @@
 
 A ``requirements.lock`` in the model's folder (``harness lock MODEL`` writes one) says which packages those are, so that
 everyone gets the same bits; uv and pip are given what we write of it (:mod:`harness.spec.pins`). Wheels are taken
-where there are any, and looked at first (:mod:`harness.spec.wheels`). A package that has none is built from source, once
-and behind the door (:mod:`harness.spec.building`); a lock that travels then names the source distribution, because the
-wheel that is built of it may be another on each machine. A model's own ``wheels`` go before any index's.
+where there are any, and looked at first (:mod:`harness.spec.wheels`). A package that has none is built from source,
+once and behind the door (:mod:`harness.spec.building`); a lock that travels then names the source distribution, because
+the wheel that is built of it may be another on each machine. A model's own ``wheels`` go before any index's.
 """
 
 from __future__ import annotations

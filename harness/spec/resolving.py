@@ -16,11 +16,10 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -76,10 +75,8 @@ class SourceFile:
     sha256: str
 
 
-class Builder(Protocol):
-    """Builds the wheel of a pin that has a source distribution alone, and says what that wheel requires."""
-
-    def __call__(self, pin: Pin, question: Question) -> tuple[str, ...]: ...
+#: Builds the wheel of a pin that has a source distribution alone, and says what that wheel requires.
+Builder = Callable[[Pin, Question], tuple[str, ...]]
 
 
 @dataclass(kw_only=True)
@@ -274,10 +271,8 @@ def _project(wanted: Sequence[str], own: Sequence[Index], told: _Told) -> str:
     """The made-up project: what is wanted, which index each package comes from, what sources require."""
     lines = ["[project]", f'name = "{_PROJECT}"', 'version = "0"', f"dependencies = {json.dumps(wanted)}"]
     bound = {package: index.name for index in own for package in index.packages}
-    lines += [
-        "[tool.uv.sources]",
-        *(f"{json.dumps(name)} = {{ index = {json.dumps(of)} }}" for name, of in bound.items()),
-    ]
+    lines.append("[tool.uv.sources]")
+    lines += [f"{json.dumps(name)} = {{ index = {json.dumps(of)} }}" for name, of in bound.items()]
     for index in own:
         lines += ["[[tool.uv.index]]", f"name = {json.dumps(index.name)}", f"url = {json.dumps(index.url)}"]
         lines += ["explicit = true"]

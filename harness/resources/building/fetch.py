@@ -77,8 +77,6 @@ def fetch(url, target, most):
     except (urllib.error.URLError, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         sys.exit(_STALLED if isinstance(reason, TimeoutError) else str(reason))
-            f"nothing came for {_STALLED_S:g} s (PIP_DEFAULT_TIMEOUT sets another time)" if stalled else str(reason)
-        )
 
 
 if __name__ == "__main__":
