@@ -20,6 +20,7 @@ HOLDS = {
     "artifacts": "what was built, with what was found of it; images are the engine's",
     "aws": "what was deployed to an account and is to be removed again",
     "base": "base images that were made on this machine",
+    "built": "what is known of wheels that were built from source",
     "conda": "packages, channel and locks of conda",
     "engine": "the private Docker engine: images and layers",
     "environments": "models' dependencies installed, to train and to profile them",
@@ -36,7 +37,7 @@ HOLDS = {
     "tools": "tools, each in an environment of its own",
     "uv": "uv's own cache",
     "weights": "weights that models have trained",
-    "wheelhouse": "wheels",
+    "wheelhouse": "wheels, and the source distributions that some were built from",
     "xdg": "what tools keep for themselves",
 }
 

@@ -323,6 +323,7 @@ def _print_profile(taken: Profile) -> None:
     installed = taken.installed.total
     rows = [
         ("packages", f"{taken.packages}", f"locked; {taken.pinned} of the model's own requirements are pinned"),
+        *([("built from source", f"{len(built)}", ", ".join(built))] if (built := taken.built_from_source) else []),
         ("wheels", size(taken.wheel_bytes), "compressed: about what a package of them weighs on the way"),
         ("installed", size(installed.bytes), f"{installed.files:,} files, bytecode included"),
         (

@@ -64,7 +64,9 @@ def lock(model: str, as_json: bool) -> None:
     if as_json:
         console.as_json({"file": str(file), "packages": [pin.line for pin in locked]})
     else:
-        console.say(f"Wrote {file}: {len(locked)} packages.")
+        sources = [pin.requirement.name for pin in locked if pin.source]
+        built = f"; {len(sources)} built from source: {', '.join(sources)}" if sources else ""
+        console.say(f"Wrote {file}: {len(locked)} packages{built}.")
 
 
 @click.group()

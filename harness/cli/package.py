@@ -189,6 +189,7 @@ class _Package:
                 "python": interpreter.default().version,
             },
             "packages": [f"{name}=={version}" for name, version in self.locked.lock.packages],
+            "built_from_source": self.locked.lock.built_from_source,
             "sizes": dataclasses.asdict(self.sizes),
             "limits": [dataclasses.asdict(limit) for limit in method.LIMITS],
             "beyond_limits": artifacts.beyond_limits(method, self.sizes),

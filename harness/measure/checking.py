@@ -49,7 +49,11 @@ def steps(model: Model) -> Iterator[Step | Advice]:
     yield Step(name="folder", found=f"model.toml, {model.file.entrypoint} and {_counted(count, 'example')}")
     locked = weights.locked(model)
     packages = len(locked.lock.packages)
-    yield Step(name="requirements", found=f"{_counted(packages, 'package')}, {_megabytes(locked.lock.wheel_bytes)}")
+    had = f"{_counted(packages, 'package')}, {_megabytes(locked.lock.wheel_bytes)}"
+    if locked.lock.sources:
+        names = ", ".join(source.name for source in locked.lock.sources)
+        had += f"; {len(locked.lock.sources)} built from source: {names}"
+    yield Step(name="requirements", found=had)
     payload_bytes, files = tree.size(locked.payload)
     yield Step(name="weights", found=f"{_counted(files, 'file')} travel, {_megabytes(payload_bytes)}")
     python = environments.installed(locked.lock)

@@ -78,9 +78,10 @@ class Profile:
     """What one short look at a model gives; see the module.
 
     ``payload`` and ``lock`` are digests of what was profiled, ``sources`` of the model's own files. ``wheel_bytes``
-    are compressed; ``installed`` is what lies in ``site-packages`` with all its bytecode, ``kept`` what the model's own
-    rules of pruning leave of it, ``loaded`` the bytecode of the modules that answering the examples loads (None where
-    it could not be found out), ``weights`` the whole payload, the predictor included. ``sentinel_s`` is the median
+    are compressed, those of packages ``built_from_source`` among them; ``installed`` is what lies in ``site-packages``
+    with all its bytecode, ``kept`` what the model's own rules of pruning leave of it, ``loaded`` the bytecode of the
+    modules that answering the examples loads (None where it could not be found out), ``weights`` the whole payload, the
+    predictor included. ``sentinel_s`` is the median
     over the starts.
     """
 
@@ -106,6 +107,7 @@ class Profile:
     loaded: Amount | None
     weights: Amount
     starts: tuple[LocalStart, ...]
+    built_from_source: tuple[Word, ...] = ()
 
     def median(self, quantity: str, state: State) -> float | None:
         """The median of a field of :class:`LocalStart` over the starts in ``state``; None where there is none."""
@@ -155,6 +157,7 @@ def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profi
         host=host.facts(),
         sentinel_s=median(one.sentinel_s for one in starts),
         packages=len(locked.lock.packages),
+        built_from_source=tuple(sorted(locked.lock.built_from_source)),
         pinned=sum("==" in text for text in model.file.requirements),
         system_packages=len(model.file.system_packages),
         wheel_bytes=locked.lock.wheel_bytes,

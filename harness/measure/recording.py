@@ -252,6 +252,8 @@ class Recording:
         described = locked.model.digest
         locks = {**entry.get("locks", {})}
         locks[lock.digest[:12]] = {"packages": len(lock.packages), "wheel_bytes": lock.wheel_bytes}
+        if lock.sources:
+            locks[lock.digest[:12]]["built_from_source"] = lock.built_from_source
         features = {
             # A method's own requirements come on top, so the smallest lock is the model's.
             "dependencies": min(known["packages"] for known in locks.values()),

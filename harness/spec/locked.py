@@ -31,3 +31,8 @@ class Lock:
     wheel_bytes: int
     download_s: float | None
     sources: tuple[Source, ...] = ()
+
+    @property
+    def built_from_source(self) -> dict[str, dict[str, str]]:
+        """Version and both sha256 of each package that was built from source, by its name."""
+        return {one.name: {"version": one.version, "sdist": one.sdist, "wheel": one.wheel} for one in self.sources}

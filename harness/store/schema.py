@@ -58,6 +58,17 @@ class Features:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FromSource:
+    """A package that was built from source: the sha256 of what it was built from, and of the wheel."""
+
+    __pydantic_config__ = OPEN
+
+    version: Word
+    sdist: Digest
+    wheel: Digest
+
+
+@dataclass(frozen=True, kw_only=True)
 class Locked:
     """One lock of a model."""
 
@@ -65,6 +76,7 @@ class Locked:
 
     packages: Count = 0
     wheel_bytes: Count = 0
+    built_from_source: dict[Key, FromSource] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,10 @@ import urllib.parse
 import urllib.request
 
 _STALLED_S = float(os.environ.get("PIP_DEFAULT_TIMEOUT") or 30)
+_STALLED = f"nothing came for {_STALLED_S:g} s (PIP_DEFAULT_TIMEOUT sets another time)"
 _INDEXES = (
-    "UV_DEFAULT_INDEX",
-    "UV_INDEX_URL",
-    "UV_INDEX",
-    "UV_EXTRA_INDEX_URL",
-    "PIP_INDEX_URL",
-    "PIP_EXTRA_INDEX_URL",
+    *("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"),
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"),
 )
 
 
