@@ -66,7 +66,7 @@ def built(pin: Pin, question: Question, *, depth: int = 0) -> Built:
 
     The index is asked as for the ``question``. BuildFailure, naming what lacks where that is known.
     """
-    called, version = pin.requirement.name, str(pin.requirement.specifier).removeprefix("==")
+    called, version = _named(pin)
     what = f"{called} {version}"
     if depth > _DEEPEST:
         raise BuildFailure(
@@ -84,7 +84,6 @@ def built(pin: Pin, question: Question, *, depth: int = 0) -> Built:
                 described = sdists.read(file, name=called, version=version)
                 folder.mkdir(parents=True, exist_ok=True)
                 wheel = _build(file, described, folder, pin, replace(question, what=what), depth)
-                _check(wheel, called, version, question)
             except UnsoundError as error:
                 raise BuildFailure(
                     f"{what}: its source distribution is not sound: {error}",
@@ -93,7 +92,8 @@ def built(pin: Pin, question: Question, *, depth: int = 0) -> Built:
             source = Source(name=called, version=version, sdist=pin.source, wheel=wheel.parent.name)
             files.write_whole(folder / "built.json", json.dumps(asdict(source)))
     [wheel] = (wheelhouse.house() / source.wheel).glob("*.whl")
-    return Built(wheel=wheel, source=source, requires=_requires(wheel, what))
+    raw, _ = parse_email(_metadata(wheel))
+    return Built(wheel=wheel, source=source, requires=tuple(raw.get("requires_dist", ())))
 
 
 def _known(folder: Path, sdist: str) -> Source | None:
@@ -126,7 +126,13 @@ def _build(file: Path, described: Sdist, folder: Path, pin: Pin, question: Quest
         if more:
             wanted = tuple(dict.fromkeys((*described.requires, *more)))
             environment = _environment(wanted, folder, question, depth)
-        return steps.wheel(environment)
+        made = steps.wheel(environment)
+        # Nothing runs there any more, so what is looked at is what is kept.
+        _check(made, pin, question)
+        try:
+            return wheelhouse.own(made, below=work, remedy="")
+        except BadInput as error:
+            raise UnsoundError(f"its build made something else than a wheel: {error.problem}") from error
 
 
 def _environment(wanted: Sequence[str], folder: Path, question: Question, depth: int) -> Path:
@@ -198,16 +204,13 @@ class _Steps:
         return tuple(said)
 
     def wheel(self, environment: Path) -> Path:
-        """The one wheel that is made, as the wheelhouse has it."""
+        """The one file that is made; what it is has to be seen."""
         out = self.work / "wheel"
         self._run(environment, "wheel", out)
         made = [entry.path for entry in files.walk(out, below=self.work, max_depth=1)]
         if len(made) != 1 or made[0].suffix != ".whl":
             raise UnsoundError(f"its build made {len(made)} files, not one wheel")
-        try:
-            return wheelhouse.own(made[0], below=self.work, remedy="")
-        except BadInput as error:
-            raise UnsoundError(f"its build made something else than a wheel: {error.problem}") from error
+        return made[0]
 
     def _run(self, environment: Path, step: str, out: Path) -> None:
         source = self.work / self.described.folder
@@ -242,7 +245,7 @@ class _Steps:
     def _told(self, error: BuildFailure) -> BuildFailure:
         """The failure with what lacked, where it says so in words that are known."""
         first = error.problem.splitlines()[0]
-        if tools.says_full(error.log):
+        if tools.says_full(error.log) or "File too large" in error.log:  # of all files together, or of one
             allowed = f"{self.bounds.disk_bytes / 2**30:.3g} GiB"
             return BuildFailure(
                 f"{self.what} has no wheel, and its build writes more than the {allowed} that it may",
@@ -260,14 +263,17 @@ class _Steps:
 # --- what came out -------------------------------------------------------------------------------
 
 
-def _check(wheel: Path, called: str, version: str, question: Question) -> None:
+def _check(wheel: Path, pin: Pin, question: Question) -> None:
     """UnsoundError where the wheel is not of the package that it was built from, or not for this Python."""
+    called, version = _named(pin)
     try:
         name, number, _, given = parse_wheel_filename(wheel.name)
+        raw, _ = parse_email(_metadata(wheel))
     except InvalidWheelFilename as error:
         raise UnsoundError(str(error)) from error
-    metadata = _metadata(wheel)
-    raw, _ = parse_email(metadata)
+    except (BadInput, UnsoundError) as error:
+        said = error.problem if isinstance(error, BadInput) else error
+        raise UnsoundError(f"its build made something else than a wheel: {said}") from error
     try:
         inside = canonicalize_name(raw.get("name", "")), Version(raw.get("version", ""))
     except InvalidVersion:
@@ -277,21 +283,26 @@ def _check(wheel: Path, called: str, version: str, question: Question) -> None:
     if not given & set(wheelhouse.tags(question.python.minor)):
         raise UnsoundError(f"its build made {wheel.name}, which is not for Python {question.python.minor} here")
 
+    _check_requires(raw.get("requires_dist", []))
+
+
+def _named(pin: Pin) -> tuple[str, str]:
+    """The name and the version of a pin."""
+    return pin.requirement.name, str(pin.requirement.specifier).removeprefix("==")
+
 
 def _metadata(wheel: Path) -> bytes:
     with files.opened(wheel) as stream, archives.opened(stream, at_most_bytes=_UNPACKED_BYTES) as archive:
-        name = next(one for one in archive.namelist() if one.endswith(".dist-info/METADATA") and one.count("/") == 1)
-        return archives.read(archive, name, at_most=_TEXT_BYTES)
+        names = [one for one in archive.namelist() if one.endswith(".dist-info/METADATA") and one.count("/") == 1]
+        if len(names) != 1:
+            raise UnsoundError(f"the wheel has {len(names)} files METADATA, not one")
+        return archives.read(archive, names[0], at_most=_TEXT_BYTES)
 
 
-def _requires(wheel: Path, what: str) -> tuple[str, ...]:
-    raw, _ = parse_email(_metadata(wheel))
-    said = tuple(raw.get("requires_dist", []))
+def _check_requires(said: Sequence[str]) -> None:
+    """UnsoundError where the wheel requires something that cannot be locked."""
     for text in said:
         try:
             requirement_text(text)
         except ValueError as error:
-            raise BuildFailure(
-                f"{what} requires {archives.shown(text)}, which {error}", remedy="require another version"
-            ) from error
-    return said
+            raise UnsoundError(f"its wheel requires {archives.shown(text)}, which {error}") from error

@@ -37,6 +37,7 @@ def get_requires_for_build_wheel(settings=None):
     return ASKS
 
 def build_wheel(out, settings=None, metadata=None):
+    global NAME, VERSION, REQUIRES
     info, file = f"{{NAME}}-{{VERSION}}.dist-info", f"{{NAME}}-{{VERSION}}-py3-none-any.whl"
     said = {{}}
 {steps}
@@ -293,11 +294,11 @@ def test_a_wheel_that_is_gone_is_built_again(index: Index, make_model: Any) -> N
 
 STEPS = {
     "its name": (
-        "global NAME\nNAME = 'other'; info = 'other-1.0.dist-info'; file = 'other-1.0-py3-none-any.whl'",
+        "NAME = 'other'; info = 'other-1.0.dist-info'; file = 'other-1.0-py3-none-any.whl'",
         "is not",
     ),
     "its version": ("file = f'{NAME}-9.0-py3-none-any.whl'; info = f'{NAME}-9.0.dist-info'", "is not"),
-    "its version inside": ("global VERSION\nVERSION = '9.0'", "is not"),
+    "its version inside": ("VERSION = '9.0'", "is not"),
     "hangs": ("import time\ntime.sleep(3600)", "did not end within 3 s"),
     "fills the disk": (
         "with open('much', 'wb') as f:\n    while True:\n        f.write(bytes(2**20))",
@@ -312,7 +313,7 @@ STEPS = {
     "rubbish": ("open(os.path.join(out, file), 'w').write('PK'); return file", "wheel"),
     "another system": ("file = f'{NAME}-1.0-cp39-cp39-win_amd64.whl'", "not for Python"),
     "writes outside": ("open('/usr/lib/harness-planted', 'w')", "/usr/lib/harness-planted"),
-    "an address": ("global REQUIRES\nREQUIRES = ['x @ file:///etc/passwd']", "requires"),
+    "an address": ("REQUIRES = ['x @ file:///etc/passwd']", "requires"),
 }
 
 
