@@ -41,8 +41,6 @@ def _address(value: str) -> str:
         host, parts = None, None
     if not host or parts is None:
         raise ValueError("has no host, or a port that is none")
-    if "@" in value:
-        raise ValueError("must hold no user and password: put them into ~/.netrc, under the name of the host")
     if parts.scheme == "http" and not _loopback(host):
         raise ValueError("must begin with 'https://': what 'http://' brings can be changed on its way")
     return value.rstrip("/")
@@ -74,7 +72,16 @@ class Index:
 
 
 def check(indexes: Sequence[Index], file: Path) -> None:
-    """BadInput where two of them have a name, an address or a package in common."""
+    """BadInput where an address holds a password, or two have a name, an address or a package in common."""
+    for number, index in enumerate(indexes):
+        if "@" in index.url:
+            raise BadInput(
+                "holds a user or a password, which model.toml would give to everyone who has the model",
+                file=file,
+                key=f"index.{number}.url",
+                value=f"https://***@{index.url.rpartition('@')[2]}",  # it is not to be in a log either
+                remedy="put them into ~/.netrc, under the name of the host; uv, pip and the harness read that",
+            )
     for what, key, values in (
         ("the name", "name", [index.name for index in indexes]),
         ("the address", "url", [index.url for index in indexes]),
