@@ -31,6 +31,7 @@ _READERS: tuple[Reader, ...] = (
     *(stored.profile, stored.calibration, stored.commands),
     *(reports.page, reports.embedded, reports.pdf),
     *(archives.tar, archives.tar_members, archives.zipped, archives.zip_members),
+    *(archives.sdist, archives.sdist_members),
     *(said.lines, said.http, said.http_body, said.request, said.weights_request),
     *(wheels.wheel, wheels.library, wheels.packages),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import http.server
@@ -61,6 +62,7 @@ class Index:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
+        self.password = ""
         self.odd: dict[str, Callable[[http.server.BaseHTTPRequestHandler], None]] = {}
         index = self
 
@@ -83,6 +85,11 @@ class Index:
 
     def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         self.asked.append(handler.path)
+        if self.password and handler.headers.get("Authorization") != f"Basic {self.password}":
+            handler.send_response(401)
+            handler.send_header("WWW-Authenticate", 'Basic realm="packages"')
+            handler.end_headers()
+            return
         if handler.path in self.odd:
             self.odd[handler.path](handler)
             return
@@ -455,3 +462,22 @@ def test_a_lock_that_travels_names_no_index_but_the_models(
     found = locked(make_model, "secret", lock_text=f"{pin}    # from {company.url}\n", index=[own(company, "secret")])
     assert found.packages == (("secret", "1.0"),)
     assert index.asked == []
+
+
+def test_passwords_come_from_the_users_netrc(
+    index: Index, indexes: Callable[[], Index], make_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of uv, of pip, and where a source distribution is fetched."""
+    company = indexes()
+    company.wheel("closed", requires=("locked-away",))
+    company.sdist("locked-away", says="locked_away")
+    company.password = base64.b64encode(b"me:secret").decode()
+    table = own(company, "closed", "locked-away")
+    with pytest.raises(HarnessError):
+        locked(make_model, "closed", index=[table])
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    found = locked(make_model, "closed", index=[table])
+    assert found.packages == (("closed", "1.0"), ("locked-away", "1.0"))
+    assert "secret" not in found.requirements.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import tree
+from harness.archives import UnsoundError
 from harness.errors import HarnessError
 from harness.methods import lambda_zip
+from harness.spec import sdists
 
 _KINDS = {
     "file": tarfile.REGTYPE,
@@ -39,6 +42,21 @@ def tar_members(data: bytes, place: Path) -> None:
     made = _made(data, _add_to_tar, _tar_to)
     if made is not None:
         _kept_inside(place, made, tree.unpack)
+
+
+def sdist(data: bytes, place: Path) -> None:
+    """A source distribution, looked at before it is built; what is not compressed is."""
+    file = place / "tiny-1.tar.gz"
+    file.write_bytes(data if data.startswith(b"\x1f\x8b") else gzip.compress(data, 1))
+    with contextlib.suppress(UnsoundError):
+        sdists.read(file, name="tiny", version="1")
+
+
+def sdist_members(data: bytes, place: Path) -> None:
+    """The same from a JSON list of members."""
+    made = _made(data, _add_to_tar, _tar_to)
+    if made is not None:
+        sdist(made, place)
 
 
 def zipped(data: bytes, place: Path) -> None:
