@@ -185,7 +185,7 @@ def with_another_dependency(locked: LockedModel, place: Path) -> LockedModel:
     wanted = (*file.requirements, f"{_NAME}=={_VERSION}")
     model = replace(locked.model, folder=folder, file=replace(file, requirements=wanted, wheels="wheels"))
     lock = _with_wheel(locked.lock, model, added, place / "requirements.txt")
-    shutil.copyfile(lock.requirements, folder / LOCK_NAME)
+    (folder / LOCK_NAME).write_text(locks.travelling(lock, model))
     return replace(locked, model=model, lock=lock)
 
 

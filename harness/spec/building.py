@@ -1,6 +1,6 @@
 """Packages that have a source distribution alone: each is built to a wheel once, behind the door.
 
-    <cache>/built/<key>/requirements.txt    what the build requires, locked with hashes when it was first built
+    <cache>/built/<key>/requirements-*.txt  what the build requires, locked with hashes when it was first built
     <cache>/built/<key>/wheels/             links to the wheels of that
     <cache>/built/<key>/built.json          which wheel came out
 
@@ -61,17 +61,19 @@ def requires(pin: Pin, question: Question) -> tuple[str, ...]:
     return built(pin, question).requires
 
 
-def built(pin: Pin, question: Question, *, depth: int = 0) -> Built:
+def built(pin: Pin, question: Question, *, above: tuple[str, ...] = ()) -> Built:
     """The wheel of a pin that has a ``source``, built where it was not yet.
 
-    The index is asked as for the ``question``. BuildFailure, naming what lacks where that is known.
+    The index is asked as for the ``question``. ``above`` are the sources whose builds require this one.
+    BuildFailure, naming what lacks where that is known.
     """
     called, version = _named(pin)
     what = f"{called} {version}"
-    if depth > _DEEPEST:
+    if pin.source in above or len(above) > _DEEPEST:
+        why = "its build requires itself" if pin.source in above else f"is needed {len(above)} builds deep"
         raise BuildFailure(
-            f"{what}: build requirements without a wheel are nested more than {_DEEPEST} deep",
-            remedy="require another version, or give one of them a wheel",
+            f"{what} has no wheel, and {why}",
+            remedy="require another version, or give the package a wheel ('wheels' in model.toml)",
         )
     python = question.python
     key = hashlib.sha256("\0".join((_VERSION, pin.source, str(python.path), python.version)).encode()).hexdigest()[:24]
@@ -83,7 +85,7 @@ def built(pin: Pin, question: Question, *, depth: int = 0) -> Built:
                 file = fetching.fetched(resolving.where(pin, question), what)
                 described = sdists.read(file, name=called, version=version)
                 folder.mkdir(parents=True, exist_ok=True)
-                wheel = _build(file, described, folder, pin, replace(question, what=what), depth)
+                wheel = _build(file, described, folder, pin, replace(question, what=what), above)
             except UnsoundError as error:
                 raise BuildFailure(
                     f"{what}: its source distribution is not sound: {error}",
@@ -109,14 +111,15 @@ def _known(folder: Path, sdist: str) -> Source | None:
 # --- building ------------------------------------------------------------------------------------
 
 
-def _build(file: Path, described: Sdist, folder: Path, pin: Pin, question: Question, depth: int) -> Path:
+def _build(file: Path, described: Sdist, folder: Path, pin: Pin, question: Question, above: tuple[str, ...]) -> Path:
     """The wheel in the wheelhouse. The build may ask for more requirements once it sees its sources."""
     bounds = Bounds(
         memory_bytes=min(_MEMORY_BYTES, ceiling.memory().value * 2**20),
         processes=min(_PROCESSES, ceiling.processes().value),
         disk_bytes=min(_DISK_BYTES, ceiling.disk().value * 2**20),
     )
-    environment = _environment(described.requires, folder, question, depth)
+    above = (*above, pin.source)
+    environment = _environment(described.requires, folder, question, above)
     with door.workspace(bounds.disk_bytes) as disk:
         work = disk / "build"
         for place in (work, work / "home", work / "wheel"):
@@ -125,7 +128,7 @@ def _build(file: Path, described: Sdist, folder: Path, pin: Pin, question: Quest
         more = steps.asked(environment)
         if more:
             wanted = tuple(dict.fromkeys((*described.requires, *more)))
-            environment = _environment(wanted, folder, question, depth)
+            environment = _environment(wanted, folder, question, above)
         made = steps.wheel(environment)
         # Nothing runs there any more, so what is looked at is what is kept.
         _check(made, pin, question)
@@ -135,17 +138,17 @@ def _build(file: Path, described: Sdist, folder: Path, pin: Pin, question: Quest
             raise UnsoundError(f"its build made something else than a wheel: {error.problem}") from error
 
 
-def _environment(wanted: Sequence[str], folder: Path, question: Question, depth: int) -> Path:
+def _environment(wanted: Sequence[str], folder: Path, question: Question, above: tuple[str, ...]) -> Path:
     """The folder of an environment with what the build requires, its lock made once."""
-    requirements = folder / "requirements.txt"
+    header = pins.header(wanted)
+    requirements = folder / f"requirements-{hashlib.sha256(header.encode()).hexdigest()[:8]}.txt"
     again = replace(question, wanted=tuple(wanted), own=(), given=(), universal=False, torch_backend=None)
     indexes = [index.url for index in question.indexes]
 
     def build(pin: Pin, about: Question) -> tuple[str, ...]:
-        return built(pin, about, depth=depth + 1).requires
+        return built(pin, about, above=above).requires
 
-    text = files.read_text(requirements, at_most=_TEXT_BYTES) if requirements.is_file() else ""
-    if not text.startswith(pins.header(wanted)):
+    if not requirements.is_file():
         try:
             found = resolving.answer(again, build)
         except UnresolvedError as error:
@@ -154,7 +157,7 @@ def _environment(wanted: Sequence[str], folder: Path, question: Question, depth:
                 log=error.said,
                 remedy="require another version, or give the package a wheel ('wheels' in model.toml)",
             ) from error
-        made = [pin if not pin.source else _with_wheel(pin, again, depth + 1) for pin in found]
+        made = [pin if not pin.source else _with_wheel(pin, again, above) for pin in found]
         files.write_whole(requirements, pins.render(made, wanted))
     locked = pins.parse(
         files.read_text(requirements, at_most=_TEXT_BYTES), file=requirements, remedy="delete it", indexes=indexes
@@ -174,8 +177,8 @@ def _environment(wanted: Sequence[str], folder: Path, question: Question, depth:
     return environments.installed(lock).parent.parent
 
 
-def _with_wheel(pin: Pin, question: Question, depth: int) -> Pin:
-    return replace(pin, hashes=frozenset([built(pin, question, depth=depth).source.wheel]))
+def _with_wheel(pin: Pin, question: Question, above: tuple[str, ...]) -> Pin:
+    return replace(pin, hashes=frozenset([built(pin, question, above=above).source.wheel]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -79,6 +79,15 @@ def read(requirements: Path, model: Model) -> list[Pin]:
     return _parsed(files.read_text(requirements, at_most=_LOCK_BYTES), model, requirements, "delete it")
 
 
+def travelling(locked: Lock, model: Model) -> str:
+    """The text of a lock of the cache as it travels with a model: what was built here is named by its source."""
+    if not locked.sources:
+        return files.read_text(locked.requirements, at_most=_LOCK_BYTES)
+    found = read(locked.requirements, model)
+    named = [replace(pin, hashes=frozenset([pin.source])) if pin.source else pin for pin in found]
+    return pins.render(named, model.file.requirements)
+
+
 @tools.full_disk_named()
 def resolve(model: Model, *, extra: Sequence[str] = (), universal: bool = False) -> list[Pin]:
     """Ask uv for the lock. ``universal`` makes one that holds for every Python that the model allows.

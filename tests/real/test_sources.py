@@ -344,6 +344,14 @@ def test_a_build_that_misbehaves_is_named(
         assert "apt-get install zlib1g-dev" in raised.value.remedy
 
 
+def test_a_build_that_requires_itself_ends(index: Index, make_model: Any) -> None:
+    """By way of another, too."""
+    index.sdist("circle", build_requires=("round-about",))
+    index.sdist("round-about", says="round_about", build_requires=("circle",))
+    with pytest.raises(BuildFailure, match=r"circle 1\.0 has no wheel, and its build requires itself"):
+        locked(make_model, "circle")
+
+
 def test_an_sdist_of_another_name_is_refused_before_it_runs(index: Index, make_model: Any) -> None:
     """What it says that it is stands in it."""
     index.sdist("liar", extra={"PKG-INFO": "Metadata-Version: 1.1\nName: honest\nVersion: 1.0\n"})

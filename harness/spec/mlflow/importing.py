@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from harness import ceiling, door, files, interpreter, process, tree
 from harness.errors import BadInput, BuildFailure, HarnessError, MissingComponent, ModelFailure
 from harness.runtime import RUNNER
 from harness.spec import environments, reading, weights
+from harness.spec import lock as locks
 from harness.spec import model as models
 from harness.spec.lock import LOCK_NAME
 from harness.spec.mlflow import folder as folders
@@ -326,7 +326,7 @@ def _put(stage: Path, target: Path, chosen: list[_Answered], question: Question)
         variants.write_examples(one.folder, question.value, one.answer)
         if one.locked.model.file.torch_backend is None:  # PyTorch's own builds are locked on each machine
             # The answer holds for these versions; what MLflow wrote down mostly leaves some open.
-            shutil.copyfile(one.locked.lock.requirements, one.folder / LOCK_NAME)
+            (one.folder / LOCK_NAME).write_text(locks.travelling(one.locked.lock, one.locked.model))
         models.read(one.folder)
         one.folder.rename(final) if alone else one.folder.rename(_made_folder(final) / one.plan.name)
     for parent, _, _ in os.walk(final):
