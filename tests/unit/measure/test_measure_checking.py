@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from harness.errors import ModelFailure
 from harness.measure import checking
 from harness.measure.checking import Advice, Step
 from harness.measure.start import ColdStart
-from harness.spec.locked import Lock
+from harness.spec.locked import Lock, Source
 
 
 @pytest.fixture
@@ -116,3 +117,15 @@ def test_a_wrong_answer_ends_it(folder: Any, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(ModelFailure):
         names.extend(one.name for one in steps if isinstance(one, Step))
     assert list(steps) == []
+
+
+def test_what_was_built_from_source_is_told(
+    folder: Any, started: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its name: it took a compiler of this machine, perhaps."""
+    lock = checking.weights.locked(folder.read()).lock
+    built = replace(lock, sources=(Source(name="a", version="1", sdist="a" * 64, wheel="b" * 64),))
+    made = SimpleNamespace(payload=folder.path, lock=built)
+    monkeypatch.setattr(checking.weights, "locked", lambda model: SimpleNamespace(model=model, **vars(made)))
+    told = [one.found for one in checking.steps(folder.read()) if isinstance(one, Step)]
+    assert any(text.startswith("1 package") and text.endswith("; 1 built from source: a") for text in told)

@@ -11,8 +11,10 @@ import pytest
 
 from harness import paths, process, tools, tree
 from harness.errors import BadInput, BuildFailure
+from harness.spec import building, pins, resolving, wheelhouse
 from harness.spec import lock as locks
-from harness.spec import pins, resolving, wheelhouse
+from harness.spec.building import Built
+from harness.spec.locked import Source
 
 A, B = "a" * 64, "b" * 64
 
@@ -276,3 +278,40 @@ def test_what_uv_answers_is_parsed_as_any_lock(folder: Any, monkeypatch: pytest.
     said += "evil @ https://evil.example/evil-1.0.tar.gz\n"
     with pytest.raises(BuildFailure, match="no package of an index"):
         locks.resolve(folder.read())
+
+
+@pytest.mark.usefixtures("here", "ran")
+def test_what_is_built_is_installed_by_its_wheel_and_travels_by_its_source(
+    folder: Any, wheel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wheel that is built on another machine may have another hash."""
+    file, digest = wheel(folder.path.parent, "tool-1.0-py3-none-any.whl")
+    place = paths.cache() / "wheelhouse" / digest
+    place.mkdir(parents=True)
+    file.rename(place / file.name)
+    source = Source(name="tool", version="1.0", sdist=A, wheel=digest)
+    made = Built(wheel=place / file.name, source=source, requires=())
+    monkeypatch.setattr(building, "built", lambda pin, question: made)
+    folder.write(requirements=["tool"])
+    text = f"{pins.header(['tool'])}tool==1.0 \\\n    --hash=sha256:{A}\n    # built from source sha256:{A}\n"
+    (folder.path / "requirements.lock").write_text(text)
+    found = locks.lock(folder.read())
+    assert found.sources == (source,)
+    assert found.built_from_source == {"tool": {"version": "1.0", "sdist": A, "wheel": digest}}
+    assert found.requirements.read_text() == text.replace(f"--hash=sha256:{A}", f"--hash=sha256:{digest}")
+    assert locks.travelling(found, folder.read()) == text
+    assert locks.lock(folder.read()) == found
+
+
+@pytest.mark.usefixtures("here", "ran")
+def test_a_lock_whose_source_is_another_file_is_refused(folder: Any) -> None:
+    """What is fetched is what its hash says, and nothing besides."""
+    folder.write(requirements=["tool"])
+    text = f"{pins.header(['tool'])}tool==1.0 --hash=sha256:{A}\n# built from source sha256:{B}\n"
+    (folder.path / "requirements.lock").write_text(text)
+    with pytest.raises(BadInput, match="another sha256 than the source"):
+        locks.lock(folder.read())
+    text = text.replace(f"sha256:{A}", f"sha256:{A} --hash=sha256:{B}")
+    (folder.path / "requirements.lock").write_text(text)
+    with pytest.raises(BadInput, match="several files"):
+        locks.lock(folder.read())
