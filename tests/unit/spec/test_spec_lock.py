@@ -291,7 +291,7 @@ def test_what_is_built_is_installed_by_its_wheel_and_travels_by_its_source(
     file.rename(place / file.name)
     source = Source(name="tool", version="1.0", sdist=A, wheel=digest)
     made = Built(wheel=place / file.name, source=source, requires=())
-    monkeypatch.setattr(building, "built", lambda pin, question: made)
+    monkeypatch.setattr(building, "built", lambda *_: made)
     folder.write(requirements=["tool"])
     text = f"{pins.header(['tool'])}tool==1.0 \\\n    --hash=sha256:{A}\n    # built from source sha256:{A}\n"
     (folder.path / "requirements.lock").write_text(text)
