@@ -4,8 +4,8 @@
     <cache>/built/<key>/wheels/             links to the wheels of that
     <cache>/built/<key>/built.json          which wheel came out
 
-The key is of the source distribution's sha256 and the Python. The build has no network. What it requires is fetched
-before, as wheels; what of that has no wheel is built in the same way.
+The key is of the source distribution's sha256, the Python, and the indexes that a model names. The build has no network.
+What it requires is fetched before, as wheels; what of that has no wheel is built in the same way.
 
 Sources: PEP 517 (hooks and defaults), PEP 518 (``build-system.requires``); reproducible-builds.org for
 ``SOURCE_DATE_EPOCH``.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -75,9 +76,7 @@ def built(pin: Pin, question: Question, *, above: tuple[str, ...] = ()) -> Built
             f"{what} has no wheel, and {why}",
             remedy="require another version, or give the package a wheel ('wheels' in model.toml)",
         )
-    python = question.python
-    key = hashlib.sha256("\0".join((_VERSION, pin.source, str(python.path), python.version)).encode()).hexdigest()[:24]
-    folder = paths.cache() / "built" / key
+    folder = paths.cache() / "built" / _key(pin, question)
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
         source = _known(folder, pin.source)
         if source is None:
@@ -96,6 +95,31 @@ def built(pin: Pin, question: Question, *, above: tuple[str, ...] = ()) -> Built
     [wheel] = (wheelhouse.house() / source.wheel).glob("*.whl")
     raw, _ = parse_email(_metadata(wheel))
     return Built(wheel=wheel, source=source, requires=tuple(raw.get("requires_dist", ())))
+
+
+def with_wheels(
+    locked: Sequence[Pin], question: Question, *, above: tuple[str, ...] = ()
+) -> tuple[list[Pin], tuple[Source, ...]]:
+    """The pins as this machine installs them: those with a source by the wheel that is built here, and which."""
+    made, sources = list(locked), []
+    for place, pin in enumerate(locked):
+        if pin.source and wheelhouse.applies(pin.requirement, question.python):
+            source = built(pin, question, above=above).source
+            made[place] = replace(pin, hashes=frozenset([source.wheel]))
+            sources.append(source)
+    return made, tuple(sources)
+
+
+def _key(pin: Pin, question: Question) -> str:
+    """What a wheel depends on.
+
+    A model says with its indexes where build requirements come from, and they may do to a wheel what they like: such a
+    wheel is for models with the same indexes alone.
+    """
+    python = question.python
+    parts = [_VERSION, pin.source, str(python.path), python.version, os.uname().machine, question.torch_backend or ""]
+    parts += [f"{index.name} {index.url} {' '.join(index.packages)}" for index in question.indexes]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
 
 
 def _known(folder: Path, sdist: str) -> Source | None:
@@ -142,13 +166,17 @@ def _environment(wanted: Sequence[str], folder: Path, question: Question, above:
     """The folder of an environment with what the build requires, its lock made once."""
     header = pins.header(wanted)
     requirements = folder / f"requirements-{hashlib.sha256(header.encode()).hexdigest()[:8]}.txt"
-    again = replace(question, wanted=tuple(wanted), own=(), given=(), universal=False, torch_backend=None)
+    again = replace(question, wanted=tuple(wanted), own=(), given=(), universal=False)
     indexes = [index.url for index in question.indexes]
 
     def build(pin: Pin, about: Question) -> tuple[str, ...]:
         return built(pin, about, above=above).requires
 
-    if not requirements.is_file():
+    if requirements.is_file():
+        text = files.read_text(requirements, at_most=_TEXT_BYTES)
+        torch = question.torch_backend
+        found = pins.parse(text, file=requirements, remedy="delete it", torch_backend=torch, indexes=indexes)
+    else:
         try:
             found = resolving.answer(again, build)
         except UnresolvedError as error:
@@ -157,28 +185,20 @@ def _environment(wanted: Sequence[str], folder: Path, question: Question, above:
                 log=error.said,
                 remedy="require another version, or give the package a wheel ('wheels' in model.toml)",
             ) from error
-        made = [pin if not pin.source else _with_wheel(pin, again, above) for pin in found]
-        files.write_whole(requirements, pins.render(made, wanted))
-    locked = pins.parse(
-        files.read_text(requirements, at_most=_TEXT_BYTES), file=requirements, remedy="delete it", indexes=indexes
-    )
-    what = f"{question.what}'s build"
-    packages, download_s = wheelhouse.fill(
-        locked, folder / "wheels", what=what, python=question.python, own_indexes=indexes
-    )
+    locked, sources = with_wheels(found, again, above=above)
+    files.write_whole(requirements, pins.render(locked, wanted))
+    what, place = f"{question.what}'s build", folder / "wheels"
+    packages, download_s = wheelhouse.fill(locked, place, what=what, python=question.python, own_indexes=indexes)
     lock = Lock(
         requirements=requirements,
-        wheels=folder / "wheels",
+        wheels=place,
         digest=tree.sha256(requirements),
         packages=tuple((name, version) for name, version, _ in packages),
         wheel_bytes=sum(size for _, _, size in packages),
         download_s=download_s,
+        sources=sources,
     )
     return environments.installed(lock).parent.parent
-
-
-def _with_wheel(pin: Pin, question: Question, above: tuple[str, ...]) -> Pin:
-    return replace(pin, hashes=frozenset([built(pin, question, above=above).source.wheel]))
 
 
 @dataclass(frozen=True, kw_only=True)

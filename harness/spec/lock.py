@@ -25,7 +25,7 @@ from harness import files, interpreter, paths, process, tools, tree
 from harness.errors import BadInput
 from harness.interpreter import Interpreter
 from harness.spec import building, indexes, pins, resolving, wheelhouse
-from harness.spec.locked import Lock, Source
+from harness.spec.locked import Lock
 from harness.spec.model import Model
 from harness.spec.pins import Pin
 from harness.spec.resolving import Question, UnresolvedError
@@ -46,18 +46,17 @@ def lock(model: Model, *, extra: Sequence[str] = ()) -> Lock:
     folder = paths.cache() / "locks" / _key(wanted, model, python, shipped, question.own)
     requirements = folder / "requirements.txt"
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
-        if not requirements.is_file():
+        known = read(requirements, model) if requirements.is_file() else None
+        if known is None:
             folder.mkdir(parents=True, exist_ok=True)
             locked = shipped if shipped is not None else _resolved(model, question)
-            made, sources = _with_wheels(locked, question)
-            files.write_whole(requirements, pins.render(made, wanted))
         else:
-            locked = read(requirements, model)
-            made, sources = _with_wheels(locked, question)
-            if made != locked:  # a wheel was gone, and is another now
-                files.write_whole(requirements, pins.render(made, wanted))
+            locked = known
+        made, sources = building.with_wheels(locked, question)
+        if made != known:  # it is new, or a wheel that was built is gone and was built again
+            files.write_whole(requirements, pins.render(made, wanted))
         found, download_s = wheelhouse.fill(
-            read(requirements, model),
+            made,
             folder / "wheels",
             what=model.name,
             python=python,
@@ -123,17 +122,6 @@ def _resolved(model: Model, question: Question) -> list[Pin]:
             remedy="correct the requirement that uv names; where it is right, check that a package index is in reach "
             "(UV_DEFAULT_INDEX or pip's configuration name others)",
         ) from error
-
-
-def _with_wheels(locked: Sequence[Pin], question: Question) -> tuple[list[Pin], tuple[Source, ...]]:
-    """The pins as this machine installs them: those with a source by the wheel that was built here, and which."""
-    made, sources = list(locked), []
-    for place, pin in enumerate(locked):
-        if pin.source and wheelhouse.applies(pin.requirement, question.python):
-            source = building.built(pin, question).source
-            made[place] = replace(pin, hashes=frozenset([source.wheel]))
-            sources.append(source)
-    return made, tuple(sources)
 
 
 def _shipped(model: Model) -> list[Pin] | None:

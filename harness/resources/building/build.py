@@ -15,14 +15,15 @@ import zipfile
 def unpack(file, source):
     """Make the folder ``source``, with modes that let its owner write."""
     parent = os.path.dirname(source)
-    if zipfile.is_zipfile(file):
+    if file.endswith(".zip"):
         with zipfile.ZipFile(file) as archive:
             archive.extractall(parent)  # noqa: S202 -- it was looked at
         return
+    how = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
     with tarfile.open(file, "r:gz") as archive:
         for member in archive:
             member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
-            archive.extract(member, parent)
+            archive.extract(member, parent, **how)
 
 
 def hooks(backend, places):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from harness.errors import BadInput, BuildFailure
 from harness.spec import building, pins, resolving, wheelhouse
 from harness.spec import lock as locks
 from harness.spec.building import Built
+from harness.spec.indexes import Index
 from harness.spec.locked import Source
+from harness.spec.pins import Pin
+from harness.spec.resolving import Question
 
 A, B = "a" * 64, "b" * 64
 
@@ -291,7 +295,7 @@ def test_what_is_built_is_installed_by_its_wheel_and_travels_by_its_source(
     file.rename(place / file.name)
     source = Source(name="tool", version="1.0", sdist=A, wheel=digest)
     made = Built(wheel=place / file.name, source=source, requires=())
-    monkeypatch.setattr(building, "built", lambda *_: made)
+    monkeypatch.setattr(building, "built", lambda *_, **__: made)
     folder.write(requirements=["tool"])
     text = f"{pins.header(['tool'])}tool==1.0 \\\n    --hash=sha256:{A}\n    # built from source sha256:{A}\n"
     (folder.path / "requirements.lock").write_text(text)
@@ -315,3 +319,15 @@ def test_a_lock_whose_source_is_another_file_is_refused(folder: Any) -> None:
     (folder.path / "requirements.lock").write_text(text)
     with pytest.raises(BadInput, match="several files"):
         locks.lock(folder.read())
+
+
+def test_what_is_built_with_packages_of_a_models_index_is_for_that_model(here: Any) -> None:
+    """Else a model could have another's package built by tools of its own choice."""
+    pin = Pin(line="tool==1.0", hashes=frozenset([A]), source=A)
+    plain = Question(what="", wanted=(), python=here)
+    own = Index(name="own", url="https://packages.example.org", packages=("setuptools",))
+    keys = {building._key(pin, plain), building._key(pin, replace(plain, indexes=(own,)))}
+    keys.add(building._key(pin, replace(plain, indexes=(replace(own, packages=("setuptools", "wheel")),))))
+    keys.add(building._key(replace(pin, source=B), plain))
+    assert len(keys) == 4
+    assert building._key(pin, replace(plain, what="other", own=(Path("x"),))) in keys
