@@ -4,8 +4,8 @@
     <cache>/built/<key>/wheels/             links to the wheels of that
     <cache>/built/<key>/built.json          which wheel came out
 
-The key is of the source distribution's sha256, the Python, and the indexes that a model names. The build has no network.
-What it requires is fetched before, as wheels; what of that has no wheel is built in the same way.
+The key is of the source distribution's sha256, the Python, and the indexes that a model names. The build has no
+network. What it requires is fetched before, as wheels; what of that has no wheel is built in the same way.
 
 Sources: PEP 517 (hooks and defaults), PEP 518 (``build-system.requires``); reproducible-builds.org for
 ``SOURCE_DATE_EPOCH``.
