@@ -297,11 +297,11 @@ def _check(wheel: Path, pin: Pin, question: Question) -> None:
     except (BadInput, UnsoundError) as error:
         said = error.problem if isinstance(error, BadInput) else error
         raise UnsoundError(f"its build made something else than a wheel: {said}") from error
-    inside: tuple[str, Version]
+    said, of_version = raw.get("name", ""), raw.get("version", "")
     try:
-        inside = canonicalize_name(raw.get("name", "")), Version(raw.get("version", ""))
+        inside = canonicalize_name(said), Version(of_version)
     except InvalidVersion:
-        inside = ("", number)
+        raise UnsoundError(f"its build made a wheel whose version is {archives.shown(of_version)}") from None
     if {(name, number), inside} != {(canonicalize_name(called), Version(version))}:
         raise UnsoundError(f"its build made a wheel of {name} {number}, which is not {called} {version}")
     if not given & set(wheelhouse.tags(question.python.minor)):

@@ -2,7 +2,8 @@
 
 The tables have what packages for Python most often ask for. What they don't have is named as the build named it.
 
-Source: packages.debian.org for bookworm, "Search the contents of packages", read on 2026-11-30.
+The names are those of bookworm, written from knowledge. Only libldap-dev and default-libmysqlclient-dev were seen to
+be right, in builds that failed without them.
 """
 
 from __future__ import annotations
@@ -108,6 +109,19 @@ _LIBRARIES = {
     "gsl": "libgsl-dev",
     "boost_python3": "libboost-python-dev",
 }
+#: What pkg-config calls some of them.
+_PKG_CONFIG = {
+    "mysqlclient": "default-libmysqlclient-dev",
+    "mariadb": "libmariadb-dev",
+    "cairo": "libcairo2-dev",
+    "libffi": "libffi-dev",
+    "libxml-2.0": "libxml2-dev",
+    "openssl": "libssl-dev",
+    "hdf5": "libhdf5-dev",
+    "openblas": "libopenblas-dev",
+    "gobject-introspection-1.0": "libgirepository1.0-dev",
+    "sentencepiece": "libsentencepiece-dev",
+}
 _NAME = r"([\w.+/-]{1,200})"
 _TOOL = "(cmake|ninja|swig|gfortran|pg_config|mysql_config|cargo|rustc|protoc|nvcc)"
 _NO_FILE = "No such file or directory"
@@ -189,10 +203,16 @@ def _libraries(output: str, minor: str) -> Iterator[Lacking]:
 
 
 def _packages(output: str, _: str) -> Iterator[Lacking]:
-    for saying in (rf"No package '{_NAME}' found", rf'Dependency "{_NAME}" not found'):
+    for saying in (
+        rf"No package '{_NAME}' found",
+        rf'Dependency "{_NAME}" not found',
+        rf"Package {_NAME} was not found in the pkg-config search path",
+        rf"pkg-config --exists {_NAME}' returned non-zero",
+    ):
         for match in re.finditer(saying, output):
             yield Lacking(
-                what=f"needs the library that pkg-config calls {match[1]}", remedy=_install(None, f"{match[1]}.pc")
+                what=f"needs the library that pkg-config calls {match[1]}",
+                remedy=_install(_PKG_CONFIG.get(match[1]), f"{match[1]}.pc"),
             )
 
 

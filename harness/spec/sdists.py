@@ -28,7 +28,7 @@ from harness.spec.model import requirement_text
 #: The most that one may have, packed and unpacked; that of OpenCV has 0.1 and 0.4 GB.
 LARGEST_BYTES = 2**30
 _UNPACKED_BYTES = 2 * 2**30
-_MOST_ENTRIES = 100_000
+_MOST_ENTRIES = 50_000
 _TEXT_BYTES = 2**20
 #: What is taken where a project says nothing. Before setuptools 82, because projects that say nothing are old, and
 #: many of them import pkg_resources, which is in no later one (setuptools' history, 82.0.0).
@@ -86,7 +86,6 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[str, bytes | None]]:
     """The name of each member, and of the few that are read what is in them."""
     total = count = 0
     while (member := tar.next()) is not None:
-        tar.members = []  # type: ignore[attr-defined]  # it keeps all that it has seen
         count, total = count + 1, total + max(member.size, 0)
         if count > _MOST_ENTRIES or total > _UNPACKED_BYTES:
             raise UnsoundError(f"unpacked, it has more than {_UNPACKED_BYTES / 2**30:.3g} GiB, or too many files")

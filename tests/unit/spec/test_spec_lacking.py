@@ -32,6 +32,11 @@ from harness.spec import lacking
             "libboost-dev",
         ),
         ("/usr/bin/ld: cannot find -lz: No such file or directory", "library libz", "zlib1g-dev"),
+        (
+            "Command 'pkg-config --exists mysqlclient' returned non-zero exit status 1.",
+            "pkg-config calls mysqlclient",
+            "default-libmysqlclient-dev",
+        ),
         ("/usr/bin/ld: cannot find -lpython3.11", "library libpython3.11", "libpython3.11-dev"),
     ],
 )
