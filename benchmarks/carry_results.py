@@ -127,9 +127,9 @@ def markdown(table: Table, cells: Cells, methods: Sequence[str]) -> str:
     for library in sorted(table.library, key=lambda one: one.rank):
         own = {verdict: [m for m in ready if _is(cells, library.name, m, verdict)] for verdict in get_args(Verdict)}
         if any(own.values()):
-            right = f"{len(own['right'])} of {len(own['right']) + len(own['failed'])}"
+            answered = f"{len(own['right'])} of {len(own['right']) + len(own['failed'])}"
             names = (", ".join(own[verdict]) or "-" for verdict in ("failed", "beyond a limit"))
-            lines.append(f"| {library.name} | {library.rank} | {right} | {' | '.join(names)} |")
+            lines.append(f"| {library.name} | {library.rank} | {answered} | {' | '.join(names)} |")
     lines += ["", "## Why cells failed", "", *(_reasons(found) or ["None did."])]
     lines += ["", "## Left out of the table", ""]
     lines += [f"- {one.name} (rank {one.rank}): {one.why}" for one in table.left_out]
