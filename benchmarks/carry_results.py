@@ -105,7 +105,7 @@ def markdown(table: Table, cells: Cells, methods: Sequence[str]) -> str:
         "",
         f"**{_share(counted['right'], possible)}** of the cells that no documented limit excludes answer right.",
         f"Beyond a limit: {counted['beyond a limit']}. Not ready on this machine: {counted['not ready']}.",
-        f"Not tried yet: {open_cells}, of {len(table.library)} libraries by {len(methods)} methods.",
+        f"Not tried yet: {open_cells}, of {len(table.library)} libraries by {len(methods)} methods. The share is of what was tried.",
         "",
         "## By method",
         "",
