@@ -15,7 +15,8 @@ method after the other, in the cheapest form: one build, one installation, every
 Each cell is one line in ``--cells`` once it is known, so the program can be stopped at any time; it goes on with what
 is not there. ``--seconds`` begins no cell after that long. It works in ``--home``, with a cache and an engine of its
 own: artifacts and images are removed after each cell, environments after each library, wheels when there are many.
-``--out`` writes the table as Markdown. Exit code 1 where a cell that was tried now failed, 3 where it cannot go on.
+``--out`` writes the table as Markdown. Exit code 1 where a cell that was tried now failed, 3 where it cannot go on, 130
+where it was interrupted. ``carry.jsonl`` and ``carry.md`` beside it are what was found last, and by which harness.
 """
 
 from __future__ import annotations
@@ -114,6 +115,9 @@ def main() -> int:
     except CannotGoOnError as error:
         print(f"carry: {error}; the same command goes on from here", file=sys.stderr)
         return 3
+    except KeyboardInterrupt:
+        print("carry: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
 
 
 def _carry(given: argparse.Namespace) -> int:

@@ -106,6 +106,7 @@ def markdown(table: Table, cells: Cells, methods: Sequence[str]) -> str:
         f"**{_share(counted['right'], possible)}** of the cells that no documented limit excludes answer right.",
         f"Beyond a limit: {counted['beyond a limit']}. Not ready on this machine: {counted['not ready']}.",
         f"Not tried yet: {open_cells}, of {len(table.library)} libraries by {len(methods)} methods.",
+        "The share is of what was tried.",
         "",
         "## By method",
         "",
@@ -127,9 +128,9 @@ def markdown(table: Table, cells: Cells, methods: Sequence[str]) -> str:
     for library in sorted(table.library, key=lambda one: one.rank):
         own = {verdict: [m for m in ready if _is(cells, library.name, m, verdict)] for verdict in get_args(Verdict)}
         if any(own.values()):
-            share = f"{len(own['right'])} of {len(own['right']) + len(own['failed'])}"
+            answered = f"{len(own['right'])} of {len(own['right']) + len(own['failed'])}"
             names = (", ".join(own[verdict]) or "-" for verdict in ("failed", "beyond a limit"))
-            lines.append(f"| {library.name} | {library.rank} | {share} | {' | '.join(names)} |")
+            lines.append(f"| {library.name} | {library.rank} | {answered} | {' | '.join(names)} |")
     lines += ["", "## Why cells failed", "", *(_reasons(found) or ["None did."])]
     lines += ["", "## Left out of the table", ""]
     lines += [f"- {one.name} (rank {one.rank}): {one.why}" for one in table.left_out]

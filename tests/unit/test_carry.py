@@ -294,3 +294,10 @@ def test_a_reason_is_shown_by_its_first_and_last_line() -> None:
     assert carry_results.brief(log) == "building failed … ModuleNotFoundError: x\\|y"
     assert carry_results.brief("") == "no reason was given"
     assert len(carry_results.brief("x" * 1000)) == 240
+
+
+def test_the_page_beside_the_program_is_of_the_cells_beside_it() -> None:
+    beside = Path(carry.__file__).parent
+    found = carry_results.read(beside / "carry.jsonl", TABLE)
+
+    assert (beside / "carry.md").read_text(encoding="utf-8") == carry_results.markdown(TABLE, found, tuple(METHODS))
