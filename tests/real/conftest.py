@@ -111,7 +111,7 @@ _APART = {"test_conformance.py", "test_models.py", "test_package.py"}
 #: What takes long comes first, so that no worker is left alone with it at the end.
 _LONG = (
     *("test_interrupt.py", "test_bad_models.py", "test_import_mlflow.py", "test_models.py"),
-    *("test_rebuild.py", "test_variants.py"),
+    *("test_rebuild.py", "test_variants.py", "test_proven.py"),
 )
 
 
