@@ -23,6 +23,8 @@ from harness.archives import UnsoundError
 
 #: What a wheel may have unpacked; PyTorch with CUDA has 3 GB.
 _UNPACKED_BYTES = 16 * 2**30
+#: A large wheel that is more than this many times its size unpacked is no honest one: zeros alone give 1,000 times.
+_BOMB_BYTES, _BOMB_TIMES = 256 * 2**20, 200
 _LIST_BYTES, _TEXT_BYTES = 32 * 2**20, 2**20
 
 _SCHEMES = {"purelib", "platlib", "scripts", "headers", "data"}
@@ -40,11 +42,18 @@ def check(file: Path, name: str) -> None:
     except InvalidWheelFilename as error:
         raise UnsoundError(str(error)) from error
     with files.opened(file) as stream, archives.opened(stream, at_most_bytes=_UNPACKED_BYTES) as archive:
+        _check_growth(archive, file.stat().st_size)
         info = _own_folder(archive, str(distribution), str(version))
         _check_places(archive, info.removesuffix(".dist-info"))
         _check_list(archive, info)
         _check_commands(archive, info)
         archives.check_contents(archive)
+
+
+def _check_growth(archive: zipfile.ZipFile, packed: int) -> None:
+    unpacked = sum(entry.file_size for entry in archive.infolist())
+    if unpacked > _BOMB_BYTES and unpacked > _BOMB_TIMES * packed:
+        raise UnsoundError(f"its {packed / 1e6:.3g} MB would be {unpacked / 1e6:.3g} MB unpacked: a zip bomb")
 
 
 def _own_folder(archive: zipfile.ZipFile, distribution: str, version: str) -> str:

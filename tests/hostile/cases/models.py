@@ -119,7 +119,7 @@ _NO_PREDICTION = (r"answer|response|rubbish|malformed|connection",)
 _DOUBT: dict[str, Any] = {
     "commands": (run("venv"),),
     "exits": (0, 1),
-    "says": (r"doubt|stamp|finite|in order|JSON compliant",),
+    "says": (r"doubt|stamp|finite|in order|not JSON|JSON compliant",),
 }
 _RUN = (run("venv"),)
 _PHASES = ("interpreter", "imports", "weights")

@@ -172,7 +172,7 @@ CASES = [
     _case(
         "source-that-takes-memory",
         with_wheel(lambda _: {"hostile_pkg/large.py": _SOURCE_BOMB}),
-        tree_mb=1100,
+        tree_mb=4400,  # what tools may have is 4 GiB
         timeout_s=120.0,
     ),
     _case("source-nested-deeply", with_wheel(lambda _: {"hostile_pkg/nested.py": _NESTED}), exits=(0,)),

@@ -123,6 +123,16 @@ def test_what_it_unpacks_to_is_bounded(tmp_path: Path, wheel_file: Any, monkeypa
         check(file)
 
 
+def test_a_bomb_is_refused(tmp_path: Path, wheel_file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large wheel of next to nothing; a small one harms nobody."""
+    file = wheel_file(tmp_path / NAME, {"zeros.bin": bytes(2**20)})
+    check(file)
+    monkeypatch.setattr(wheels, "_BOMB_BYTES", 2**19)
+    monkeypatch.setattr(wheels, "_BOMB_TIMES", 100)
+    with pytest.raises(UnsoundError, match="a zip bomb"):
+        check(file)
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK", b"PK\5\6" + bytes(18), b"x" * 100])
 def test_rubbish_is_no_wheel(tmp_path: Path, damage: bytes) -> None:
     """It says so, whatever it is."""
