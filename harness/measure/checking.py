@@ -76,7 +76,7 @@ def steps(model: Model, *, say: Say = lambda _: None) -> Iterator[Step | Advice]
         had += f"; {len(locked.lock.sources)} built from source: {names}"
     yield Step(name="requirements", found=had)
     payload_bytes, files = tree.size(locked.payload)
-    yield Step(name="weights", found=f"{_counted(files, 'file')} travel, {_megabytes(payload_bytes)}")
+    yield Step(name="weights", found=f"{_counted(files, 'file')} to package, {_megabytes(payload_bytes)}")
     python = environments.installed(locked.lock)
     yield Step(name="environment", found=f"installed from {_counted(packages, 'wheel')}, without a network")
     with plain.laid_out(locked, python) as (method, installed):

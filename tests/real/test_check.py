@@ -24,7 +24,7 @@ def test_a_newcomers_model_is_led_to_a_whole_one(harness: Any, tmp_path: Path) -
     spec = folder / "model.toml"
     first = harness("check", folder).expect(0)
     assert [line.split()[1] for line in first.out.splitlines() if line.startswith("ok ")] == [
-        *("folder", "requirements", "weights", "environment", "answers", "again")
+        *("folder", "requirements", "weights", "environment", "answers", "again", "system")
     ]
     assert "family" in first.out
     assert "licence" in first.out
@@ -53,7 +53,7 @@ def test_a_newcomers_model_is_led_to_a_whole_one(harness: Any, tmp_path: Path) -
     spec.write_text(text)
     done = harness("check", folder, "--json").expect(0).json
     assert done["advice"] == []
-    assert [one["name"] for one in done["steps"]][-1] == "again"
+    assert [one["name"] for one in done["steps"]][-1] == "system libraries"
     assert not [path for path in folder.rglob("*.pyc") if "lib" in path.parts]
 
 
