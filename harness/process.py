@@ -103,7 +103,7 @@ ledger = Ledger()
 # --- environments and folders --------------------------------------------------------------------
 
 
-def environment(home: Path, **more: str) -> dict[str, str]:
+def environment(home: Path, /, **more: str) -> dict[str, str]:
     """The environment of everything we start: a plain PATH, UTF-8, a home of its own, and ``more``."""
     return {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -116,7 +116,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     }
 
 
-def network_environment(home: Path, **more: str) -> dict[str, str]:
+def network_environment(home: Path, /, **more: str) -> dict[str, str]:
     """The same for tools that download: proxies, certificates and package indexes of the user pass through."""
     passed = {name: os.environ[name] for name in _NETWORK_VARIABLES if name in os.environ}
     own_home = os.environ.get("HOME", str(home))

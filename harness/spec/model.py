@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -288,6 +289,7 @@ def read(folder: Path) -> Model:
     _check_version(table, file, SPEC_VERSION)
     contents = reading.record(ModelFile, table, file=file)
     indexes.check(contents.index, file)
+    _check_env(contents.env, file)
     _check_files(folder, contents, file)
     return Model(folder=folder, file=contents, examples=_examples(folder, contents, file))
 
@@ -366,6 +368,18 @@ def _check_version(table: dict[str, Any], file: Path, ours: int) -> None:
         )
     if found is not None and found != ours:
         raise BadInput(f"must be {ours}", file=file, key="spec_version", value=found, remedy=f"spec_version = {ours}")
+
+
+def _check_env(env: Mapping[str, str], file: Path) -> None:
+    """BadInput for what the system cannot give a process: see environ(7)."""
+    for name, value in env.items():
+        problem = ""
+        if not name or "=" in name or "\0" in name:
+            problem = "is not the name of an environment variable: it is empty, or has '=' or a zero byte in it"
+        elif "\0" in value:
+            problem = "has a zero byte, which no environment variable can hold"
+        if problem:
+            raise BadInput(problem, file=file, key=f"env.{name}", value=value, remedy="correct or remove this line")
 
 
 def _check_files(folder: Path, contents: ModelFile, file: Path) -> None:

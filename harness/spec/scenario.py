@@ -135,6 +135,8 @@ def find(name_or_path: str) -> Scenario:
             return read(shipped)
     file = Path(os.path.expanduser(name_or_path))
     if os.path.exists(file):
+        if not os.path.isfile(file):
+            raise BadInput("is not a file, nor a link to one", file=file, remedy="give the path of a scenario.toml")
         return read(Path(os.path.realpath(file)))  # it is the user who names it: a link is what it points to
     raise BadInput(
         f"no scenario and no file is called '{name_or_path}'",

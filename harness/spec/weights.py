@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -63,7 +64,7 @@ def payload(model: Model, weights: Path) -> Path:
 
     with process.temporary_folder("payload") as scratch, process.disk_full_named(scratch):
         new = scratch / "payload"
-        tree.copy(model.folder, new, keep=travels, at_most_bytes=_largest(model))
+        _copy(model, new, travels)
         tree.copy(weights, new, keep=declared, at_most_bytes=_largest(model))
         place = paths.cache() / "payloads" / tree.digest(new)[:24]
         if not place.is_dir():
@@ -176,7 +177,7 @@ def _train(model: Model, found: Lock, place: Path) -> None:
         process.disk_full_named(scratch),
     ):
         # A copy, so that the script can't change the model's folder, and sees the same path everywhere.
-        tree.copy(model.folder, scratch / "model", keep=_seen_by_training, at_most_bytes=_largest(model))
+        _copy(model, scratch / "model", _seen_by_training)
         out, home = disk / "out", disk / "home"
         for folder in (out, home, *{(out / artifact.path).parent for artifact in model.file.artifacts}):
             folder.mkdir(parents=True, exist_ok=True)
@@ -206,6 +207,19 @@ def _train(model: Model, found: Lock, place: Path) -> None:
         place.parent.mkdir(exist_ok=True)
         tree.copy(out, scratch / "checked")
         (scratch / "checked").rename(place)
+
+
+def runner_variables(folder: Path) -> dict[str, str]:
+    """The environment variables with which Python finds the runner in ``folder``, whatever the model's own say."""
+    return {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _copy(model: Model, target: Path, keep: Callable[[Path], bool]) -> None:
+    """Copy what ``keep`` wants of the model's folder; BadInput for what cannot be copied: the folder is the user's."""
+    try:
+        tree.copy(model.folder, target, keep=keep, at_most_bytes=_largest(model))
+    except CheckFailure as error:
+        raise BadInput(error.problem, remedy=error.remedy) from error
 
 
 def _take(model: Model, out: Path) -> None:
@@ -254,7 +268,7 @@ def _check_outputs(model: Model, out: Path, python: Path, scratch: Path) -> None
             bounds=environments.bounds(model),
             shows=(scratch / "harness_runner", candidate, python.parent.parent),
             writes=(home,),
-            env=process.environment(home, PYTHONPATH=str(scratch), PYTHONDONTWRITEBYTECODE="1", **model.file.env),
+            env=process.environment(home, **{**model.file.env, **runner_variables(scratch)}),
             cwd=home,
             stdin=json.dumps({"inputs": list(model.examples.inputs)}),
             timeout_s=ceiling.bounded(model.file.resources).start_timeout_s,

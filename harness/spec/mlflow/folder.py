@@ -143,7 +143,11 @@ def _files(folder: Path) -> list[str]:
             found.append(entry.relative.as_posix())
             total += os.stat(path).st_size if entry.kind == "link" else entry.status.st_size
         if total > LARGEST_BYTES:
-            raise BadInput(f"has more than {LARGEST_BYTES:,} bytes in its files", file=folder, remedy="make it smaller")
+            raise BadInput(
+                f"is too large: its files have more than {LARGEST_BYTES / 2**30:g} GiB, holes counted",
+                file=folder,
+                remedy="leave out what the model does not need",
+            )
     return sorted(one for one in found if "__pycache__" not in one.split("/"))
 
 

@@ -200,7 +200,7 @@ def _answer(locked: LockedModel) -> Json:
                 bounds=environments.bounds(model),
                 shows=(scratch, python.parent.parent),
                 writes=(home,),
-                env=process.environment(home, PYTHONPATH=str(scratch), PYTHONDONTWRITEBYTECODE="1", **model.file.env),
+                env=process.environment(home, **{**model.file.env, **weights.runner_variables(scratch)}),
                 cwd=home,
                 stdin=json.dumps({"inputs": [value, value]}),
                 timeout_s=allowed.start_timeout_s + allowed.predict_timeout_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -132,15 +133,13 @@ def _renamed(name: str) -> Put:
 
 
 def _no_markup(place: Ground) -> Iterable[str]:
-    """A report shows what results say as text."""
-    marks = {
-        "report.md": ("<script>alert(", "<img src=x", "](javascript:"),
-        "report.html": ("<script>alert(", "<img src=x"),
-    }
+    """A report shows what results say as text: no tag, and no link, whose bracket is escaped."""
+    tags = ("<script>alert\\(", "<img src=x")
+    marks = {"report.md": (*tags, r"(?<!\\)\]\(javascript:"), "report.html": tags}
     for name, forbidden in marks.items():
         file = place.folder / name
         text = file.read_text(errors="replace") if file.is_file() else ""
-        yield from (f"{name} holds {mark} as it is" for mark in forbidden if mark in text)
+        yield from (f"{name} holds {mark} as it is" for mark in forbidden if re.search(mark, text))
 
 
 def _no_formula(place: Ground) -> Iterable[str]:

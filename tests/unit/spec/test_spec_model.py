@@ -49,6 +49,12 @@ BROKEN: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "number for a text": ({"version": 1}, ("key 'version' = 1", "string")),
     "text for a list": ({"requirements": "numpy"}, ("key 'requirements' = 'numpy'",)),
     "number in env": ({"env": {"THREADS": 1}}, ("key 'env.THREADS' = 1", "string")),
+    "zero byte in env": ({"env": {"THREADS": "1\0"}}, ("key 'env.THREADS'", "zero byte")),
+    "no name in env": ({"env": {'""': "1"}}, ("key 'env.'", "is not the name of an environment")),
+    "equals in env": (
+        {"env": {'"A=B"': "1"}},
+        ("key 'env.A=B'", "is not the name of an environment variable"),
+    ),
     "missing key": ({"name": None}, ("key 'name'", "is missing", "add 'name' to model.toml")),
     "missing version of the spec": ({"spec_version": None}, ("key 'spec_version'", "is missing")),
     "missing key in a list": ({"artifacts": [{"sha256": SHA}]}, ("key 'artifacts.0.path'", "is missing")),

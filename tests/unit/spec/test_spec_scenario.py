@@ -108,6 +108,16 @@ def test_the_message_names_file_key_value_and_remedy(write: Callable[..., Path],
         assert part in text
 
 
+@pytest.mark.parametrize("target", ["/dev/zero", "."])
+def test_a_link_to_no_file_is_named_as_it_was_given(tmp_path: Path, target: str) -> None:
+    """The message has the path that the user gave, not only what it leads to."""
+    link = tmp_path / "mine.toml"
+    link.symlink_to(target)
+    with pytest.raises(BadInput, match=r"mine\.toml: is not a file") as raised:
+        scenarios.find(str(link))
+    assert raised.value.remedy
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import paths, process, tree
-from harness.errors import BadInput, CheckFailure, ModelFailure
+from harness.errors import BadInput, ModelFailure
 from harness.spec import environments, pins, weights
 from harness.spec.model import Model
 
@@ -55,11 +57,16 @@ def test_a_payload_depends_on_its_contents_alone(folder: Any) -> None:
     assert weights.locked(model).payload != first.payload
 
 
-def test_a_link_does_not_travel(folder: Any) -> None:
-    """A link in the model's folder is refused: what it points to need not be there."""
+@pytest.mark.parametrize(
+    ("put", "what"),
+    [(lambda place: place.symlink_to("/etc/hostname"), "a link"), (os.mkfifo, "a named pipe")],
+    ids=["link", "pipe"],
+)
+def test_what_is_no_file_does_not_travel(folder: Any, put: Callable[[Path], None], what: str) -> None:
+    """A link or a pipe in the model's folder is bad input: what it leads to need not be there."""
     model = filled(folder)
-    (folder.path / "data" / "link").symlink_to("/etc/hostname")
-    with pytest.raises(CheckFailure, match="data/link is a link") as raised:
+    put(folder.path / "data" / "other")
+    with pytest.raises(BadInput, match=f"data/other is {what}") as raised:
         weights.locked(model)
     assert raised.value.remedy
 
