@@ -98,7 +98,7 @@ def opened(
                 files.give(folder, user)
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(_group(bounds))
-        view = sandbox.view(shows=seen, writes=(*writes, *kept), around=around)
+        view = sandbox.view(shows=seen, writes=(*writes, *kept), around=around, memory_bytes=bounds.memory_bytes)
         inside = stack.enter_context(process.enclosed(view)) if _enclosures() else None
         yield Opened(policy=Policy(bounds=bounds, group=group, user_id=user, inside=inside))
     # Nothing of it runs any more, so nothing changes while it is looked at.

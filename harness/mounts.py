@@ -28,6 +28,7 @@ _SYS_MOUNT_SETATTR = 442  # the same number on every architecture, since Linux 5
 #: Where the new root is put together; what lay below is still reached by descriptors that were opened before.
 _SITE = "/tmp"  # noqa: S108 -- mounted over, not used
 _SCRATCH = ("tmp", "var/tmp", "run", "dev/shm")
+_ALL_SCRATCH = "scratch"
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _DEVICE_LINKS = (("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2"))
 _ROOT_BYTES, _EMPTY_BYTES = 16 * 2**20, 4096  # for the folders in which things are mounted
@@ -62,8 +63,8 @@ class View:
     """A root file system, listed before the fork.
 
     ``links`` are symbolic links at its top, by name. ``shown`` and ``writable`` say what lies at which place in it,
-    without the leading slash. ``scratch_bytes`` is what each of ``/tmp``, ``/var/tmp``, ``/run`` and ``/dev/shm``
-    holds; without ``scratch`` only the last is there.
+    without the leading slash. ``scratch_bytes`` is what ``/tmp``, ``/var/tmp``, ``/run`` and ``/dev/shm`` hold
+    together; without ``scratch`` only the last is there.
     """
 
     links: tuple[tuple[str, str], ...]
@@ -85,8 +86,7 @@ class View:
             os.makedirs(folder, 0o755, exist_ok=True)
         for name, points_to in (*self.links, *((f"dev/{name}", to) for name, to in _DEVICE_LINKS)):
             os.symlink(points_to, name)
-        for folder in _SCRATCH if self.scratch else ("dev/shm",):
-            _tmpfs(folder, self.scratch_bytes, "1777")
+        self._mount_scratch()
         writable = {place for _, place in self.writable}
         for place, descriptor in sorted(ours, key=lambda one: one[0].count("/")):
             _bind(descriptor, place)
@@ -101,6 +101,18 @@ class View:
         _check(_libc.pivot_root(b".", b"."))
         _check(_libc.umount2(b".", _MNT_DETACH))
         os.chdir("/")
+
+    def _mount_scratch(self) -> None:
+        """One file system in memory, and in it one folder for each place that anybody may write to."""
+        os.mkdir(_ALL_SCRATCH)
+        _tmpfs(_ALL_SCRATCH, self.scratch_bytes, "755")
+        for place in _SCRATCH if self.scratch else ("dev/shm",):
+            folder = f"{_ALL_SCRATCH}/{place.replace('/', '-')}"
+            os.mkdir(folder)
+            os.chmod(folder, 0o1777)
+            _bind(os.open(folder, os.O_PATH), place)
+        _check(_libc.umount2(os.fsencode(_ALL_SCRATCH), _MNT_DETACH))
+        os.rmdir(_ALL_SCRATCH)
 
 
 def of_this_machine(

@@ -31,6 +31,7 @@ HOLDS = {
     "mended": "what builds of a lock had to do otherwise, so that their artifacts answer",
     "payloads": "models with their weights, as they are packaged",
     "profiles": "profiles of models",
+    "pythons": "interpreters that uv fetched",
     "pulls": "how long images took to be pulled",
     "scie": "launchers and interpreters of pex-scie",
     "synthetic": "generated models",

@@ -32,7 +32,7 @@ _FIRST_USER, _USERS = 1_900_000_000, 2**27
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_NO_NEW_PRIVS = 38
-SCRATCH_BYTES = 256 * 2**20
+SCRATCH_BYTES = 512 * 2**20
 
 # Loaded once here: between fork and exec nothing may be imported or looked up.
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -146,12 +146,22 @@ def is_instance_user(user_id: int) -> bool:
     return _FIRST_USER <= user_id < _FIRST_USER + _USERS
 
 
-def view(*, shows: tuple[Path, ...], writes: tuple[Path, ...], around: Surroundings | None = None) -> mounts.View:
-    """The files that an instance finds: the system's, what it is shown, and what it may write to."""
+def view(
+    *,
+    shows: tuple[Path, ...],
+    writes: tuple[Path, ...],
+    around: Surroundings | None = None,
+    memory_bytes: int = SCRATCH_BYTES,
+) -> mounts.View:
+    """The files that an instance finds: the system's, what it is shown, and what it may write to.
+
+    The folders that are in memory hold no more than it may have of that, and :data:`SCRATCH_BYTES` at most.
+    """
+    scratch_bytes = min(memory_bytes, SCRATCH_BYTES)
     scratch = around is None or not around.read_only
     if around is not None and around.root is not None:
-        return mounts.of_system(around.root, shown=shows, writable=writes, scratch_bytes=SCRATCH_BYTES, scratch=scratch)
-    return mounts.of_this_machine(shown=shows, writable=writes, scratch_bytes=SCRATCH_BYTES, scratch=scratch)
+        return mounts.of_system(around.root, shown=shows, writable=writes, scratch_bytes=scratch_bytes, scratch=scratch)
+    return mounts.of_this_machine(shown=shows, writable=writes, scratch_bytes=scratch_bytes, scratch=scratch)
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ from pathlib import Path
 from harness import door, files, interpreter, paths, process
 from harness.errors import BadInput, BuildFailure, CheckFailure, DiskFull, HarnessError, MissingComponent, ModelFailure
 from harness.files import Links
+from harness.interpreter import Interpreter
 from harness.sandbox import Bounds
 
 _LOCKS = paths.PACKAGE / "resources" / "tools"
@@ -142,17 +143,20 @@ def uv() -> Path:
         raise MissingComponent("uv's executable is not where its package has it", remedy="reinstall uv") from error
 
 
-def executable(tool: str, name: str | None = None) -> Path:
-    """The executable of ``tool`` (``pip``, ``pex``), its environment made where it is not there."""
+def executable(tool: str, name: str | None = None, *, python: Interpreter | None = None) -> Path:
+    """The executable of ``tool`` (``pip``, ``pex``), its environment made where it is not there.
+
+    ``python`` is what it runs under, where that matters.
+    """
     lock = _LOCKS / f"{tool}.txt"
-    python = interpreter.default()
+    python = python or interpreter.default()
     key = hashlib.sha256(lock.read_bytes() + f"{python.path} {python.version}".encode()).hexdigest()[:16]
     folder = paths.cache() / "tools" / f"{tool}-{key}"
     found = folder / "bin" / (name or tool)
     if not found.is_file():
         with alone(folder.with_suffix(".lock")):
             if not found.is_file():
-                _make(tool, lock, folder)
+                _make(tool, lock, folder, python)
     return found
 
 
@@ -205,13 +209,13 @@ def uv_offline(cache: Path) -> dict[str, str]:
     )
 
 
-def _make(tool: str, lock: Path, folder: Path) -> None:
+def _make(tool: str, lock: Path, folder: Path, python: Interpreter) -> None:
     files.remove(folder)
     env = uv_environment()
-    python = str(folder / "bin" / "python")
+    made = str(folder / "bin" / "python")
     steps = (
-        [str(uv()), "venv", "--quiet", "--python", str(interpreter.default().path), str(folder)],
-        [str(uv()), "pip", "sync", "--quiet", "--require-hashes", "--python", python, str(lock)],
+        [str(uv()), "venv", "--quiet", "--python", str(python.path), str(folder)],
+        [str(uv()), "pip", "sync", "--quiet", "--require-hashes", "--python", made, str(lock)],
     )
     try:
         with full_disk_named():

@@ -260,6 +260,7 @@ def _noted(profile: Profile) -> dict[str, object]:
         "payload": profile.payload,
         "family": profile.family,
         "framework": profile.framework,
+        "python": profile.python,
         "features": features,
         "system_packages": [one.package or one.soname for one in profile.needs.of_target] if profile.needs else [],
         "locks": locks,

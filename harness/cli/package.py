@@ -165,7 +165,6 @@ class _Package:
 
     def record(self, folder: Path, names: Sequence[str]) -> dict[str, Any]:
         """What ``package.json`` says."""
-        from harness import interpreter
         from harness.measure import artifacts, verdict
 
         model, method = self.locked.model, self.method
@@ -196,7 +195,7 @@ class _Package:
                 "system": platform.system(),
                 "machine": platform.machine(),
                 "libc": " ".join(platform.libc_ver()),
-                "python": interpreter.default().version,
+                "python": self.locked.lock.python.version,
             },
             "needs": {
                 "target": verdict.on_target(self.known),

@@ -24,7 +24,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness import files, interpreter, paths, process, tools, tree
+from harness import files, paths, process, tools, tree
 from harness.errors import BadInput
 from harness.measure import proof, reproducing
 from harness.methods.contract import Artifact, BuildOptions, Mending, Method, Sizes
@@ -43,6 +43,9 @@ _LARGEST_RECORD = 16 * 2**20
 
 #: What reading a record that is damaged, or of another version, may raise: it is as good as none then.
 _DAMAGED = (BadInput, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+#: Which fields of a record are paths.
+_PATHS = ("path", "python")
 
 _SOURCES = ("methods", "runtime", "resources", "platforms")
 
@@ -254,7 +257,7 @@ def _load(record: Path) -> Any:
 def _read(record: Path) -> Artifact:
     """The artifact that a record is of; one of ``_DAMAGED`` where it is none."""
     table = _load(record)
-    return Artifact(**{**table, "path": Path(table["path"]) if table["path"] else None})
+    return Artifact(**{**table, **{name: Path(table[name]) if table.get(name) else None for name in _PATHS}})
 
 
 @contextmanager
@@ -282,7 +285,8 @@ def _build_kept(method: Method, locked: LockedModel, folder: Path, variant: Vari
         try:
             found = proof.proven(method, locked, build, of=folder.name, variant=variant.label)
             artifact, wall_s = found.artifact, found.wall_s
-            table = dataclasses.asdict(artifact) | {"path": str(artifact.path) if artifact.path else None}
+            table = dataclasses.asdict(artifact)
+            table |= {name: str(table[name]) if table[name] else None for name in _PATHS}
             kept = CleanBuild(wall_s=wall_s, at=_now(), proof_s=found.proof_s, tries=found.tries, tries_s=found.tries_s)
             _remember(folder, [kept])
             _write(folder / "artifact.json", table)
@@ -338,7 +342,7 @@ def _timed(
 
 
 def _folder(method: Method, locked: LockedModel, variant: Variant) -> Path:
-    python = interpreter.default()
+    python = locked.lock.python
     parts = [
         method.ID,
         locked.digest,

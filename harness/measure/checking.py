@@ -15,7 +15,7 @@ from harness.measure import idle, needs, plain, start
 from harness.measure.idle import Package
 from harness.measure.needs import Needs
 from harness.measure.start import limits_of
-from harness.methods import hosted, loading
+from harness.methods import loading
 from harness.methods.contract import Installed, Limits, Method
 from harness.platforms.engine import Say
 from harness.spec import environments, fixing, weights
@@ -69,8 +69,8 @@ def steps(model: Model, *, say: Say = lambda _: None) -> Iterator[Step | Advice]
     count = len(model.examples.inputs)
     yield Step(name="folder", found=f"model.toml, {model.file.entrypoint} and {_counted(count, 'example')}")
     locked = weights.locked(model)
-    packages = len(locked.lock.packages)
-    had = f"{_counted(packages, 'package')}, {_megabytes(locked.lock.wheel_bytes)}"
+    number = len(locked.lock.packages)
+    had = f"{_counted(number, 'package')}, {_megabytes(locked.lock.wheel_bytes)}"
     if locked.lock.sources:
         names = ", ".join(source.name for source in locked.lock.sources)
         had += f"; {len(locked.lock.sources)} built from source: {names}"
@@ -78,10 +78,10 @@ def steps(model: Model, *, say: Say = lambda _: None) -> Iterator[Step | Advice]
     payload_bytes, files = tree.size(locked.payload)
     yield Step(name="weights", found=f"{_counted(files, 'file')} to package, {_megabytes(payload_bytes)}")
     python = environments.installed(locked.lock)
-    yield Step(name="environment", found=f"installed from {_counted(packages, 'wheel')}, without a network")
+    yield Step(name="environment", found=f"installed from {_counted(number, 'wheel')}, without a network")
     with plain.laid_out(locked, python) as (method, installed):
         limits = limits_of(model)
-        _right_answers(method, installed, limits, model)
+        _right_answers(method, installed, limits, locked)
         apart = "as a user without rights, " if door.abilities().unprivileged_user else ""
         within = f"{apart}without a network, within {limits.memory_bytes / 2**20:.0f} MiB of memory"
         yield Step(name="answers", found=f"all of {_counted(count, 'example')} right, {within}")
@@ -101,7 +101,9 @@ def steps(model: Model, *, say: Say = lambda _: None) -> Iterator[Step | Advice]
         )
     yield from _advice_on_system(model, found)
     if traced is not None:
-        yield from _advice_on_idle(model, idle.packages(hosted.site_packages(python.parent.parent), traced))
+        yield from _advice_on_idle(
+            model, idle.packages(environments.site_packages(python.parent.parent, locked.lock.python), traced)
+        )
     yield from _advice(locked, taken.values)
 
 
@@ -109,19 +111,20 @@ def steps(model: Model, *, say: Say = lambda _: None) -> Iterator[Step | Advice]
 _NOT_THERE = re.compile(r"(\S+\.so[.\w]*): cannot open shared object file")
 
 
-def _right_answers(method: Method, installed: Installed, limits: Limits, model: Model) -> None:
+def _right_answers(method: Method, installed: Installed, limits: Limits, locked: LockedModel) -> None:
     """As :func:`harness.measure.start.right_answers`; a library that is not there is told with its Debian package."""
     try:
-        start.right_answers(method, installed, limits, model)
+        start.right_answers(method, installed, limits, locked.model)
     except ModelFailure as error:
         lacking = _NOT_THERE.search(error.problem)
-        package = needs.packages_for([lacking[1]]).get(lacking[1]) if lacking else None
+        minor = locked.lock.python.minor
+        package = needs.packages_for([lacking[1]], minor).get(lacking[1]) if lacking else None
         if lacking is None or package is None:
             raise
         raise ModelFailure(
             error.problem,
             remedy=f"'apt-get install {package}' for this machine, and in model.toml for images: "
-            f"{fixing.line(model, [package])}; a method that carries no system libraries needs it on the target",
+            f"{fixing.line(locked.model, [package])}; a method that carries no system libraries needs it on the target",
         ) from error
 
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from harness import interpreter, settings
+from harness import settings
 from harness.errors import BuildFailure, MissingComponent, one_line
-from harness.methods import hosted
+from harness.interpreter import Interpreter
 from harness.methods.loading import Loaded
 from harness.platforms import debian, images, libraries
 from harness.platforms.engine import Say
 from harness.platforms.libraries import System
-from harness.spec import native, reading
+from harness.spec import environments, native, reading
 from harness.spec.kinds import Count, Word
 from harness.spec.native import Native, Unread
 from harness.spec.weights import LockedModel
@@ -127,9 +127,11 @@ def of_model(
 
     Never raises for what the system or the network lacks. ``say`` is told of a base image that is made meanwhile.
     """
-    closure = Closure(hosted.site_packages(python.parent.parent), sources, loaded)
+    closure = Closure(
+        environments.site_packages(python.parent.parent, locked.lock.python), sources, loaded, locked.lock.python
+    )
     names = {**dict.fromkeys(closure.opened, ("opened while it answers",)), **closure.needing}
-    held = _held(closure.loaded, interpreter.default().minor, locked.model.file.system_packages, say)
+    held = _held(closure.loaded, locked.lock.python.minor, locked.model.file.system_packages, say)
     return Needs(
         machine=platform.machine(),
         level=native.level(closure.mapped),
@@ -191,9 +193,9 @@ def _counted(number: int) -> str:
     return f"{number} {'library' if number == 1 else 'libraries'}"
 
 
-def packages_for(sonames: Collection[str]) -> Mapping[str, str]:
-    """The Debian package of each library, for this machine's base image; those that none is known of are left out."""
-    suite = images.SUITES.get(interpreter.default().minor)
+def packages_for(sonames: Collection[str], minor: str) -> Mapping[str, str]:
+    """The Debian package of each library, for the base image with Python ``minor``; those not known are left out."""
+    suite = images.SUITES.get(minor)
     return debian.packages_of(sonames, suite).found if suite else {}
 
 
@@ -203,7 +205,8 @@ def packages_for(sonames: Collection[str]) -> Mapping[str, str]:
 class Closure:
     """The native files of an environment's packages and of the model beside them, and what a start loads of them."""
 
-    def __init__(self, packages: Path, sources: Path, loaded: Loaded | None) -> None:
+    def __init__(self, packages: Path, sources: Path, loaded: Loaded | None, python: Interpreter) -> None:
+        self._python = python
         self._folders, self._loaded = (f"{packages}/", f"{sources}/"), loaded
         found = [*native.below(packages), *native.below(sources)]
         self.native = [one for one in found if isinstance(one, Native)]
@@ -238,7 +241,7 @@ class Closure:
         if self._loaded is None:
             return frozenset()
         folders = libraries.folders_here()
-        python = tuple(str(place) for place in interpreter.default().files)
+        python = tuple(str(place) for place in self._python.files)
         system = [*_read(path for path in self._loaded.mapped if path.startswith(tuple(f"{one}/" for one in folders)))]
         own = [*_read(path for path in self._loaded.mapped if path.startswith(python)), *self.native]
         needed = {soname for one in (*own, *system) for soname in one.needed}

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import cast
 
-from harness import interpreter, process
+from harness import process
 from harness.methods import hosted, layout
 from harness.methods.contract import Artifact, Installed, Limits, Method
 from harness.methods.serving import Served
@@ -39,7 +39,7 @@ def laid_out(locked: LockedModel, python: Path) -> Iterator[tuple[Method, Instal
         own = (sources, python.parent.parent)
         artifact = Artifact(method="plain", model=locked.model.name, digest=locked.digest, path=sources)
         installed = Installed(
-            artifact=artifact, root=sources, own_paths=own, cold_paths=(*own, *interpreter.default().files)
+            artifact=artifact, root=sources, own_paths=own, cold_paths=(*own, *locked.lock.python.files)
         )
         # measure.start calls nothing of a method but start().
         yield cast("Method", _Plain(python)), installed

@@ -40,7 +40,7 @@ def _take(subject: Subject, state: State, _replicate: int) -> Taken:
     if why:
         return Taken(absent=why)
     try:
-        machine = targets.find(name)
+        machine = targets.find(name, python_minor=subject.locked.lock.python.minor)
         wrong = tried(subject, machine)
     except MissingComponent as error:
         return Taken(absent=f"{error.problem} (remedy: {error.remedy})" if error.remedy else error.problem)

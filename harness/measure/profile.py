@@ -26,7 +26,7 @@ from harness.measure import contents, host, needs, plain, sentinel, start
 from harness.measure.contents import Amount, Contents
 from harness.measure.needs import Needs
 from harness.measure.start import limits_of
-from harness.methods import hosted, loading
+from harness.methods import loading
 from harness.methods.contract import Installed, Method
 from harness.methods.loading import Loaded
 from harness.metrics import State
@@ -83,8 +83,8 @@ class Profile:
     are compressed, those of packages ``built_from_source`` among them; ``installed`` is what lies in ``site-packages``
     with all its bytecode, ``kept`` what the model's own rules of pruning leave of it, ``loaded`` the bytecode of the
     modules that answering the examples loads (None where it could not be found out), ``weights`` the whole payload, the
-    predictor included. ``sentinel_s`` is the median over the starts. ``needs`` is what native files need of the system;
-    profiles of older versions have none.
+    predictor included. ``sentinel_s`` is the median over the starts. ``needs`` is what native files need of the system,
+    ``python`` the version that it was taken with (``3.11``); profiles of older versions have neither.
     """
 
     __pydantic_config__ = reading.STRICT
@@ -111,6 +111,7 @@ class Profile:
     starts: tuple[LocalStart, ...]
     needs: Needs | None = None
     built_from_source: tuple[Word, ...] = ()
+    python: Word = ""
 
     def median(self, quantity: str, state: State) -> float | None:
         """The median of a field of :class:`LocalStart` over the starts in ``state``; None where there is none."""
@@ -122,7 +123,7 @@ class Profile:
     def digest(self) -> str:
         """One digest of everything in it."""
         table = dataclasses.asdict(self)
-        for name in ("needs", "built_from_source"):
+        for name in ("needs", "built_from_source", "python"):
             if not table[name]:
                 del table[name]  # a profile that was made before there were any keeps its digest
         return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
@@ -141,7 +142,7 @@ def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profi
     steps("install the environment")
     python = environments.installed(locked.lock)
     steps("count what is in it, and compress that")
-    packages = hosted.site_packages(python.parent.parent)
+    packages = environments.site_packages(python.parent.parent, locked.lock.python)
     counter = contents.Counter()
     installed, payload = counter.of(packages), counter.of(locked.payload).total
     steps("count what pruning would leave")
@@ -177,6 +178,7 @@ def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profi
         weights=payload,
         starts=tuple(starts),
         needs=needed,
+        python=locked.lock.python.minor,
     )
     write(profile, kept())
     return profile

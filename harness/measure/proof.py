@@ -22,10 +22,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import ceiling, files, interpreter, paths, process, tree
+from harness import ceiling, files, paths, process, tree
 from harness.errors import BadInput, BuildFailure, CheckFailure, DoesNotFit, MissingComponent, ModelFailure, one_line
 from harness.measure import plain, start
-from harness.methods import hosted, layout, mending, rehearsal
+from harness.methods import layout, mending, rehearsal
 from harness.methods.contract import Artifact, Mending, Method, Traced
 from harness.methods.mending import STEPS, Case
 from harness.platforms import depot
@@ -152,7 +152,7 @@ def _plainly(method: Method, locked: LockedModel) -> LockedModel:
 
 
 def _key(locked: LockedModel) -> str:
-    python = interpreter.default()
+    python = locked.lock.python
     parts = [locked.digest, locked.model.digest, locked.lock.digest, str(python.path), python.version]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
 
@@ -253,8 +253,9 @@ class _Search:
         found, base = traced(self.method, self.locked), _plainly(self.method, self.locked)
         rules = tuple(self.locked.model.file.prune)
         with environments.at_hand(base.lock) as python:
-            packages = _packages(hosted.site_packages(python.parent.parent))
-            said = environments.removable(python, rules, found.kept, timeout_s=_LIST_S) if rules else "{}"
+            folder = environments.site_packages(python.parent.parent, base.lock.python)
+            packages = _packages(folder)
+            said = environments.removable(folder, rules, found.kept, timeout_s=_LIST_S) if rules else "{}"
         loaded = {name.partition(".")[0] for name in found.modules}
         return Case(
             error=error,
@@ -297,7 +298,7 @@ class _Record:
     @classmethod
     def of(cls, method: Method, locked: LockedModel, variant: str) -> _Record:
         """As it was kept; empty where nothing was, or where that is damaged."""
-        parts = [method.ID, locked.lock.digest, variant, interpreter.default().version]
+        parts = [method.ID, locked.lock.digest, variant, locked.lock.python.version]
         key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
         place = paths.cache() / "mended" / f"{locked.model.name}-{method.ID}-{key}.json"
         with contextlib.suppress(*_DAMAGED):

@@ -266,6 +266,7 @@ class Recording:
             "version": file.version,
             "family": file.family,
             "framework": file.framework,
+            "python": lock.python.minor,
             "system_packages": list(file.system_packages),
             "memory_mb": file.resources.memory_mb,
         }

@@ -21,7 +21,7 @@ from harness.errors import BadInput
 from harness.measure import artifacts, carried, needs, plain
 from harness.measure.carried import Carried
 from harness.measure.needs import Needs
-from harness.methods import hosted, loading
+from harness.methods import loading
 from harness.methods.contract import Artifact, Method
 from harness.methods.variants import DEFAULT, Variant
 from harness.platforms import libraries
@@ -105,9 +105,10 @@ def known(
         assert lying.root is not None
         traced = loading.by_examples(own, python, lying.root)
         needed = needs.of_model(own, python, lying.root, traced, say=say)
-        closure = needs.Closure(hosted.site_packages(python.parent.parent), lying.root, traced)
+        packages = environments.site_packages(python.parent.parent, own.lock.python)
+        closure = needs.Closure(packages, lying.root, traced, own.lock.python)
         found = carried.of_artifact(method, artifact, closure, traced)
-    made = Known(carried=found, needs=needed, python=model.file.python, minor=interpreter.default().minor)
+    made = Known(carried=found, needs=needed, python=model.file.python, minor=locked.lock.python.minor)
     artifacts.note(method, locked, artifact, NOTE, dataclasses.asdict(made), variant=variant)
     return made
 
@@ -116,8 +117,8 @@ def place_of(machine: Machine, *, engine: bool = False) -> Place:
     """What is known of a target that stands ready here; its processor is this machine's."""
     root = machine.surroundings.root if machine.surroundings else None
     if root is None:
-        own = interpreter.default()
-        here = {str(own.path): own.minor, str(own.path.resolve()): own.minor}
+        pythons = interpreter.known()
+        here = {str(path): own.minor for own in pythons for path in (own.path, own.path.resolve())}
         return Place(
             system=libraries.here(), pythons={**_pythons(Path("/")), **here}, level=level_here(), engine=engine
         )

@@ -95,7 +95,7 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     source, wheels = folder / "source", folder / "wheels"
     layout.write_sources(locked, source, bytecode="none")
     tree.copy(_SOURCE, source, keep=lambda relative: "__pycache__" not in relative.parts)
-    layout.compile_bytecode(source, bytecode=options.bytecode, place=_WORKSPACE)
+    layout.compile_bytecode(source, python=locked.lock.python, bytecode=options.bytecode, place=_WORKSPACE)
     (source / "requirements.txt").write_bytes(locked.lock.requirements.read_bytes())
     os.utime(source / "requirements.txt", (tree.FIXED_DATE, tree.FIXED_DATE))
     wheels.mkdir()
@@ -106,9 +106,10 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
         model=locked.model.name,
         digest=tree.digest(source),
         path=source,
+        python=locked.lock.python.path,
         facts={
             "uv": tools.uv_version(),
-            "interpreter": interpreter.default().version,
+            "interpreter": locked.lock.python.version,
             "functions-framework": dict(locked.lock.packages)["functions-framework"],
             **placement.facts(locked, options),
             "memory_mb": str(locked.model.file.resources.memory_mb),
@@ -197,9 +198,11 @@ def deploy(artifact: Artifact, archive: Path, root: Path) -> None:
 def _lock_of(artifact: Artifact, source: Path) -> Lock:
     """The lock that travels in the source, with the wheels that lie beside the artifact."""
     assert artifact.path is not None
+    assert artifact.python is not None
     wheels: Sequence[Path] = sorted((artifact.path.parent / "wheels").iterdir())
     named = [parse_wheel_filename(wheel.name) for wheel in wheels]
     return Lock(
+        python=interpreter.described(artifact.python),
         requirements=source / "requirements.txt",
         wheels=artifact.path.parent / "wheels",
         digest=tree.sha256(source / "requirements.txt"),

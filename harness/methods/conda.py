@@ -19,6 +19,7 @@ from pathlib import Path
 
 from harness import files, process, tools, tree
 from harness.errors import BadInput, BuildFailure, CheckFailure, HarnessError
+from harness.interpreter import Interpreter
 from harness.methods import hosted, layout, placement, variants
 from harness.methods.contract import (
     Artifact,
@@ -34,7 +35,7 @@ from harness.methods.contract import (
 from harness.methods.serving import Served
 from harness.platforms.conda import locking, tooling
 from harness.platforms.depot import Depot
-from harness.spec import capabilities
+from harness.spec import capabilities, environments
 from harness.spec import lock as locks
 from harness.spec.model import Model
 from harness.spec.scenario import Facility
@@ -79,10 +80,13 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     variants.require(ID, options, locked.model)
     environment = locking.locked(locked.model, locked.lock)
     folder = layout.fresh_folder(workdir, ID)
-    packages = _installed(environment, folder, options)
-    layout.write_sources(locked, hosted.site_packages(folder), bytecode=options.bytecode, weights=options.weights)
+    python = locked.lock.python
+    packages = _installed(environment, folder, python, options)
+    layout.write_sources(
+        locked, environments.site_packages(folder, python), bytecode=options.bytecode, weights=options.weights
+    )
     placement.kept_apart(locked, options, workdir)
-    _compile(folder, options)
+    _compile(folder, python, options)
     return Artifact(
         method=ID,
         model=locked.model.name,
@@ -110,7 +114,6 @@ def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
     seconds = _unpacked(installed.root)
     return dataclasses.replace(
         installed,
-        cold_paths=installed.own_paths,  # it does not read the target's interpreter
         install_s=installed.install_s + seconds if installed.install_s is not None else None,
     )
 
@@ -134,7 +137,7 @@ def remove(artifact: Artifact) -> None:
     hosted.remove(artifact)
 
 
-def _installed(environment: locking.Locked, folder: Path, options: BuildOptions) -> dict[str, str]:
+def _installed(environment: locking.Locked, folder: Path, python: Interpreter, options: BuildOptions) -> dict[str, str]:
     """Install the locked packages, and unpack them to the empty ``folder`` as conda-pack packs them; their versions.
 
     Where and whence is one folder: conda-pack finds files as they were before their installation in the cache of
@@ -150,6 +153,7 @@ def _installed(environment: locking.Locked, folder: Path, options: BuildOptions)
     # rattler's mark that a folder can be made again; conda-unpack would carry the folder's name for its sake.
     files.remove(prefix / "CACHEDIR.TAG")
     _relocatable(scratch, prefix, unpacked, options.timeout_s)
+    _checked(unpacked, python)
     files.remove(prefix)
     folder.rmdir()
     shutil.move(unpacked, folder)
@@ -172,16 +176,15 @@ def _relocatable(scratch: Path, prefix: Path, folder: Path, timeout_s: float) ->
     files.remove(archive)
     if not (folder / "bin" / "conda-unpack").is_file():
         raise BuildFailure("conda-pack packed no conda-unpack", log=done.output)
-    _checked(folder)
 
 
-def _checked(folder: Path) -> None:
+def _checked(folder: Path, python: Interpreter) -> None:
     """BuildFailure where packages have put anything into the environment that the harness could be led out of it by."""
     try:
         files.take_back(folder, at_most_bytes=tools.BOUNDS.disk_bytes, links="inside")
     except (BadInput, CheckFailure) as error:
         raise BuildFailure(f"a package of the channel is harmful: {error.problem}", remedy=error.remedy) from error
-    packages = hosted.site_packages(folder)
+    packages = environments.site_packages(folder, python)
     for place in (packages, *packages.parents):
         if place == folder:
             return
@@ -190,25 +193,29 @@ def _checked(folder: Path) -> None:
             raise BuildFailure(f"a package of the channel has something else than a folder at {name}", remedy=_CHANNEL)
 
 
-def _compile(folder: Path, options: BuildOptions) -> None:
+def _compile(folder: Path, python: Interpreter, options: BuildOptions) -> None:
     """Compile all packages afresh, as uv does for the other methods; a file that no Python can read is left out.
 
     By the host's interpreter: that of the environment would execute what packages put into its start. The standard
     library has bytecode whatever the options say, as it has where it is the target's: its own, unless that goes by
     dates, which are fixed when it is packed.
     """
-    packages = hosted.site_packages(folder)
+    packages = environments.site_packages(folder, python)
     library = packages.parent
     _without_bytecode(packages)
     if not _undated(library):
-        layout.compile_packages(folder, bytecode="unchecked-hash", timeout_s=options.timeout_s, below=library)
+        layout.compile_packages(
+            folder, python=python, bytecode="unchecked-hash", timeout_s=options.timeout_s, below=library
+        )
         if options.bytecode == "unchecked-hash":
             return
         _without_bytecode(packages)
     if options.bytecode == "timestamp":
-        layout.compile_dated(folder, packages, timeout_s=options.timeout_s)
+        layout.compile_dated(folder, packages, python, timeout_s=options.timeout_s)
     else:
-        layout.compile_packages(folder, bytecode=options.bytecode, timeout_s=options.timeout_s, below=packages)
+        layout.compile_packages(
+            folder, python=python, bytecode=options.bytecode, timeout_s=options.timeout_s, below=packages
+        )
 
 
 def _without_bytecode(packages: Path) -> None:

@@ -131,8 +131,9 @@ class BuildOptions:
 class Artifact:
     """What ``build`` produced: a file at ``path``, an image called ``image`` in the engine, or both.
 
-    ``digest`` is of the contents. ``facts`` are said in reports (tool versions, base image, ...). Weights that are
-    not in it lie where :func:`harness.methods.placement.folder_of` says, and ``facts`` have ``weights``.
+    ``python`` is the target's interpreter that it starts with; None where it brings its own. ``digest`` is of the
+    contents. ``facts`` are said in reports (tool versions, base image, ...). Weights that are not in it lie where
+    :func:`harness.methods.placement.folder_of` says, and ``facts`` have ``weights``.
     """
 
     method: str
@@ -140,6 +141,7 @@ class Artifact:
     digest: str
     path: Path | None = None
     image: str | None = None
+    python: Path | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness import interpreter, paths, process
+from harness import paths, process
 from harness.errors import BuildFailure, DoesNotFit, HarnessError, ModelFailure
 from harness.methods import imaging
 from harness.methods.contract import Artifact, Availability, Installed, Limit, Limits, Stamps, Usage
@@ -177,7 +177,7 @@ def deploy_zip(account: Account, artifact: Artifact, archive: Path, **environmen
         artifact,
         PackageType="Zip",
         Code=code,
-        Runtime=f"python{interpreter.default().minor}",
+        Runtime=f"python{'.'.join(artifact.facts['compiled_by'].split('.')[:2])}",
         Handler=HANDLER,
         **({"Environment": {"Variables": environment}} if environment else {}),
     )

@@ -29,11 +29,6 @@ def check() -> Availability:
     return Availability(ready=True)
 
 
-def site_packages(environment: Path) -> Path:
-    """The folder of a virtual environment that its packages are in."""
-    return environment / "lib" / f"python{interpreter.default().minor}" / "site-packages"
-
-
 def archive_of(artifact: Artifact) -> Path:
     """The artifact's folder as a ``.tar.gz`` beside it, packed where it is not there yet."""
     assert artifact.path is not None
@@ -90,13 +85,9 @@ def installed_at(
     fetched: Fetched | None = None,
     unpacking_s: float = 0.0,
     extraction_caches: tuple[Path, ...] = (),
-    interpreter_files: Sequence[Path] | None = None,
 ) -> Installed:
-    """The record of an artifact that lies at ``root``; a cold start also reads the target's interpreter.
-
-    ``interpreter_files`` is given, empty maybe, where it is another than that.
-    """
-    python = interpreter.default().files if interpreter_files is None else interpreter_files
+    """The record of an artifact that lies at ``root``; a cold start reads the target's interpreter if it uses that."""
+    python = interpreter.described(artifact.python).files if artifact.python is not None else ()
     seconds = fetched.seconds if fetched else None
     return Installed(
         artifact=artifact,

@@ -24,16 +24,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import ceiling, files, interpreter, paths, tools, tree
+from harness import ceiling, files, paths, tools, tree
 from harness import door as doors
 from harness.errors import BadInput, BuildFailure, EngineGone, HarnessError, MissingComponent
+from harness.interpreter import Interpreter
 from harness.methods import layout, mending, placement, pruning, variants
 from harness.methods.contract import Artifact, Availability, BuildOptions, Installed, Limits, Sizes
 from harness.methods.serving import SOCKET_NAME, Http, Port, Served, UnixSocket
 from harness.platforms import builds, containers, engine, images, namespaces
 from harness.platforms.depot import Depot
 from harness.sandbox import UNPRIVILEGED_ID, new_user
-from harness.spec import environments
+from harness.spec import environments, pythons
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -99,14 +100,14 @@ def check(*, port: bool = False) -> Availability:
 
 def prepare(model: Model) -> None:
     """Make or fetch the base images; MissingComponent where there is no way to get one."""
-    bases(model)
+    bases(model, pythons.of(model))
 
 
 def build(method_id: str, recipe: Recipe, locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """An image with a tag of its own, built without the engine's layer cache unless that is to be kept."""
     variants.require(method_id, options, locked.model)
     running = engine.connect()
-    base, build_base = bases(locked.model)
+    base, build_base = bases(locked.model, locked.lock.python)
     weights = placement.kept_apart(locked, options, workdir)
     context = _context(recipe, locked, workdir, options)
     place = f"{method_id}-{locked.model.name}" if method_id != "container" else locked.model.name
@@ -154,7 +155,7 @@ def _built_by_use(
     weights: Path | None,
 ) -> tuple[builds.BuiltImage, str] | None:
     """The image with the bytecode of what the examples load, and how much that is; None where they are not answered."""
-    base, build_base = bases(locked.model)
+    base, build_base = bases(locked.model, locked.lock.python)
     stage_tag = _stage_of(tag)
     with contextlib.ExitStack() as stack:
         stack.callback(_forget, running, stage_tag)
@@ -425,9 +426,9 @@ def _forget(running: engine.Engine, tag: str) -> None:
     builds.prune_stages(running, tag)
 
 
-def bases(model: Model) -> tuple[images.BaseImage, images.BaseImage]:
-    """The base image, and the one to build in, with the model's system packages."""
-    running, minor = engine.connect(), interpreter.default().minor
+def bases(model: Model, python: Interpreter) -> tuple[images.BaseImage, images.BaseImage]:
+    """The base image with a Python of that minor version, and the one to build in, with the model's system packages."""
+    running, minor = engine.connect(), python.minor
     packages = model.file.system_packages
     return images.base(running, minor, packages=packages), images.build_base(running, minor, packages=packages)
 

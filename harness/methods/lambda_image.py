@@ -30,7 +30,7 @@ LIMITS = (
     ),
     *functions.COMMON_LIMITS,
 )
-REQUIREMENTS = ("awslambdaric==4.2.2",)
+REQUIREMENTS = ("awslambdaric==4.2.2; python_version >= '3.10'", "awslambdaric==4.0.4; python_version < '3.10'")
 REQUIRES = frozenset({"aws"})
 PROVIDES = capabilities.given(LAYERS)
 MENDS: frozenset[Mends] = frozenset({"prune"})
@@ -60,9 +60,9 @@ def prepare(model: Model) -> None:
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """An image whose entry point is the runtime client, as Lambda wants it."""
     built = imaging.build(ID, RECIPE, locked, workdir, options)
-    base, _ = imaging.bases(locked.model)
+    base, _ = imaging.bases(locked.model, locked.lock.python)
     told = {name: said for name, said in lambda_runtime.facts(base).items() if name == "emulator"}
-    runtime = {"runtime_client": REQUIREMENTS[0].replace("==", " ")}
+    runtime = {"runtime_client": f"awslambdaric {dict(locked.lock.packages)['awslambdaric']}"}
     return replace(built, facts={**built.facts, **told, **runtime, **functions.asked_facts(locked)})
 
 

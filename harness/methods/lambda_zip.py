@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness import archives, files, interpreter, process, tools, tree
-from harness.errors import BadInput, CheckFailure, MissingComponent, ModelFailure
+from harness import archives, files, process, tools, tree
+from harness.errors import BadInput, CheckFailure, DoesNotFit, MissingComponent, ModelFailure
+from harness.interpreter import Interpreter
 from harness.methods import functions, hosted, imaging, layout, mending, placement, variants
 from harness.methods.contract import (
     Artifact,
@@ -34,7 +35,7 @@ from harness.methods.contract import (
 )
 from harness.platforms import builds, engine, lambda_runtime
 from harness.platforms.depot import Depot
-from harness.spec import capabilities, environments
+from harness.spec import capabilities, environments, pythons
 from harness.spec.model import SAFE_PRUNE, Model
 from harness.spec.weights import LockedModel
 
@@ -54,6 +55,10 @@ REQUIRES = frozenset({"aws"})
 PROVIDES = capabilities.given(LAYERS)
 MENDS: frozenset[Mends] = frozenset({"prune"})
 
+#: Functions cannot be created with Lambda's runtimes for earlier Pythons: python3.9 was closed for them in early 2026.
+_OLDEST_RUNTIME = (3, 10)
+_RUNTIMES = "https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html"
+
 #: A zip holds no link, so files that are the same are stored once each.
 _NOT_IN_A_ZIP = frozenset({"duplicates"})
 
@@ -64,8 +69,15 @@ def check() -> Availability:
 
 
 def prepare(model: Model) -> None:
-    """Get the emulator, and make the image that stands for Lambda's Python runtime."""
-    _runtime_image(model)
+    """Get the emulator, and make the image that stands for Lambda's Python runtime; DoesNotFit where there is none."""
+    python = pythons.of(model)
+    if tuple(int(part) for part in python.minor.split(".")) < _OLDEST_RUNTIME:
+        raise DoesNotFit(
+            f"does not fit: no function can be created with Lambda's runtime for Python {python.minor} ({_RUNTIMES})",
+            remedy="lambda-image carries a Python of its own",
+        )
+    base, _ = imaging.bases(model, python)
+    lambda_runtime.image(engine.connect(), base, python)
     lambda_runtime.emulator()
 
 
@@ -77,13 +89,13 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     layout.write_sources(locked, folder, bytecode="none", pruned=mending.rules(locked.model, options))
     handler = functions.HANDLER_PACKAGE
     tree.copy(handler, folder / handler.name, keep=lambda relative: relative.suffix == ".py")
-    told = made_to_fit(folder, mending.rules(locked.model, options), options)
+    told = made_to_fit(folder, locked.lock.python, mending.rules(locked.model, options), options)
     bytecode = options.bytecode if any(folder.rglob("*.pyc")) else "none"  # it may have been left out to fit
     archive = workdir / "function.zip"
     pack(folder, archive)
     files.remove(folder)
     functions.keep_examples(locked, workdir / functions.EXAMPLES)
-    base, _ = imaging.bases(locked.model)
+    base, _ = imaging.bases(locked.model, locked.lock.python)
     return Artifact(
         method=ID,
         model=locked.model.name,
@@ -91,13 +103,13 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
         path=archive,
         facts={
             "uv": tools.uv_version(),
-            "compiled_by": interpreter.default().version,
+            "compiled_by": locked.lock.python.version,
             "pruned": told,
             **placement.facts(locked, options),
             "bytecode": bytecode,
             **functions.asked_facts(locked),
             **lambda_runtime.facts(base),
-            "image": lambda_runtime.image(engine.connect(), base),
+            "image": lambda_runtime.image(engine.connect(), base, locked.lock.python),
         },
     )
 
@@ -182,7 +194,7 @@ def remove(artifact: Artifact) -> None:
 
 def _install(locked: LockedModel, folder: Path, options: BuildOptions) -> None:
     argv = [str(tools.uv()), "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build", "--require-hashes"]
-    argv += ["--find-links", str(locked.lock.wheels), "--python", str(interpreter.default().path)]
+    argv += ["--find-links", str(locked.lock.wheels), "--python", str(locked.lock.python.path)]
     argv += ["--link-mode", "copy", "--target", str(folder), "--requirement", str(locked.lock.requirements)]
     if not locked.lock.packages:
         return
@@ -196,7 +208,7 @@ def _install(locked: LockedModel, folder: Path, options: BuildOptions) -> None:
     files.remove(folder / ".lock")
 
 
-def made_to_fit(folder: Path, wanted: Sequence[str], options: BuildOptions) -> str:
+def made_to_fit(folder: Path, python: Interpreter, wanted: Sequence[str], options: BuildOptions) -> str:
     """Prune ``folder`` as the model wants and compile it; where that is too large, leave out more. What was done.
 
     The steps: what is always safe to leave out, then the bytecode, without which starts are slower.
@@ -208,7 +220,7 @@ def made_to_fit(folder: Path, wanted: Sequence[str], options: BuildOptions) -> s
     layout.prune(folder, rules, keep, timeout_s=options.timeout_s)
     pruned = tree.size(folder)[0]
     told = [f"{', '.join(rules) or 'nothing'}: {before / 1e6:.1f} -> {pruned / 1e6:.1f} MB"]
-    _compile(folder, options)
+    _compile(folder, python, options)
     size = tree.size(folder)[0]
     if size > pruned:
         told.append(f"with bytecode {size / 1e6:.1f} MB")
@@ -230,12 +242,12 @@ def _leave_out_bytecode(folder: Path) -> None:
         files.remove(cache)
 
 
-def _compile(folder: Path, options: BuildOptions) -> None:
+def _compile(folder: Path, python: Interpreter, options: BuildOptions) -> None:
     """Compile everything, as if it lay where Lambda has it; a model's own files have to be compilable."""
     root = lambda_runtime.TASK_ROOT
-    layout.compile_packages(folder, bytecode=options.bytecode, timeout_s=options.timeout_s, place=root)
+    layout.compile_packages(folder, python=python, bytecode=options.bytecode, timeout_s=options.timeout_s, place=root)
     model = folder / layout.MODEL_FOLDER
-    layout.compile_bytecode(model, bytecode=options.bytecode, place=f"{root}/{model.name}")
+    layout.compile_bytecode(model, python=python, bytecode=options.bytecode, place=f"{root}/{model.name}")
 
 
 def pack(folder: Path, archive: Path) -> None:
@@ -307,8 +319,3 @@ def _deployed_once(artifact: Artifact, archive: Path, depot: Depot) -> str:
     with process.disk_full_named(note):
         note.write_text(f"{artifact.digest}\n{said}", encoding="utf-8")
     return said
-
-
-def _runtime_image(model: Model) -> str:
-    base, _ = imaging.bases(model)
-    return lambda_runtime.image(engine.connect(), base)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness import door, files, tools, tree
+from harness.interpreter import Interpreter
 from harness.methods import placement, pruning
 from harness.methods.contract import BuildOptions, Bytecode, Placement
 from harness.runtime import RUNNER
@@ -57,7 +58,7 @@ def write_sources(
             locked.payload, payload, keep=lambda relative: not (apart and placement.is_weight(locked.model, relative))
         )
         written.append(payload)
-    compile_bytecode(*written, bytecode=bytecode)
+    compile_bytecode(*written, python=locked.lock.python, bytecode=bytecode)
 
 
 def install_packages(locked: LockedModel, folder: Path, options: BuildOptions) -> None:
@@ -75,16 +76,16 @@ def install_packages(locked: LockedModel, folder: Path, options: BuildOptions) -
         timeout_s=options.timeout_s,
     )
     if dated:
-        compile_dated(folder, folder / "lib", timeout_s=options.timeout_s)
+        compile_dated(folder, folder / "lib", locked.lock.python, timeout_s=options.timeout_s)
 
 
-def compile_dated(folder: Path, below: Path, *, timeout_s: float) -> None:
+def compile_dated(folder: Path, below: Path, python: Interpreter, *, timeout_s: float) -> None:
     """Give the sources ``below`` a folder of ``folder`` the date that archives have, and compile them by dates."""
     dates = tree.FIXED_DATE, tree.FIXED_DATE
     for entry in files.walk(below):
         if entry.kind == "file" and entry.path.suffix == ".py":
             os.utime(entry.path.name, dates, dir_fd=entry.parent, follow_symlinks=False)
-    compile_packages(folder, bytecode="timestamp", timeout_s=timeout_s, below=below)
+    compile_packages(folder, python=python, bytecode="timestamp", timeout_s=timeout_s, below=below)
 
 
 def prune(packages: Path, rules: Sequence[str], keep: Sequence[str] = (), *, timeout_s: float) -> None:
@@ -107,8 +108,8 @@ def write_examples(locked: LockedModel, folder: Path) -> None:
     os.utime(folder / "about.json", (tree.FIXED_DATE, tree.FIXED_DATE))
 
 
-def compile_bytecode(*folders: Path, bytecode: Bytecode, place: str = "") -> None:
-    """Compile every source of a model or of ours below ``folders`` with the interpreter that will run it.
+def compile_bytecode(*folders: Path, python: Interpreter, bytecode: Bytecode, place: str = "") -> None:
+    """Compile every source of a model or of ours below ``folders`` with the ``python`` that will run it.
 
     ``place`` is where the one folder will lie. Bytecode names its source's place, which Python corrects when it loads
     it; so that it is the same every time, it names that one, or the place within the folder that all of them are in.
@@ -117,11 +118,17 @@ def compile_bytecode(*folders: Path, bytecode: Bytecode, place: str = "") -> Non
         return
     where = ["-s", str(folders[0]), "-p", place] if place else ["-s", str(folders[0].parent)]
     with tools.bench("compiling the model's Python files", writes=folders, bounds=tools.COMPILING) as bench:
-        environments.compiled(bench, [*where, *map(str, folders)], bytecode, timeout_s=_COMPILE_S, whole=True)
+        environments.compiled(bench, python, [*where, *map(str, folders)], bytecode, timeout_s=_COMPILE_S, whole=True)
 
 
 def compile_packages(
-    folder: Path, *, bytecode: Bytecode, timeout_s: float, place: str = "", below: Path | None = None
+    folder: Path,
+    *,
+    python: Interpreter,
+    bytecode: Bytecode,
+    timeout_s: float,
+    place: str = "",
+    below: Path | None = None,
 ) -> None:
     """Compile the packages in ``folder``, or those ``below`` a folder of it, whose own name the bytecode won't tell.
 
@@ -132,7 +139,7 @@ def compile_packages(
     where = ["-s", str(folder), *(["-p", place] if place else [])]
     below = below or folder
     with tools.bench("compiling packages", writes=(below,)) as bench:
-        environments.compiled(bench, ["-f", *where, str(below)], bytecode, timeout_s=timeout_s)
+        environments.compiled(bench, python, ["-f", *where, str(below)], bytecode, timeout_s=timeout_s)
 
 
 def bench_folder(options: BuildOptions, name: str) -> Path:

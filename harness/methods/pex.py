@@ -24,8 +24,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
 
-from harness import archives, door, files, interpreter, paths, process, tools, tree
+from harness import archives, door, files, paths, process, tools, tree
 from harness.errors import BadInput, BuildFailure
+from harness.interpreter import Interpreter
 from harness.methods import hosted, layout, mending, placement, rehearsal, variants
 from harness.methods.contract import (
     Artifact,
@@ -39,7 +40,7 @@ from harness.methods.contract import (
 )
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
-from harness.spec import capabilities, environments
+from harness.spec import capabilities, environments, pythons
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -68,7 +69,7 @@ check, present, remove = hosted.check, hosted.present, hosted.remove
 
 def prepare(model: Model) -> None:
     """Make PEX's own environment; the model itself needs nothing."""
-    tools.executable("pex")
+    tools.executable("pex", python=pythons.of(model))
 
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
@@ -76,7 +77,14 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     variants.require(ID, options, locked.model)
     file = layout.fresh_folder(workdir, "pex") / f"{locked.model.name}.pex"
     facts = write(locked, file, options)
-    return Artifact(method=ID, model=locked.model.name, digest=tree.sha256(file), path=file, facts=facts)
+    return Artifact(
+        method=ID,
+        model=locked.model.name,
+        digest=tree.sha256(file),
+        path=file,
+        python=locked.lock.python.path,
+        facts=facts,
+    )
 
 
 def write(locked: LockedModel, file: Path, options: BuildOptions) -> dict[str, str]:
@@ -102,7 +110,7 @@ def write(locked: LockedModel, file: Path, options: BuildOptions) -> dict[str, s
     return {
         **placement.facts(locked, options),
         "pex": tools.version("pex"),
-        "interpreter": interpreter.default().version,
+        "interpreter": locked.lock.python.version,
         "pruned": ", ".join(rules) or "nothing",
         "bytecode": f"{options.bytecode}, of the {added} modules that the examples load"
         if added
@@ -136,17 +144,19 @@ def _run_pex(
         )
     made.parent.mkdir(exist_ok=True)
     # No --python: with one, PEX 2.105 refuses environments that hold a wheel of any Python ("py2.py3-none-any").
-    # Its own environment is made of the default interpreter, as the one that it takes from is.
-    argv = [str(tools.executable("pex")), "--output-file", str(made), "--pex-root", str(bench / "pex")]
-    argv += ["--python-shebang", str(interpreter.default().path), "--sh-boot"]
+    # Its own environment is made of the model's interpreter, as the one that it takes from is.
+    python = locked.lock.python
+    tool = tools.executable("pex", python=python)
+    argv = [str(tool), "--output-file", str(made), "--pex-root", str(bench / "pex")]
+    argv += ["--python-shebang", str(python.path), "--sh-boot"]
     argv += ["--sources-directory", str(sources), "--entry-point", "harness_runner"]
     argv += ["--no-pypi", "--no-build", "--intransitive", "--no-emit-warnings"]
     if locked.lock.packages:
         argv += ["--venv-repository", str(environment)]
         argv += [f"{name}=={version}" for name, version in locked.lock.packages]
-    correcting = [str(interpreter.default().path), "-I", str(_RECORDS), str(hosted.site_packages(environment))]
+    correcting = [str(python.path), "-I", str(_RECORDS), str(environments.site_packages(environment, python))]
     env = process.environment(home, SOURCE_DATE_EPOCH=str(tree.FIXED_DATE), PEX_IGNORE_RCFILES="1")
-    shows = (tools.executable("pex").parent.parent, sources, _RECORDS)
+    shows = (tool.parent.parent, sources, _RECORDS)
     with tools.bench("pex", shows=shows, writes=(bench,)) as at:
         for step in (correcting, argv) if locked.lock.packages and rules else (argv,):
             at.run(step, env=env, cwd=home, timeout_s=options.timeout_s)
@@ -171,8 +181,10 @@ def _add_bytecode(locked: LockedModel, file: Path, options: BuildOptions, weight
         sources = scratch / "compiled"
         with _opened(file) as archive:
             archive.extractall(sources, names)
-        layout.compile_packages(sources, bytecode=options.bytecode, timeout_s=options.timeout_s)
-        return _append(file, sources, names, at_most=room)
+        layout.compile_packages(
+            sources, python=locked.lock.python, bytecode=options.bytecode, timeout_s=options.timeout_s
+        )
+        return _append(file, sources, names, locked.lock.python, at_most=room)
 
 
 @contextlib.contextmanager
@@ -190,6 +202,7 @@ def _loaded(locked: LockedModel, file: Path, options: BuildOptions, weights: Pat
     with _opened(file) as archive:
         pex_hash = _hash(archives.read(archive, "PEX-INFO", at_most=_ABOUT_BYTES))
         names = [name for name in archive.namelist() if name.endswith(".py")]
+    python = locked.lock.python
     with door.workspace(environments.bounds(locked.model).disk_bytes) as disk:
         extraction = disk / "pex_root"
         extraction.mkdir()
@@ -208,7 +221,7 @@ def _loaded(locked: LockedModel, file: Path, options: BuildOptions, weights: Pat
         # The folder was the model's to write to: it is asked for names of ours only, and nothing in it is read.
         inside = os.path.realpath(extraction)
         laid_out = list(extraction.glob(f"unzipped_pexes/*/{pex_hash}"))
-        return [name for name in names if any(_written(place / _cached(name), inside) for place in laid_out)]
+        return [name for name in names if any(_written(place / _cached(name, python), inside) for place in laid_out)]
 
 
 def _written(file: Path, inside: str) -> bool:
@@ -226,10 +239,10 @@ def _hash(about: bytes) -> str:
     raise BuildFailure("PEX made a file that does not say its hash")
 
 
-def _cached(name: str) -> str:
-    """Where Python keeps the bytecode of a source (PEP 3147)."""
+def _cached(name: str, python: Interpreter) -> str:
+    """Where that Python keeps the bytecode of a source (PEP 3147)."""
     path = PurePosixPath(name)
-    return str(path.parent / "__pycache__" / f"{path.stem}.cpython-{interpreter.default().minor.replace('.', '')}.pyc")
+    return str(path.parent / "__pycache__" / f"{path.stem}.cpython-{python.minor.replace('.', '')}.pyc")
 
 
 def _room(locked: LockedModel, file: Path) -> int:
@@ -239,17 +252,17 @@ def _room(locked: LockedModel, file: Path) -> int:
     return file.stat().st_size + max(locked.lock.wheel_bytes - taken, 0)
 
 
-def _append(file: Path, sources: Path, names: Sequence[str], *, at_most: int) -> int:
+def _append(file: Path, sources: Path, names: Sequence[str], python: Interpreter, *, at_most: int) -> int:
     """Add the bytecode of the largest modules first, as those take longest to compile; of how many there was room."""
     added, directory = 0, 0
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
         directory = sum(_ENTRY_BYTES + 2 * len(entry.filename) for entry in archive.infolist())
         for name in sorted(names, key=lambda name: (-(sources / name).stat().st_size, name)):
             try:
-                content = files.read_bytes(sources / _cached(name), at_most=_LARGEST_BYTECODE, below=sources)
+                content = files.read_bytes(sources / _cached(name, python), at_most=_LARGEST_BYTECODE, below=sources)
             except BadInput:
                 continue  # it could not be compiled
-            place = _cached(name)
+            place = _cached(name, python)
             directory += _ENTRY_BYTES + 2 * len(place)
             if archive.fp is None or archive.fp.tell() + directory + len(content) > at_most:
                 break

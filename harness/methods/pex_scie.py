@@ -38,6 +38,7 @@ from pathlib import Path
 
 from harness import files, interpreter, paths, process, settings, tools, tree
 from harness.errors import BuildFailure, MissingComponent
+from harness.interpreter import Interpreter
 from harness.methods import hosted, layout, pex, variants
 from harness.methods.contract import (
     Artifact,
@@ -52,7 +53,7 @@ from harness.methods.contract import (
 )
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
-from harness.spec import capabilities
+from harness.spec import capabilities, pythons
 from harness.spec.model import Model
 from harness.spec.scenario import Facility
 from harness.spec.weights import LockedModel
@@ -97,26 +98,27 @@ def check() -> Availability:
     found = pex.check()
     if not found.ready:
         return found
-    reason = _lack(settings.text(ASSETS), _platform())
+    reason = _lack(settings.text(ASSETS), _platform(), interpreter.default().minor)
     return Availability(ready=not reason, reason=reason, remedy=_REMEDY if reason else "")
 
 
 def prepare(model: Model) -> None:
     """Make PEX's own environment, and fetch the assets. MissingComponent where they can't be had."""
     pex.prepare(model)
-    _assets()
+    _assets(pythons.of(model).minor)
 
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
     """The executable ``MODEL``; BuildFailure where only the PEX that goes into it came out."""
     variants.require(ID, options, locked.model)
-    folder, assets = layout.fresh_folder(workdir, "pex-scie"), _assets()
+    minor = locked.lock.python.minor
+    folder, assets = layout.fresh_folder(workdir, "pex-scie"), _assets(minor)
     made = folder / locked.model.name
     with process.temporary_folder("pex-scie") as scratch:
         inside = scratch / f"{locked.model.name}.pex"
         facts = pex.write(locked, inside, options)
         bench = layout.bench_folder(options, "pex")
-        output = _lift(inside, bench, assets, options)
+        output = _lift(inside, bench, assets, locked.lock.python, options)
         lifted = bench / "lifted" / locked.model.name
         if not _is_executable_with(lifted, inside):
             raise BuildFailure(
@@ -134,12 +136,12 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
             **facts,
             "science": _SCIENCE,
             "scie-jump": _JUMP,
-            "interpreter": f"python-build-standalone {_INTERPRETERS}, {interpreter.default().minor}, {_FLAVOR}",
+            "interpreter": f"python-build-standalone {_INTERPRETERS}, {minor}, {_FLAVOR}",
         },
     )
 
 
-def _lift(inside: Path, bench: Path, assets: Path, options: BuildOptions) -> str:
+def _lift(inside: Path, bench: Path, assets: Path, python: Interpreter, options: BuildOptions) -> str:
     """Have PEX and science make the executable in ``bench/lifted``, behind the door; what they printed."""
     home, lifted = bench / "home", bench / "lifted"
     for folder in (home, lifted):
@@ -147,8 +149,13 @@ def _lift(inside: Path, bench: Path, assets: Path, options: BuildOptions) -> str
         folder.mkdir()
     argv = [str(tools.executable("pex", "pex3")), "scie", "create", "--style", "eager", "--scie-only"]
     argv += ["--dest-dir", str(lifted), "--pex-root", str(bench / "scie")]
-    argv += ["--scie-science-binary", str(assets / _names(_platform())[0]), "--scie-assets-base-url", "{url}"]
-    argv += ["--scie-python-version", interpreter.default().minor, "--scie-pbs-release", _INTERPRETERS]
+    argv += [
+        "--scie-science-binary",
+        str(assets / _names(_platform(), python.minor)[0]),
+        "--scie-assets-base-url",
+        "{url}",
+    ]
+    argv += ["--scie-python-version", python.minor, "--scie-pbs-release", _INTERPRETERS]
     argv += ["--scie-pbs-stripped", "--no-pypi", str(inside)]
     # A cache of its own for science, which is a scie itself: nothing of it is left in anyone's home.
     env = process.environment(home, PEX_IGNORE_RCFILES="1", SCIE_BASE=str(bench / "nce"))
@@ -174,13 +181,13 @@ def _platform() -> str:
     return f"{platform.system().lower()}-{platform.machine()}"
 
 
-def _names(system: str) -> tuple[str, ...]:
+def _names(system: str, minor: str) -> tuple[str, ...]:
     """The assets whose names are known beforehand, as ``science download`` lays them out; science first."""
     return (
         f"science-fat-{system}",
         f"jump/download/v{_JUMP}/scie-jump-{system}",
         f"jump/download/v{_JUMP}/scie-jump-{system}.sha256",
-        f"{_PROVIDER}/download/{_INTERPRETERS}/distributions-{interpreter.default().minor}-{_FLAVOR}.json",
+        f"{_PROVIDER}/download/{_INTERPRETERS}/distributions-{minor}-{_FLAVOR}.json",
     )
 
 
@@ -198,15 +205,15 @@ def _interpreter_name(listing: Path, system: str) -> str:
 
 
 @functools.cache
-def _lack(given: str, system: str) -> str:
+def _lack(given: str, system: str, minor: str) -> str:
     """What is lacking, in a reader's words; nothing if nothing is."""
     if system not in ("linux-x86_64", "linux-aarch64"):
         return f"there is no scie for {system} that was made here"
     if given and "://" not in given:
-        return _lack_in(Path(given), system)
-    if (_cached(given) / "complete").is_file():
+        return _lack_in(Path(given), system, minor)
+    if (_cached(given, minor) / "complete").is_file():
         return ""
-    name = _names(system)[0]
+    name = _names(system, minor)[0]
     url = f"{given.rstrip('/')}/{name}" if given else f"{_GITHUB}/v{_SCIENCE}/{name}"
     trouble = _trouble_with(url)
     what = "the tool science, the launcher scie-jump and an interpreter of python-build-standalone"
@@ -234,8 +241,8 @@ def _trouble_with(url: str) -> str:
         return f"no answer within {_PATIENCE_S + 1.0:g} s"
 
 
-def _lack_in(folder: Path, system: str) -> str:
-    names = list(_names(system))
+def _lack_in(folder: Path, system: str, minor: str) -> str:
+    names = list(_names(system, minor))
     lacking = [name for name in names if not os.path.isfile(folder / name)]
     if not lacking:
         try:
@@ -248,32 +255,32 @@ def _lack_in(folder: Path, system: str) -> str:
     return f"{folder} ({ASSETS}) does not have {', '.join(lacking)}" if lacking else ""
 
 
-def _cached(given: str) -> Path:
+def _cached(given: str, minor: str) -> Path:
     key = hashlib.sha256(f"{given} {_SCIENCE} {_JUMP} {_INTERPRETERS}".encode()).hexdigest()[:16]
-    return paths.cache() / "scie" / f"{key}-python{interpreter.default().minor.replace('.', '')}"
+    return paths.cache() / "scie" / f"{key}-python{minor.replace('.', '')}"
 
 
-def _assets() -> Path:
+def _assets(minor: str) -> Path:
     """The local folder with everything, fetched where it is not there."""
     given, system = settings.text(ASSETS), _platform()
     if given and "://" not in given:
-        lacking = _lack_in(Path(given), system)
+        lacking = _lack_in(Path(given), system, minor)
         if lacking:
             raise MissingComponent(lacking, remedy=_REMEDY)
         return Path(given).absolute()
-    folder = _cached(given)
+    folder = _cached(given, minor)
     if not (folder / "complete").is_file():
         with tools.alone(folder.with_suffix(".lock")):
             if not (folder / "complete").is_file():
                 files.remove(folder)
-                (_fetch_from_mirror if given else _fetch_from_github)(folder, given.rstrip("/"), system)
+                (_fetch_from_mirror if given else _fetch_from_github)(folder, given.rstrip("/"), system, minor)
                 (folder / "complete").touch()
     return folder
 
 
-def _fetch_from_mirror(folder: Path, url: str, system: str) -> None:
+def _fetch_from_mirror(folder: Path, url: str, system: str, minor: str) -> None:
     """Copy what is needed of a mirror; science itself checks launcher and interpreter against the digests there."""
-    names = _names(system)
+    names = _names(system, minor)
     for name in names:
         _fetch(f"{url}/{urllib.parse.quote(name)}", folder / name)
     name = _interpreter_name(folder / names[-1], system)
@@ -281,16 +288,16 @@ def _fetch_from_mirror(folder: Path, url: str, system: str) -> None:
     (folder / names[0]).chmod(0o755)
 
 
-def _fetch_from_github(folder: Path, _: str, system: str) -> None:
+def _fetch_from_github(folder: Path, _: str, system: str, minor: str) -> None:
     """Fetch science, and have it fetch the others as its documentation says."""
-    name = _names(system)[0]
+    name = _names(system, minor)[0]
     science, expected = folder / name, folder / f"{name}.sha256"
     for file in (science, expected):
         _fetch(f"{_GITHUB}/v{_SCIENCE}/{file.name}", file)
     if tree.sha256(science) != expected.read_text().split()[0]:
         raise MissingComponent(f"{name} as fetched has not the sha256 that is told for it", remedy="try again")
     science.chmod(0o755)
-    version, minor = ("--version", _JUMP), interpreter.default().minor
+    version = ("--version", _JUMP)
     pinned = ("--version", minor, "--release", _INTERPRETERS, "--flavor", _FLAVOR)
     env = process.network_environment(folder, SCIE_BASE=str(folder / "nce"))
     for what in (("scie-jump", *version), ("provider", "PythonBuildStandalone", *pinned)):

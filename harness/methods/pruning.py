@@ -28,6 +28,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 #: What ``prune`` may name: the rule, and what it does. Unit tests hold the names against ``spec.model.Prune``.
 RULES = {
@@ -438,6 +439,13 @@ def _replace(path: Path, contents: bytearray) -> None:
 # --- duplicates ----------------------------------------------------------------------------------
 
 
+def _digest(file: IO[bytes]) -> str:
+    total = hashlib.sha256()
+    while block := file.read(2**20):  # hashlib.file_digest came with Python 3.11
+        total.update(block)
+    return total.hexdigest()
+
+
 def _share_duplicates(folder: Path) -> None:
     """Files of the same contents and mode become hard links; wheels carry the same native library more than once."""
     alike: dict[tuple[int, int], list[Path]] = {}
@@ -449,7 +457,7 @@ def _share_duplicates(folder: Path) -> None:
         first: dict[str, Path] = {}
         for path in paths if len(paths) > 1 else ():
             with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = _digest(file)
             known = first.setdefault(digest, path)
             if known is not path and not known.samefile(path):
                 part = path.with_name(path.name + ".part")

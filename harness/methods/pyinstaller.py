@@ -16,7 +16,6 @@ target's: https://pyinstaller.org/en/stable/usage.html#making-gnu-linux-apps-for
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.machinery
 import os
 import shutil
@@ -27,6 +26,7 @@ from typing import Literal
 
 from harness import door, files, interpreter, paths, process, tools, tree
 from harness.errors import BuildFailure
+from harness.interpreter import Interpreter
 from harness.methods import hosted, layout, mending, placement, rehearsal, variants
 from harness.methods.contract import (
     Artifact,
@@ -42,7 +42,7 @@ from harness.methods.contract import (
 )
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
-from harness.spec import capabilities, environments
+from harness.spec import capabilities, environments, pythons
 from harness.spec.model import Model
 from harness.spec.scenario import Facility
 from harness.spec.weights import LockedModel
@@ -78,25 +78,28 @@ def check() -> Availability:
             reason="there is no objcopy, with which PyInstaller joins its launcher and what it starts",
             remedy="install binutils (Debian: apt-get install binutils)",
         )
-    if found.ready and not _python_library():
-        return Availability(
-            ready=False,
-            reason=f"{interpreter.default().path} has no shared library, which PyInstaller takes along",
-            remedy=f"install it (Debian: apt-get install libpython{interpreter.default().minor}), "
-            "or set HARNESS_PYTHON to a Python that was built with --enable-shared",
-        )
+    if found.ready and (lacking := _lacking(interpreter.default())):
+        return Availability(ready=False, reason=lacking[0], remedy=lacking[1])
     return found
 
 
-def _python_library() -> bool:
-    python = interpreter.default()
+def _lacking(python: Interpreter) -> tuple[str, str] | None:
+    """What PyInstaller lacks of the interpreter, and the remedy; None where it has all."""
+    if _has_library(python):
+        return None
+    remedy = f"install it (Debian: apt-get install libpython{python.minor}), "
+    remedy += "or set HARNESS_PYTHON to a Python that was built with --enable-shared"
+    return f"{python.path} has no shared library, which PyInstaller takes along", remedy
+
+
+def _has_library(python: Interpreter) -> bool:
     folders = (python.stdlib.parent, *python.stdlib.parent.glob("*-linux-gnu*"))
     return python.library is not None or any(any(one.glob(f"libpython{python.minor}*.so*")) for one in folders)
 
 
 def prepare(model: Model) -> None:
     """Make PyInstaller's own environment; the model itself needs nothing."""
-    tools.executable("pyinstaller")
+    tools.executable("pyinstaller", python=pythons.of(model))
 
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
@@ -110,6 +113,8 @@ def frozen(
     locked: LockedModel, folder: Path, options: BuildOptions, *, kind: Literal["onedir", "onefile"]
 ) -> tuple[Path, dict[str, str]]:
     """What PyInstaller makes, moved to ``folder``; and what is to be said of it. BuildFailure where it refuses."""
+    if lacking := _lacking(locked.lock.python):
+        raise BuildFailure(lacking[0], remedy=lacking[1])
     rules = mending.rules(locked.model, options, _RULES)
     with process.temporary_folder("pyinstaller") as scratch, door.workspace(tools.BOUNDS.disk_bytes) as disk:
         environment, sources = scratch / "environment", scratch / "sources"
@@ -117,22 +122,23 @@ def frozen(
             locked.lock, environment, cache=options.tool_cache, bytecode="none", timeout_s=options.timeout_s
         )
         layout.write_sources(locked, sources, bytecode="none", pruned=rules)
-        layout.compile_bytecode(sources, bytecode=options.bytecode, place="app")
+        layout.compile_bytecode(sources, python=locked.lock.python, bytecode=options.bytecode, place="app")
         traced = options.traced
         if traced is None:
             python = environment / "bin" / "python"
             traced = rehearsal.traced(locked, python, sources, timeout_s=options.timeout_s)
+        packages = environments.site_packages(environment, locked.lock.python)
         if locked.lock.packages:
-            layout.prune(hosted.site_packages(environment), rules, traced.kept, timeout_s=options.timeout_s)
+            layout.prune(packages, rules, traced.kept, timeout_s=options.timeout_s)
         loaded = _loaded(locked, traced)
-        found = _found(hosted.site_packages(environment), loaded, traced, options.mended.collected)
+        found = _found(packages, loaded, traced, options.mended.collected)
         arguments = _arguments(locked, disk, scratch, loaded, kind, found)
-        made = _run_pyinstaller(disk, scratch, arguments, options)
+        made = _run_pyinstaller(disk, scratch, locked.lock.python, arguments, options)
         place = folder / locked.model.name
         _copy(made / locked.model.name, place)
     return place, {
         "pyinstaller": tools.version("pyinstaller"),
-        "interpreter": interpreter.default().version,
+        "interpreter": locked.lock.python.version,
         "pruned": ", ".join(rules) or "nothing",
         **placement.facts(locked, options),
         "hidden imports": str(len(loaded)) if loaded else "none: the examples could not be answered in the environment",
@@ -203,7 +209,7 @@ def _arguments(
         arguments += [f"--{option}path", str(disk / option)]
     arguments += ["--paths", str(sources), "--paths", str(model)]
     arguments += ["--add-data", f"{model}{os.pathsep}{layout.MODEL_FOLDER}"]
-    packages = hosted.site_packages(scratch / "environment")
+    packages = environments.site_packages(scratch / "environment", locked.lock.python)
     for module in (*loaded, *_own_modules(locked)):
         arguments += ["--hidden-import", module]
     for package in sorted({module.partition(".")[0] for module in loaded}):
@@ -211,14 +217,14 @@ def _arguments(
             arguments += ["--collect-data", package]
     for distribution, _ in locked.lock.packages:
         arguments += ["--copy-metadata", distribution]
-    for module in sorted(_top_level(_tool_packages()) - _top_level(packages)):
+    for module in sorted(_top_level(_tool_packages(locked.lock.python)) - _top_level(packages)):
         arguments += ["--exclude-module", module]
     return [*arguments, *found, str(_RESOURCES / "entry.py")]
 
 
-def _tool_packages() -> Path:
-    """The folder of PyInstaller's own packages."""
-    return hosted.site_packages(tools.executable("pyinstaller").parent.parent)
+def _tool_packages(python: Interpreter) -> Path:
+    """The folder of PyInstaller's own packages, for that Python."""
+    return environments.site_packages(tools.executable("pyinstaller", python=python).parent.parent, python)
 
 
 def _top_level(packages: Path) -> set[str]:
@@ -226,13 +232,16 @@ def _top_level(packages: Path) -> set[str]:
     return {name for name in names if name.isidentifier() and name != "__pycache__"}
 
 
-def _run_pyinstaller(disk: Path, scratch: Path, arguments: Sequence[str], options: BuildOptions) -> Path:
+def _run_pyinstaller(
+    disk: Path, scratch: Path, of: Interpreter, arguments: Sequence[str], options: BuildOptions
+) -> Path:
     """Run PyInstaller behind the door, since its hooks import the dependencies; the folder of what it made."""
     python, home = scratch / "environment" / "bin" / "python", disk / "own"
     written = [disk / name for name in ("own", "dist", "work", "spec")]
     for folder in written:
         folder.mkdir()
-    argv = [str(python), "-P", "-s", str(_RESOURCES / "freeze.py"), str(_tool_packages()), *arguments]
+    # Not -P, which came with Python 3.11: the script takes its own folder out of the path.
+    argv = [str(python), "-s", str(_RESOURCES / "freeze.py"), str(_tool_packages(of)), *arguments]
     # Both for the same output each time (PyInstaller's "Creating a Reproducible Build").
     env = process.environment(
         home,
@@ -241,7 +250,7 @@ def _run_pyinstaller(disk: Path, scratch: Path, arguments: Sequence[str], option
         PYTHONDONTWRITEBYTECODE="1",
         SOURCE_DATE_EPOCH=str(tree.FIXED_DATE),
     )
-    shows = (scratch / "environment", scratch / "sources", _RESOURCES, _tool_packages())
+    shows = (scratch / "environment", scratch / "sources", _RESOURCES, _tool_packages(of))
     with tools.bench("PyInstaller", shows=shows, writes=written, links="inside") as bench:
         bench.run(argv, env=env, cwd=home, timeout_s=options.timeout_s)
     return disk / "dist"
@@ -270,8 +279,7 @@ def sizes(artifact: Artifact, depot: Depot) -> Sizes:
 
 def install(artifact: Artifact, target: Path, depot: Depot) -> Installed:
     """Fetch the archive and unpack it on the target."""
-    found = hosted.install_archive(artifact, target, depot)
-    return dataclasses.replace(found, cold_paths=found.own_paths)  # the target's Python is not read
+    return hosted.install_archive(artifact, target, depot)
 
 
 def start(installed: Installed, limits: Limits) -> AbstractContextManager[Served]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness import ceiling, door, files, paths, process
 from harness.errors import BadInput, CheckFailure
-from harness.methods import hosted, placement
+from harness.methods import placement
 from harness.methods.contract import Traced
 from harness.spec import environments
 from harness.spec.weights import LockedModel
@@ -31,14 +31,14 @@ def traced(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float
     ``python`` is the environment's, ``sources`` the folder with runner and model.
     """
     said = told(locked, python, sources, timeout_s=timeout_s)
-    return believed(said, hosted.site_packages(python.parent.parent))
+    return believed(said, environments.site_packages(python.parent.parent, locked.lock.python))
 
 
 def told(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float) -> Any:
     """What the model's own process says of answering the examples, unchecked; None where they are not answered."""
     with door.workspace(environments.bounds(locked.model).disk_bytes) as disk:
         written = disk / "home" / "loaded"
-        argv = [str(python), "-P", "-s", str(_SCRIPT), str(sources), str(written)]
+        argv = [str(python), "-s", str(_SCRIPT), str(sources), str(written)]
         shows = (_SCRIPT, python.parent.parent, sources)
         if not answered(locked, argv, disk=disk, shows=shows, timeout_s=timeout_s, PYTHONDONTWRITEBYTECODE="1"):
             return None

@@ -82,7 +82,7 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     image = imaging.build(ID, RECIPE, locked, workdir, options)
     folder, archive = layout.fresh_folder(workdir, "model"), workdir / "model.tar.gz"
     tree.copy(locked.payload, folder)
-    layout.compile_bytecode(folder, bytecode=options.bytecode, place=_MODEL)
+    layout.compile_bytecode(folder, python=locked.lock.python, bytecode=options.bytecode, place=_MODEL)
     tree.pack(folder, archive)
     shutil.rmtree(folder)
     return replace(

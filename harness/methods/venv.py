@@ -8,12 +8,12 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from harness import interpreter, tools, tree
+from harness import tools, tree
 from harness.methods import hosted, layout, placement, variants
 from harness.methods.contract import Artifact, BuildOptions, Installed, Layers, Limit, Limits, Mends, Sizes
 from harness.methods.serving import Served
 from harness.platforms.depot import Depot
-from harness.spec import capabilities
+from harness.spec import capabilities, environments
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
 
@@ -40,16 +40,22 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
     variants.require(ID, options, locked.model)
     folder = layout.fresh_folder(workdir, "venv")
     layout.install_packages(locked, folder, options)
-    layout.write_sources(locked, hosted.site_packages(folder), bytecode=options.bytecode, weights=options.weights)
+    layout.write_sources(
+        locked,
+        environments.site_packages(folder, locked.lock.python),
+        bytecode=options.bytecode,
+        weights=options.weights,
+    )
     placement.kept_apart(locked, options, workdir)
     return Artifact(
         method=ID,
         model=locked.model.name,
         digest=tree.digest(folder),
         path=folder,
+        python=locked.lock.python.path,
         facts={
             "uv": tools.uv_version(),
-            "interpreter": interpreter.default().version,
+            "interpreter": locked.lock.python.version,
             **placement.facts(locked, options),
         },
     )

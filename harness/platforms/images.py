@@ -25,13 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from harness import paths, process, settings, tools
+from harness import interpreter, paths, process, settings, tools
 from harness.errors import BadInput, BuildFailure, CheckFailure, HarnessError, MissingComponent
 from harness.platforms import builds, containers
 from harness.platforms.engine import Engine, Say, asking
 
-#: Debian's release for each Python: no release has two.
-SUITES = {"3.9": "bullseye", "3.11": "bookworm", "3.13": "trixie"}
+SUITES = interpreter.DEBIAN
 
 REPOSITORY = "ml-packaging-harness/base"
 _LABEL = "ml-packaging-harness"

@@ -18,9 +18,11 @@ from pathlib import Path
 
 from harness import interpreter, paths, process, tools, tree
 from harness.errors import BuildFailure, MissingComponent
+from harness.interpreter import Interpreter
 from harness.platforms import builds
 from harness.platforms.engine import Engine
 from harness.platforms.images import BaseImage
+from harness.spec import environments
 
 #: Where Lambda has a function's code, and its runtime.
 TASK_ROOT = "/var/task"
@@ -72,7 +74,7 @@ def cpus(memory_mb: int, limit: float | None = None) -> float:
 
 def emulator() -> Path:
     """The emulator's program, fetched where it is not there: BuildFailure where no package index is in reach."""
-    installed = _installed() / "samcli" / "local" / "rapid" / f"aws-lambda-rie-{architecture()}"
+    installed = _installed(interpreter.default()) / "samcli" / "local" / "rapid" / f"aws-lambda-rie-{architecture()}"
     if not installed.is_file():
         raise MissingComponent(f"aws-sam-cli has no emulator for {architecture()}", remedy="use another machine")
     # A wheel keeps no executable bit, and an installer's file may be shared with its cache.
@@ -103,21 +105,21 @@ def facts(base: BaseImage) -> dict[str, str]:
     }
 
 
-def image(running: Engine, base: BaseImage) -> str:
-    """The tag of the image that stands for Lambda's Python runtime, on ``base``; built where it is not there."""
+def image(running: Engine, base: BaseImage, python: Interpreter) -> str:
+    """The tag of the image that stands for Lambda's runtime of ``python``, on ``base``; built where it is not there."""
     added = [tree.sha256(file) for file in sorted(_ADDED.iterdir()) if file.is_file()]
     key = hashlib.sha256("\0".join([base.reference, _LOCK.read_text(), _DOCKERFILE, *added]).encode()).hexdigest()[:12]
     tag = f"ml-packaging-harness/lambda-runtime:{base.python_minor}-{key}"
     if builds.image_id(running, tag) is None:
         with process.temporary_folder("lambda-runtime") as folder:
-            _fill(folder / "runtime")
+            _fill(folder / "runtime", python)
             text = _DOCKERFILE.format(base=base.tag, python=base.python, root=RUNTIME_ROOT, task=TASK_ROOT)
             builds.build_image(running, folder, text, tag)
     return tag
 
 
-def _fill(folder: Path) -> None:
-    site = _installed()
+def _fill(folder: Path, python: Interpreter) -> None:
+    site = _installed(python)
     folder.mkdir()
     for found in [*(site / name for name in _PACKAGES), *site.glob("runtime_client*.so")]:
         if found.is_dir():
@@ -129,6 +131,6 @@ def _fill(folder: Path) -> None:
     tree.copy(_ADDED, folder, keep=lambda relative: relative.suffix == ".py")
 
 
-def _installed() -> Path:
-    program = tools.executable("rie", "sam")
-    return program.parent.parent / "lib" / f"python{interpreter.default().minor}" / "site-packages"
+def _installed(python: Interpreter) -> Path:
+    program = tools.executable("rie", "sam", python=python)
+    return environments.site_packages(program.parent.parent, python)

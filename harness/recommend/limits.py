@@ -108,6 +108,16 @@ def _lacking(evidence: Evidence, scenario: Scenario, method_id: str, method: Pac
             run_id=evidence.run_id,
             fidelity="documented",
         )
+    built_for, has = _pythons(evidence, scenario)
+    if built_for != has and "python" in method.REQUIRES and method.FAMILY != "executable":
+        yield Exclusion(
+            method=method_id,
+            rule="requires",
+            subject="python",
+            reason=f"{method_id}: is built for Python {built_for}, and the target has {has} (scenario {scenario.name})",
+            run_id=evidence.run_id,
+            fidelity="documented",
+        )
     for quality in scenario.needs:
         if quality not in method.PROVIDES:
             yield Exclusion(
@@ -119,6 +129,13 @@ def _lacking(evidence: Evidence, scenario: Scenario, method_id: str, method: Pac
                 run_id=evidence.run_id,
                 fidelity="documented",
             )
+
+
+def _pythons(evidence: Evidence, scenario: Scenario) -> tuple[str, str]:
+    """The Python that artifacts of the model are built for, and the target's; twice the same where one is not known."""
+    built_for = str(evidence.manifest.models.get(evidence.model, {}).get("python") or "")
+    has = scenario.target.python or ""
+    return (built_for, has) if built_for and has else ("", "")
 
 
 def _stated(method: Packaging, quality: Quality) -> str:
@@ -147,10 +164,15 @@ def _failed(evidence: Evidence, method_id: str) -> Iterator[Exclusion]:
 
 
 def _left_to_the_target(evidence: Evidence, scenario: Scenario, method_id: str, method: Packaging) -> Iterator[Doubt]:
-    """System packages of the model that a method leaves to a target which is not said to have them.
+    """A Python, and system packages of the model, that a method leaves to a target which is not said to have them.
 
     Where the method was measured they may have been there.
     """
+    built_for, has = _pythons(evidence, scenario)
+    if built_for != has and method.FAMILY == "executable" and "python" in method.REQUIRES:
+        # A PEX starts under every Python that its wheels are for.
+        text = f"{method_id}: was built for Python {built_for}, and the target has {has}"
+        yield Doubt(method=method_id, text=f"{text}; it starts there only if no wheel in it is for one version alone")
     known = evidence.manifest.models.get(evidence.model, {}).get("system_packages", ())
     needed = [name for name in known if name not in scenario.target.system_packages]
     if needed and "carries-system-libraries" not in method.PROVIDES:

@@ -24,7 +24,7 @@ from packaging.metadata import parse_email
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from harness import archives, ceiling, door, files, interpreter, paths, process, tools, tree
+from harness import archives, ceiling, door, files, paths, process, tools, tree
 from harness.archives import UnsoundError
 from harness.errors import BadInput, BuildFailure
 from harness.sandbox import Bounds
@@ -148,7 +148,7 @@ def _build(file: Path, described: Sdist, folder: Path, pin: Pin, question: Quest
         work = disk / "build"
         for place in (work, work / "home", work / "wheel"):
             place.mkdir()
-        steps = _Steps(file=file, described=described, work=work, bounds=bounds, what=question.what)
+        steps = _Steps(file=file, described=described, work=work, bounds=bounds, question=question)
         more = steps.asked(environment)
         if more:
             wanted = tuple(dict.fromkeys((*described.requires, *more)))
@@ -166,7 +166,7 @@ def _environment(wanted: Sequence[str], folder: Path, question: Question, above:
     """The folder of an environment with what the build requires, its lock made once."""
     header = pins.header(wanted)
     requirements = folder / f"requirements-{hashlib.sha256(header.encode()).hexdigest()[:8]}.txt"
-    again = replace(question, wanted=tuple(wanted), own=(), given=(), universal=False)
+    again = replace(question, wanted=tuple(wanted), own=(), given=(), lowest="")
     indexes = [index.url for index in question.indexes]
 
     def build(pin: Pin, about: Question) -> tuple[str, ...]:
@@ -190,6 +190,7 @@ def _environment(wanted: Sequence[str], folder: Path, question: Question, above:
     what, place = f"{question.what}'s build", folder / "wheels"
     packages, download_s = wheelhouse.fill(locked, place, what=what, python=question.python, own_indexes=indexes)
     lock = Lock(
+        python=question.python,
         requirements=requirements,
         wheels=place,
         digest=tree.sha256(requirements),
@@ -209,7 +210,7 @@ class _Steps:
     described: Sdist
     work: Path
     bounds: Bounds
-    what: str
+    question: Question
 
     def asked(self, environment: Path) -> tuple[str, ...]:
         """What the build requires besides, once its sources lie there."""
@@ -238,12 +239,12 @@ class _Steps:
     def _run(self, environment: Path, step: str, out: Path) -> None:
         source = self.work / self.described.folder
         python, home = environment / "bin" / "python", self.work / "home"
-        argv = [str(python), "-s", "-P", str(_BUILD), step, str(self.file), str(source), str(out)]
+        argv = [str(python), "-s", str(_BUILD), step, str(self.file), str(source), str(out)]
         argv += [self.described.backend, *self.described.backend_path]
         allowed_s = ceiling.patience(_SECONDS)
         try:
             with tools.bench(
-                f"building {self.what} from source",
+                f"building {self.question.what} from source",
                 shows=(_BUILD, self.file, environment),
                 writes=(self.work,),
                 bounds=self.bounds,
@@ -271,15 +272,15 @@ class _Steps:
         if tools.says_full(error.log) or "File too large" in error.log:  # of all files together, or of one
             allowed = f"{self.bounds.disk_bytes / 2**30:.3g} GiB"
             return BuildFailure(
-                f"{self.what} has no wheel, and its build writes more than the {allowed} that it may",
+                f"{self.question.what} has no wheel, and its build writes more than the {allowed} that it may",
                 log=error.log,
                 remedy=f"give it a wheel ('wheels' in model.toml), or raise {ceiling.DISK}",
             )
-        lacked = lacking.found(error.log, python_minor=interpreter.default().minor)
+        lacked = lacking.found(error.log, python_minor=self.question.python.minor)
         if lacked is None:
             remedy = error.remedy or "require a version that has a wheel, or give it one ('wheels' in model.toml)"
-            return BuildFailure(f"{first} ({self.what} has no wheel)", log=error.log, remedy=remedy)
-        problem = f"{self.what} has no wheel, and its build {lacked.what}"
+            return BuildFailure(f"{first} ({self.question.what} has no wheel)", log=error.log, remedy=remedy)
+        problem = f"{self.question.what} has no wheel, and its build {lacked.what}"
         return BuildFailure(problem, log=error.log, remedy=lacked.remedy)
 
 

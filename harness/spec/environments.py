@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from harness import ceiling, files, interpreter, paths, process, tools
 from harness.errors import BuildFailure
+from harness.interpreter import Interpreter
 from harness.sandbox import Bounds
 from harness.spec.locked import Lock
 from harness.spec.model import Model
@@ -20,6 +22,11 @@ PRUNING = paths.PACKAGE / "methods" / "pruning.py"
 
 #: As many compilers at once, and no more: each takes memory.
 _COMPILERS = str(min(os.cpu_count() or 1, 16))
+
+
+def site_packages(environment: Path, python: Interpreter) -> Path:
+    """The folder of a virtual environment of ``python`` that its packages are in."""
+    return environment / "lib" / f"python{python.minor}" / "site-packages"
 
 
 def installed(lock: Lock) -> Path:
@@ -52,7 +59,8 @@ def at_hand(lock: Lock) -> Iterator[Path]:
 
 def _kept(lock: Lock) -> tuple[Path, Path, Path]:
     """Where the environment of the lock is kept, its interpreter, and the file that says that it is whole."""
-    folder = paths.cache() / "environments" / lock.digest[:24]
+    key = hashlib.sha256(f"{lock.digest} {lock.python.path} {lock.python.version}".encode()).hexdigest()[:24]
+    folder = paths.cache() / "environments" / key
     return folder, folder / "bin" / "python", folder / "complete"
 
 
@@ -78,7 +86,7 @@ def install(
     made = cache / "made" / folder.name
     files.remove(made)
     made.parent.mkdir(exist_ok=True)
-    env, python = tools.uv_offline(cache), interpreter.default().path
+    env, python = tools.uv_offline(cache), lock.python.path
     make = [str(tools.uv()), "venv", "--quiet", "--relocatable", "--python", str(python), str(made)]
     fill = [str(tools.uv()), "pip", "install", "--quiet", "--no-index", "--find-links", str(lock.wheels), "--no-build"]
     fill += ["--require-hashes", "--no-deps", "--python", str(made / "bin" / "python"), "-r", str(lock.requirements)]
@@ -87,10 +95,10 @@ def install(
         for argv in (make, fill) if lock.packages else (make,):
             bench.run(argv, env=env, timeout_s=timeout_s)
         if lock.packages and prune:
-            packages = made / "lib" / f"python{interpreter.default().minor}" / "site-packages"
+            packages = site_packages(made, lock.python)
             pruned(bench, packages, prune, keep, timeout_s=timeout_s)
         if lock.packages and bytecode != "none":
-            compiled(bench, ["-s", str(made), str(made / "lib")], bytecode, timeout_s=timeout_s)
+            compiled(bench, lock.python, ["-s", str(made), str(made / "lib")], bytecode, timeout_s=timeout_s)
     check_links(made / "lib")
     if folder.is_dir():
         folder.rmdir()
@@ -106,26 +114,32 @@ def pruned(bench: Bench, packages: Path, rules: Sequence[str], keep: Sequence[st
     bench.run(argv, env=process.environment(packages), timeout_s=timeout_s, stdin="\n".join(keep))
 
 
-def removable(python: Path, rules: Sequence[str], keep: Sequence[str] = (), *, timeout_s: float) -> str:
-    """What the ``rules`` would remove of the packages beside ``python``: the JSON that :data:`PRUNING` prints.
+def removable(packages: Path, rules: Sequence[str], keep: Sequence[str] = (), *, timeout_s: float) -> str:
+    """What the ``rules`` would remove of the ``packages`` in that folder: the JSON that :data:`PRUNING` prints.
 
     Nothing is removed. What packages bring is read there, so it is to be looked at as any file of others.
     """
-    environment = python.parent.parent
-    packages = environment / "lib" / f"python{interpreter.default().minor}" / "site-packages"
     argv = [str(interpreter.default().path), "-I", str(PRUNING), "--list", "--keep", "-", str(packages), *rules]
-    with tools.bench("looking at what pruning removes", shows=(PRUNING, environment)) as bench:
+    with tools.bench("looking at what pruning removes", shows=(PRUNING, packages)) as bench:
         env = process.environment(Path("/nonexistent"))
         return bench.run(argv, env=env, timeout_s=timeout_s, stdin="\n".join(keep)).stdout
 
 
-def compiled(bench: Bench, arguments: Sequence[str], bytecode: str, *, timeout_s: float, whole: bool = False) -> None:
-    """Have Python's ``compileall`` compile what its ``arguments`` say.
+def compiled(
+    bench: Bench,
+    python: Interpreter,
+    arguments: Sequence[str],
+    bytecode: str,
+    *,
+    timeout_s: float,
+    whole: bool = False,
+) -> None:
+    """Have ``compileall`` of the Python that will run it compile what its ``arguments`` say.
 
     Packages carry files for other Pythons: what can't be compiled is left out, or a BuildFailure where the ``whole``
     must be. So is, either way, a source that takes too much time or memory.
     """
-    argv = [str(interpreter.default().path), "-I", "-m", "compileall", "-q", "-j", "1" if whole else _COMPILERS]
+    argv = [str(python.path), "-I", "-m", "compileall", "-q", "-j", "1" if whole else _COMPILERS]
     argv += ["--invalidation-mode", bytecode, *arguments]
     env = process.environment(Path("/nonexistent"))
     done = bench.run(argv, env=env, timeout_s=timeout_s, fine=(0, 1))

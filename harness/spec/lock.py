@@ -21,10 +21,10 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from harness import files, interpreter, paths, process, tools, tree
+from harness import files, paths, process, tools, tree
 from harness.errors import BadInput
 from harness.interpreter import Interpreter
-from harness.spec import building, indexes, pins, resolving, wheelhouse
+from harness.spec import building, indexes, pins, pythons, resolving, wheelhouse
 from harness.spec.locked import Lock
 from harness.spec.model import Model
 from harness.spec.pins import Pin
@@ -70,6 +70,7 @@ def lock(model: Model, *, extra: Sequence[str] = ()) -> Lock:
         wheel_bytes=sum(size for _, _, size in found),
         download_s=download_s,
         sources=sources,
+        python=python,
     )
 
 
@@ -101,12 +102,12 @@ def _question(model: Model, extra: Sequence[str], *, universal: bool = False) ->
     return Question(
         what=f"locking {model.name}",
         wanted=(*model.file.requirements, *extra),
-        python=interpreter.suits(model.file.python, file=model.folder / "model.toml"),
+        python=pythons.of(model),
         own=tuple(_own_wheels(model)),
         given=tuple(_shipped(model) or ()) if extra else (),
         indexes=model.file.index,
         torch_backend=model.file.torch_backend,
-        universal=universal,
+        lowest=pythons.lowest(model.file.python) if universal else "",
     )
 
 

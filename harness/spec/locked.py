@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.interpreter import Interpreter
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -20,10 +22,12 @@ class Source:
 class Lock:
     """Locked requirements: ``requirements`` is the file with hashes, ``wheels`` a folder of links into the wheelhouse.
 
-    ``packages`` are the (name, version) pairs that are installed for this interpreter, ``sources`` those of them that
-    were built from source; ``download_s`` is None where every wheel was there already.
+    ``python`` is the interpreter that it was resolved for, and that the model runs under. ``packages`` are the
+    (name, version) pairs that are installed for it, ``sources`` those of them that were built from source;
+    ``download_s`` is None where every wheel was there already.
     """
 
+    python: Interpreter
     requirements: Path
     wheels: Path
     digest: str

@@ -54,7 +54,7 @@ class Question:
     """What is to be locked, and where it may come from. ``what`` it is for stands in messages.
 
     ``own`` are wheels that go before any index's, ``given`` are pins that hold whatever else is required.
-    ``universal`` asks for an answer for every Python that the model allows.
+    ``lowest`` asks for an answer that holds for every Python from that version (``3.9``) on.
     """
 
     what: str
@@ -64,7 +64,7 @@ class Question:
     given: tuple[Pin, ...] = ()
     indexes: tuple[Index, ...] = ()
     torch_backend: str | None = None
-    universal: bool = False
+    lowest: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ def where(pin: Pin, question: Question) -> SourceFile:
     """Where the index has the pin's source distribution; BuildFailure where it has none, or tells no sha256."""
     name = canonicalize_name(pin.requirement.name)
     text = f"{pin.requirement.name}{pin.requirement.specifier}"
-    one = replace(question, wanted=(text,), given=(), own=(), universal=False)
+    one = replace(question, wanted=(text,), given=(), own=(), lowest="")
     try:
         said = _ask(one, _Told(sources={name}), ("--format", "pylock.toml", "--no-deps"))
         [package] = tomllib.loads(said)["packages"]
@@ -220,8 +220,8 @@ def _ask(question: Question, told: _Told, options: Sequence[str], bound: set[str
     argv += ["--only-binary", ":all:", "--python", str(question.python.path)]
     for name in sorted(told.sources):
         argv += ["--no-binary", name]
-    if question.universal:
-        argv += ["--universal", "--python-version", "3.11"]
+    if question.lowest:
+        argv += ["--universal", "--python-version", question.lowest]
     sources = find_links()
     if question.torch_backend and not _has_torch(sources):
         # The annotation tells where PyTorch's builds lie, which only uv knows; pip then fetches from there.

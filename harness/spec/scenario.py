@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Gt
+from pydantic import StringConstraints
 
 from harness import paths
 from harness.errors import BadInput
@@ -50,7 +51,8 @@ Quality = Literal[
 class Target:
     """The machine it has to run on; None is 'no limit known'. ``link_mbit`` is the link to it, in Mbit/s.
 
-    ``system_packages`` are Debian packages that it has beside what a bare system with Python has.
+    ``python`` is the version that it has (``3.11``), where it has one and that is known. ``system_packages`` are Debian
+    packages that it has beside what a bare system with Python has.
     """
 
     __pydantic_config__ = reading.STRICT
@@ -59,6 +61,7 @@ class Target:
     memory_mb: Annotated[int, Gt(0)] | None = None
     disk_mb: Annotated[int, Gt(0)] | None = None
     link_mbit: Annotated[float, Gt(0)] = SLOW_LINK / 1e6
+    python: Annotated[str, StringConstraints(pattern=r"^3\.\d{1,2}$")] | None = None
     system_packages: tuple[DebianPackage, ...] = ()
 
 

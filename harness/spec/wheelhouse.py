@@ -12,6 +12,7 @@ import io
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def fill(
         download_s = 0.0
         for index in ("", *sorted(own_indexes)):
             group = [pin for pin in lacking if (pin.index if pin.index in own_indexes else "") == index]
-            download_s += _download(group, index, what) if group else 0
+            download_s += _download(group, index, what, python) if group else 0
         known |= {pin.line: stored(pin, python) for pin in lacking}
     linked.mkdir(exist_ok=True)
     found = []
@@ -162,15 +163,18 @@ def fill(
     return found, download_s
 
 
-def _download(lacking: Sequence[Pin], index: str, what: str) -> float:
-    """Have pip fetch wheels and check their hashes; give each its place. How long it took.
+def _download(lacking: Sequence[Pin], index: str, what: str, python: Interpreter) -> float:
+    """Have pip fetch wheels for ``python`` and check their hashes; give each its place. How long it took.
 
     They come from ``index`` alone where there is one, else from the indexes that the user configured.
     """
     with process.temporary_folder("download") as scratch, tools.full_disk_named():
-        (scratch / "wanted.txt").write_text("\n".join(pins.entry(pin) for pin in lacking) + "\n")
+        # Without the conditions, which hold for that Python and which pip would hold against its own.
+        wanted = [replace(pin, line=pin.line.partition(";")[0].rstrip()) for pin in lacking]
+        (scratch / "wanted.txt").write_text("\n".join(pins.entry(pin) for pin in wanted) + "\n")
         argv = [str(tools.executable("pip")), "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-        argv += ["--no-cache-dir", "--quiet", "--dest", str(scratch / "wheels"), "-r", str(scratch / "wanted.txt")]
+        argv += ["--python-version", python.version, "--no-cache-dir", "--quiet"]
+        argv += ["--dest", str(scratch / "wheels"), "-r", str(scratch / "wanted.txt")]
         alone: Mapping[str, str] = {}
         if index:
             argv += ["--index-url", index]

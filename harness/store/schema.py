@@ -90,6 +90,7 @@ class Described:
     version: Word = ""
     family: Word = ""
     framework: Word = ""
+    python: Word = ""
     system_packages: Words = ()
     memory_mb: Annotated[int, Field(ge=0, le=2**40)] | None = None
     features: Features = field(default_factory=Features)

@@ -67,8 +67,8 @@ from harness.methods.contract import Artifact, BuildOptions, Installed, Limits
 from harness.platforms import builds, engine, images, namespaces, registry
 from harness.platforms.engine import Engine
 from harness.platforms.images import BaseImage
+from harness.spec import environments, weights
 from harness.spec import model as models
-from harness.spec import weights
 from harness.spec.model import Json, answers_match
 from harness.spec.weights import LockedModel
 
@@ -616,7 +616,9 @@ def plain_venv(at: Stage, work: Path) -> Artifact:
     (work / "requirements.txt").write_text(requirements(at))
     argv = [str(folder / "bin" / "pip"), "install", "--quiet", "-r", str(work / "requirements.txt")]
     checked(process.run(argv, env=env, timeout_s=900))
-    layout.write_sources(at.locked, hosted.site_packages(folder), bytecode="unchecked-hash")
+    layout.write_sources(
+        at.locked, environments.site_packages(folder, interpreter.default()), bytecode="unchecked-hash"
+    )
     return Artifact(method="venv", model=MODEL, digest="", path=folder)
 
 

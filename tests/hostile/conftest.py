@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +57,12 @@ def witness(request: pytest.FixtureRequest) -> Iterator[Witness]:
     as_user = request.config.getoption("as_user") and os.geteuid() == 0
     worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
     parent = Path(os.environ.get("HARNESS_HOSTILE", "/var/cache" if os.geteuid() == 0 else "~/.cache")).expanduser()
+    if as_user and not _can_start(USER_ID):
+        pytest.exit(
+            f"user {USER_ID} may not start {sys.executable}: make the environment below a folder that is open "
+            "to all, with a Python that is",
+            returncode=2,
+        )
     base = parent / f"harness-hostile-{worker}{'-user' if as_user else ''}"
     base.mkdir(parents=True, exist_ok=True)
     with (base / "lock").open("w") as lock:
@@ -63,6 +71,14 @@ def witness(request: pytest.FixtureRequest) -> Iterator[Witness]:
             yield found
         for name in ("cases", "home", "witness"):
             disk.remove(base / name)
+
+
+def _can_start(user: int) -> bool:
+    """Whether that user may start the interpreter that the campaign runs under."""
+    done = subprocess.run(
+        [sys.executable, "-c", ""], check=False, user=user, group=user, extra_groups=[], cwd="/", capture_output=True
+    )
+    return done.returncode == 0
 
 
 @pytest.fixture

@@ -231,6 +231,7 @@ def artifact(witness: Witness) -> Path:
     """The REST API of a good model, packaged and unpacked as its README says."""
     place = witness.ground("http")
     making.model(place)
+    campaign.give(place.folder, witness)
     out = place.folder / "out"
     made = campaign.harness(
         witness, "package", str(place.model), "--method", "rest-api", "--out", str(out), timeout_s=300

@@ -16,13 +16,13 @@ import pytest
 from harness import door, interpreter, process, sandbox
 from harness.measure import artifacts, start
 from harness.measure.start import limits_of
-from harness.methods import METHODS, hosted
+from harness.methods import METHODS
 from harness.methods.contract import Artifact, BuildOptions, Installed, Limits, Method
 from harness.methods.variants import Variant
 from harness.platforms import engine, images
 from harness.platforms.depot import Depot
+from harness.spec import environments, weights
 from harness.spec import model as models
-from harness.spec import weights
 from harness.spec.weights import LockedModel
 
 
@@ -177,9 +177,9 @@ def test_a_cold_start_is_taken_in_both_states(case: Case) -> None:
 
 def test_bytecode_in_the_artifact_needs_no_check(case: Case) -> None:
     """In a folder every module of the dependencies has bytecode beside it, of the kind that is not checked."""
-    if case.artifact.path is None or not hosted.site_packages(case.artifact.path).is_dir():
+    if case.artifact.path is None or not environments.site_packages(case.artifact.path, interpreter.default()).is_dir():
         pytest.skip("the artifact is no folder with an environment in it")
-    packages = hosted.site_packages(case.artifact.path)
+    packages = environments.site_packages(case.artifact.path, interpreter.default())
     compiled = list(packages.rglob("*.pyc"))
     sources = [file for file in packages.rglob("*.py") if "tests" not in file.parts]
     assert len(compiled) > 0.95 * len(sources) > 0

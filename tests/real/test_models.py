@@ -16,8 +16,9 @@ from harness.methods.contract import BuildOptions, Installed
 from harness.spec import model as models
 from harness.spec import synthetic, weights
 
-#: Those that the conformance suite packages with every method, and one generated model in place of all.
-ELSEWHERE = {"digits-forest", "digits-onnx"}
+#: Those that the conformance suite packages with every method, and those of another Python (``test_pythons.py``).
+ELSEWHERE = {"digits-forest", "digits-onnx", "wine-legacy", "clusters-modern"}
+#: One generated model stands for all of them.
 NAMES = [*(name for name in models.sample_names() if name not in ELSEWHERE), synthetic.DESIGNS[0].name]
 
 

@@ -129,8 +129,9 @@ def test_a_plain_start_shows_what_it_needs(kern: Any) -> None:
     assert {"kern", "kern.plugins.p_one", "kern.tests.data"} <= set(found.modules)
     assert proof.plain_problem(method, locked) == ""
     with environments.at_hand(locked.lock) as python:
+        packages = environments.site_packages(python.parent.parent, locked.lock.python)
         removed = [
-            proof._removed(environments.removable(python, ["tests", "stubs", "headers"], keep, timeout_s=60.0))
+            proof._removed(environments.removable(packages, ["tests", "stubs", "headers"], keep, timeout_s=60.0))
             for keep in ((), found.kept)
         ]
     assert removed[0]["headers"] == ("kern/_kernels.cu", "kern/unused.h")

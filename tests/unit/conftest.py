@@ -110,6 +110,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Interpreter:
         library=None,
     )
     monkeypatch.setattr(interpreter, "default", lambda: found)
+    monkeypatch.setattr(interpreter, "_known", {found.path: found})
     return found
 
 

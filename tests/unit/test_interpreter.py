@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 
 from harness import interpreter, process
-from harness.errors import BadInput, MissingComponent
+from harness.errors import MissingComponent
 
 
 @pytest.fixture(autouse=True)
 def found_anew() -> Iterator[None]:
     """What an earlier test found does not count."""
-    default = interpreter.default
+    default, known = interpreter.default, interpreter._known
     default.cache_clear()
+    known.clear()
     yield
     default.cache_clear()
+    known.clear()
 
 
 def answering(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[list[str]]:
@@ -61,6 +63,7 @@ def test_a_shared_library_is_part_of_a_start(tmp_path: Path, monkeypatch: pytest
     answering(monkeypatch, {**described(), "library": library.name, "folder": str(tmp_path)})
     assert interpreter.default().library == library
     assert interpreter.default().files == (interpreter.default().path.resolve(), library, Path("/usr/lib/python3.11"))
+    interpreter._known.clear()
     interpreter.default.cache_clear()
     answering(monkeypatch, described())
     assert interpreter.default().library is None
@@ -73,7 +76,7 @@ def test_a_shared_library_is_part_of_a_start(tmp_path: Path, monkeypatch: pytest
         ("", "not a Python that works"),
         (process.TimedOut(["python"], 30, ""), "did not end within 30 s"),
         (MissingComponent("there is no program /opt/python"), "there is no program"),
-        (described("3.9.1"), "the runner needs 3.11 or newer"),
+        (described("3.8.1"), "the runner needs 3.9 or newer"),
     ],
 )
 def test_what_is_no_python_is_a_missing_component(monkeypatch: pytest.MonkeyPatch, answer: Any, named: str) -> None:
@@ -86,12 +89,12 @@ def test_what_is_no_python_is_a_missing_component(monkeypatch: pytest.MonkeyPatc
     assert "HARNESS_PYTHON" in raised.value.remedy
 
 
-@pytest.mark.usefixtures("here")
-def test_a_model_that_wants_another_python_is_bad_input() -> None:
-    """The message names file, key, value and the interpreter that is used."""
-    assert interpreter.suits(">=3.11", file="/m/model.toml") == interpreter.default()
-    with pytest.raises(BadInput) as raised:
-        interpreter.suits("<3", file="/m/model.toml")
-    text = str(raised.value)
-    for part in ("/m/model.toml", "key 'python' = '<3'", interpreter.default().version, "HARNESS_PYTHON"):
-        assert part in text
+def test_several_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is what models run under; processes see the installations of all that were asked about."""
+    answering(monkeypatch, described())
+    monkeypatch.setenv("HARNESS_PYTHON", "/opt/a/python:/opt/b/python")
+    assert interpreter.named() == [Path("/opt/a/python"), Path("/opt/b/python")]
+    assert interpreter.default().path == Path("/opt/a/python")
+    assert Path("/opt/b") not in interpreter.folders()
+    interpreter.described(Path("/opt/b/python"))
+    assert {Path("/opt/a"), Path("/opt/b")} <= set(interpreter.folders())

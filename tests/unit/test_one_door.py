@@ -41,6 +41,7 @@ _OUTSIDE = {
     "platforms/registry.py": "the registry of images, which keeps layers and opens none",
     "platforms/targets.py": "tar, on a root file system that was made of Debian's packages",
     "spec/fetching.py": "Python, isolated, with a program of ours that downloads one file",
+    "spec/pythons.py": "uv, to list the interpreters that are here and to fetch one; it installs no package",
     "spec/resolving.py": "uv and pip, to resolve and to say how they are configured; no package is built or installed",
     "spec/wheelhouse.py": "pip, to download wheels alone; no package is built or installed",
     "tools.py": "uv, to install the tools that are locked by hash in the harness",

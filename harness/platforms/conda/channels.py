@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
-from harness import interpreter, settings
+from harness import settings
 from harness.errors import BadInput, BuildFailure
 from harness.platforms.conda import tooling
 from harness.spec.model import Model
@@ -43,11 +43,14 @@ class Source:
         return ", ".join(_shown(url) for url in self.urls) or LOCAL
 
 
-def source(model: Model) -> Source:
-    """The channels for a model; BadInput where the given one is no channel, or does not answer."""
+def source(model: Model, minor: str) -> Source:
+    """The channels for a model that runs under Python ``minor`` (``3.11``).
+
+    BadInput where the given one is no channel, or does not answer.
+    """
     given = settings.text(VARIABLE)
     if given:
-        return _given(given)
+        return _given(given, minor)
     for number, channel in enumerate(model.file.conda.channels):
         parts = urlsplit(channel)
         if parts.scheme == "file" and not os.path.isdir(unquote(parts.path)):
@@ -58,20 +61,20 @@ def source(model: Model) -> Source:
                 value=channel,
                 remedy="name a folder that is there, or a channel on a server",
             )
-    return _public(tuple(_address(channel) for channel in model.file.conda.channels))
+    return _public(tuple(_address(channel) for channel in model.file.conda.channels), minor)
 
 
 @lru_cache(maxsize=16)
-def _public(urls: tuple[str, ...]) -> Source:
+def _public(urls: tuple[str, ...], minor: str) -> Source:
     try:
-        answers = bool(urls) and _ask(urls, PROBE_S) > 0
+        answers = bool(urls) and _ask(urls, minor, PROBE_S) > 0
     except BuildFailure:
         answers = False
     return Source(urls=urls if answers else ())
 
 
 @lru_cache(maxsize=4)
-def _given(given: str) -> Source:
+def _given(given: str, minor: str) -> Source:
     remedy = (
         "give the address of a channel ('https://host/conda-forge') or the folder that has its 'linux-64' and 'noarch'"
     )
@@ -80,20 +83,20 @@ def _given(given: str) -> Source:
         raise BadInput("is neither an address nor a folder that is there", key=VARIABLE, value=shown, remedy=remedy)
     url = given.rstrip("/") if "://" in given else folder.resolve().as_uri()
     try:
-        found = _ask((url,), _PATIENCE_S)
+        found = _ask((url,), minor, _PATIENCE_S)
     except BuildFailure as error:
         raise BadInput(f"does not answer: {error.problem}", key=VARIABLE, value=shown, remedy=remedy) from error
     if not found:
-        lacking = f"has no Python {interpreter.default().minor} for {tooling.platform()}"
+        lacking = f"has no Python {minor} for {tooling.platform()}"
         raise BadInput(lacking, key=VARIABLE, value=shown, remedy=remedy)
     return Source(urls=(url,))
 
 
-def _ask(urls: tuple[str, ...], timeout_s: float) -> int:
+def _ask(urls: tuple[str, ...], minor: str, timeout_s: float) -> int:
     request = {
         "channels": urls,
         "platform": tooling.platform(),
-        "spec": f"python {interpreter.default().minor}.*",
+        "spec": f"python {minor}.*",
         "timeout_s": int(timeout_s),
         "cache": str(tooling.folder("repodata")),
     }

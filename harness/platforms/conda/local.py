@@ -14,7 +14,7 @@ from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-from harness import files, interpreter, process, tools, tree
+from harness import files, process, tools, tree
 from harness.errors import CheckFailure
 from harness.platforms.conda import python_package, tooling
 from harness.spec import pins
@@ -25,7 +25,7 @@ _TIMEOUT_S = 900.0
 
 def channel(lock: Lock) -> Path:
     """The folder of the channel with everything that ``lock`` needs, made once for the same wheels."""
-    packages = [*_files(python_package.made()), *_converted(lock)]
+    packages = [*_files(python_package.made(lock.python)), *_converted(lock)]
     key = hashlib.sha256(json.dumps([str(package) for package in packages]).encode()).hexdigest()[:24]
     folder = tooling.folder("channels") / key
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
@@ -53,7 +53,7 @@ def _index(folder: Path, packages: list[Path]) -> None:
 def _converted(lock: Lock) -> list[Path]:
     """The packages of the lock's wheels; those that are not there are made, all in one process."""
     digests = _wheels(lock)
-    recipe = hashlib.sha256(f"{tooling.tools_digest()} {interpreter.default().minor}".encode()).hexdigest()[:8]
+    recipe = hashlib.sha256(f"{tooling.tools_digest()} {lock.python.minor}".encode()).hexdigest()[:8]
     places = {wheel: tooling.folder("made") / f"{digest}-{recipe}" for wheel, digest in digests.items()}
     with tools.alone(tooling.folder("made") / f"wheels-{recipe}.lock"):
         lacking = [wheel for wheel, place in places.items() if not place.is_dir()]
@@ -64,7 +64,7 @@ def _converted(lock: Lock) -> list[Path]:
                     output.mkdir(parents=True)
                 request = {
                     "wheels": [{"file": str(wheel), "output": str(output)} for wheel, output in outputs.items()],
-                    "abi": interpreter.default().minor,
+                    "abi": lock.python.minor,
                     "platform": tooling.platform(),
                 }
                 tooling.task("convert", request, timeout_s=_TIMEOUT_S, shows=(lock.wheels,), writes=(scratch,))

@@ -20,7 +20,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from harness import files, interpreter, process, tools
+from harness import files, process, tools
 from harness.errors import BuildFailure
 from harness.platforms.conda import channels, local, tooling
 from harness.spec.locked import Lock
@@ -40,9 +40,9 @@ class Locked:
 
 def locked(model: Model, lock: Lock) -> Locked:
     """The lock of the model's environment, its packages fetched; BuildFailure where it cannot be solved."""
-    source = channels.source(model)
+    source = channels.source(model, lock.python.minor)
     urls = source.urls or (local.channel(lock).as_uri(),)
-    wanted = list(_pinned(lock) if source.local else _asked(model))
+    wanted = list(_pinned(lock) if source.local else _asked(model, lock.python.minor))
     text = _environment(model.name, urls, wanted)
     given = [text, _target(), tooling.tools_digest(), tooling.platform()]
     folder = tooling.folder("locks") / hashlib.sha256(json.dumps(given).encode()).hexdigest()[:24]
@@ -71,14 +71,14 @@ def _environment(name: str, urls: tuple[str, ...], wanted: list[str]) -> str:
 
 
 def _pinned(lock: Lock) -> Iterator[str]:
-    yield f"python =={interpreter.default().version}"
+    yield f"python =={lock.python.version}"
     for name, version in lock.packages:
         yield f"{name} =={version}"
 
 
-def _asked(model: Model) -> Iterator[str]:
+def _asked(model: Model, minor: str) -> Iterator[str]:
     """The model's requirements as conda says them; local versions (``+cpu``) are PyPI's alone."""
-    yield f"python {interpreter.default().minor}.*"
+    yield f"python {minor}.*"
     names = {canonicalize_name(name): other for name, other in model.file.conda.names.items()}
     for text in model.file.requirements:
         requirement = Requirement(text)

@@ -28,9 +28,8 @@ _OF_GLIBC = re.compile(r"(libc|libm|libdl|libpthread|librt|libutil|libresolv|lib
 _TIMEOUT_S = 300.0
 
 
-def made() -> Path:
+def made(python: interpreter.Interpreter) -> Path:
     """The folder with the packages ``python`` and ``python_abi``, made once for an interpreter."""
-    python = interpreter.default()
     said = [tooling.tools_digest(), tree.sha256(Path(__file__)), str(python.path), python.version]
     said.append(tree.sha256(python.path.resolve()))
     key = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:24]

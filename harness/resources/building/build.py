@@ -28,7 +28,7 @@ def unpack(file, source):
 
 def hooks(backend, places):
     """The backend: a module, or something in one."""
-    sys.path[:0] = [os.path.abspath(place) for place in places]
+    sys.path[:1] = [os.path.abspath(place) for place in places]  # in place of this script's own folder
     module, _, inside = backend.partition(":")
     found = importlib.import_module(module)
     for name in inside.split(".") if inside else []:

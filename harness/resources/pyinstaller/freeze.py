@@ -6,6 +6,7 @@ taken from there.
 
 import sys
 
+sys.path[:1] = []  # this script's own folder
 sys.path.append(sys.argv[1])
 
 from PyInstaller.__main__ import run

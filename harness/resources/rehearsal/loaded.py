@@ -10,7 +10,7 @@ import json
 import os
 import sys
 
-sys.path.insert(0, sys.argv[1])
+sys.path[0] = sys.argv[1]  # in place of this script's own folder
 
 opened, listed = set(), set()
 _IMPORTING = "<frozen importlib._bootstrap_external>"
@@ -18,7 +18,7 @@ _IMPORTING = "<frozen importlib._bootstrap_external>"
 
 def watch(event, arguments):
     """Note what is opened for reading, and which folders are listed; not by the import system itself."""
-    if event not in ("open", "os.listdir", "os.scandir") or not isinstance(arguments[0], str | bytes):
+    if event not in ("open", "os.listdir", "os.scandir") or not isinstance(arguments[0], (str, bytes)):
         return
     asks = sys._getframe(1)  # noqa: SLF001 -- a hook is not told who asks
     if asks.f_code.co_filename == _IMPORTING:

@@ -45,7 +45,7 @@ def _used(model: Model) -> None:
     for artifact in model.file.artifacts:
         artifact.present(model.folder)
     with contextlib.suppress(HarnessError):
-        channels.source(model)
+        channels.source(model, "3.11")
     weights.locked(model)
 
 
@@ -148,7 +148,7 @@ def environment(data: bytes, place: Path) -> None:
         for ask in asked:
             with contextlib.suppress(HarnessError):
                 ask()
-        channels.source(models.read(_folder(place)))
+        channels.source(models.read(_folder(place)), "3.11")
 
 
 def sources(data: bytes, place: Path) -> None:

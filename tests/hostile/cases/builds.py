@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hostile import payloads, programs
 from hostile.campaign import Case, Need, package
+from hostile.cases.models import LOOKED_AT
 from hostile.ground import Ground
 from hostile.making import loading, pth, with_wheel
 from hostile.payloads import say, say_who_runs
@@ -145,6 +146,7 @@ CASES = [
         says=(r"disk_mb|No space|quota",),
         timeout_s=_TIMEOUT_S,
         disk_mb=150,
+        **LOOKED_AT,
     ),
     Case(
         name="build-container-rehearsal-fills-the-disk",

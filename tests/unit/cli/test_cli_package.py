@@ -16,6 +16,7 @@ import pytest
 
 from harness.cli import manuals, package
 from harness.errors import ModelFailure
+from harness.interpreter import Interpreter
 from harness.measure import artifacts, start, verdict
 from harness.measure.carried import Carried
 from harness.methods import METHODS
@@ -43,7 +44,7 @@ class Stage:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Any, here: object) -> Stage:
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Any, here: Interpreter) -> Stage:
     """The method ``pex`` with an artifact of three bytes of the model ``tiny``, in the place of real packaging."""
     made = Stage()
     method = METHODS["pex"]
@@ -53,6 +54,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: Any, here: ob
     file.chmod(0o755)
     requirements = tmp_path / "cache" / "requirements.txt"
     lock = Lock(
+        python=here,
         requirements=requirements,
         wheels=file.parent,
         digest="l",

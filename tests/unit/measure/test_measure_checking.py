@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from harness.errors import ModelFailure
+from harness.interpreter import Interpreter
 from harness.measure import checking
 from harness.measure.checking import Advice, Step
 from harness.measure.idle import Package
@@ -23,14 +24,20 @@ from harness.spec.locked import Lock, Source
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: object) -> dict[str, float]:
+def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: Interpreter) -> dict[str, float]:
     """Locking, installing and starting are pretended; what the start used may be changed."""
     used = {"cold_start_s": 0.5, "peak_resident_bytes": 2e7}
     payload = tmp_path / "payload"
     payload.mkdir()
     (payload / "predictor.py").write_text("")
     lock = Lock(
-        requirements=tmp_path, wheels=tmp_path, digest="d", packages=(("a", "1"),), wheel_bytes=10, download_s=None
+        python=here,
+        requirements=tmp_path,
+        wheels=tmp_path,
+        digest="d",
+        packages=(("a", "1"),),
+        wheel_bytes=10,
+        download_s=None,
     )
 
     @contextlib.contextmanager
@@ -216,13 +223,13 @@ def test_a_library_that_is_not_here_is_told_with_its_package(folder: Any, monkey
         raise ModelFailure(said, remedy="name the Debian package")
 
     monkeypatch.setattr(checking.start, "right_answers", lacking)
-    monkeypatch.setattr(checking.needs, "packages_for", lambda names: dict.fromkeys(names, "libxcb1"))
+    monkeypatch.setattr(checking.needs, "packages_for", lambda names, _: dict.fromkeys(names, "libxcb1"))
     with pytest.raises(ModelFailure) as refused:
         list(checking.steps(folder.read()))
     assert refused.value.problem == said
     assert "apt-get install libxcb1" in refused.value.remedy
     assert LINE in refused.value.remedy
-    monkeypatch.setattr(checking.needs, "packages_for", lambda _: {})
+    monkeypatch.setattr(checking.needs, "packages_for", lambda *_: {})
     with pytest.raises(ModelFailure) as refused:
         list(checking.steps(folder.read()))
     assert refused.value.remedy == "name the Debian package"

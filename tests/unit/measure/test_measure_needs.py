@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from fuzz import elf
 
-from harness import interpreter
 from harness.errors import MissingComponent
 from harness.measure import needs
 from harness.measure.needs import Needs
@@ -57,7 +56,8 @@ class Ground:
         """What is needed where a start mapped these files; None: it was not traced."""
         model = SimpleNamespace(file=SimpleNamespace(system_packages=self.system_packages))
         traced = None if mapped is None else Loaded(modules=(), mapped=tuple(mapped))
-        locked: Any = SimpleNamespace(model=model)
+        lock = SimpleNamespace(python=SimpleNamespace(minor="3.11", files=(self.sources.parent / "stdlib",)))
+        locked: Any = SimpleNamespace(model=model, lock=lock)
         return needs.of_model(locked, self.python, self.sources, traced)
 
 
@@ -75,9 +75,7 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
         made.asked.append(tuple(sorted(sonames)))
         return made.known
 
-    python = SimpleNamespace(minor="3.11", files=(tmp_path / "stdlib",))
     monkeypatch.delenv("HARNESS_BASE_IMAGE", raising=False)
-    monkeypatch.setattr(interpreter, "default", lambda: python)
     monkeypatch.setattr(needs.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(libraries, "here", lambda: made.here)
     monkeypatch.setattr(libraries, "least", lambda _: system())

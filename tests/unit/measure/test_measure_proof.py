@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness import paths
+from harness import interpreter, paths
 from harness.errors import BuildFailure, DoesNotFit, MissingComponent, ModelFailure
 from harness.measure import artifacts, proof
-from harness.methods import hosted, layout, rehearsal
+from harness.methods import layout, rehearsal
 from harness.methods.contract import Mending, Traced
 from harness.platforms import depot
 from harness.spec import environments, weights
@@ -35,7 +35,7 @@ def one(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A method that can do all there is, whose packages are ``kern`` and ``numpy``; its artifacts are asked."""
     python = tmp_path / "environment" / "bin" / "python"
     for name in ("kern", "numpy", "kern-1.dist-info", "__pycache__"):
-        (hosted.site_packages(tmp_path / "environment") / name).mkdir(parents=True)
+        (environments.site_packages(tmp_path / "environment", interpreter.default()) / name).mkdir(parents=True)
 
     @contextlib.contextmanager
     def at_hand(_: Any) -> Iterator[Path]:

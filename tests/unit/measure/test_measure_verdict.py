@@ -55,7 +55,7 @@ def plain(tmp_path: Path) -> tuple[needs.Closure, Loaded]:
     (packages / "np" / "plugin.so").write_bytes(PLUGIN)
     (system / "libzbar.so.0.3").write_bytes(elf.library(soname="libzbar.so.0"))
     traced = Loaded(modules=(), mapped=(str(packages / "np" / "core.so"), str(system / "libzbar.so.0.3")))
-    return needs.Closure(packages, sources, traced), traced
+    return needs.Closure(packages, sources, traced, interpreter.default()), traced
 
 
 def of(method: str, place: Path, plain: tuple[needs.Closure, Loaded]) -> Carried:
@@ -97,7 +97,7 @@ def test_without_a_trace_everything_may_be_loaded(tmp_path: Path, plain: Any) ->
     place = tmp_path / "venv"
     place.mkdir()
     (place / "plugin.so").write_bytes(PLUGIN)
-    closure = needs.Closure(tmp_path / "packages", tmp_path / "sources", None)
+    closure = needs.Closure(tmp_path / "packages", tmp_path / "sources", None, interpreter.default())
     found = of("venv", place, (closure, None))
     assert (found.glibc, left(found)) == ("2.38", {"libcuda.so.1": None})
 

@@ -57,7 +57,8 @@ def machines(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Every target is ready, and instances are where they should be; ``missing`` and ``astray`` change that."""
     told = SimpleNamespace(missing=None, astray="")
 
-    def find(name: Target) -> Machine:
+    def find(name: Target, *, python_minor: str) -> Machine:
+        assert python_minor == "3.11"
         if told.missing:
             raise told.missing
         return Machine(name=name, title=f"a machine for {name}", surroundings=Surroundings(user_id=9))
@@ -72,7 +73,8 @@ def subject(method: FakeMethod, **installed: Any) -> Subject:
     examples = SimpleNamespace(inputs=(1, 2), outputs=(2, 4))
     model = SimpleNamespace(examples=examples, file=SimpleNamespace(examples=SimpleNamespace(tolerance=0.0)))
     found = Installed(artifact=ARTIFACT, **installed)
-    return cast("Subject", SimpleNamespace(method=method, installed=found, limits=LIMITS, model=model))
+    locked = SimpleNamespace(lock=SimpleNamespace(python=SimpleNamespace(minor="3.11")))
+    return cast("Subject", SimpleNamespace(method=method, installed=found, limits=LIMITS, model=model, locked=locked))
 
 
 def test_every_target_is_a_state_of_its_own(method: FakeMethod) -> None:

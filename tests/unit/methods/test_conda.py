@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from harness import process, tools
+from harness import interpreter, process, tools
 from harness.errors import BuildFailure
 from harness.methods import conda, hosted
 from harness.methods.contract import Artifact, BuildOptions, Installed
 from harness.platforms.conda import tooling
+from harness.spec import environments
 
 
 def completed(argv: Any, code: int = 0, stderr: str = "", wall_s: float = 0.0) -> process.Completed:
@@ -62,7 +63,7 @@ def test_an_installation_takes_what_fetching_unpacking_and_conda_unpack_take(
             artifact=artifact,
             root=tmp_path,
             own_paths=(tmp_path,),
-            cold_paths=(tmp_path, Path("/usr/bin")),
+            cold_paths=(tmp_path,),
             install_s=fetched_s,
         )
         monkeypatch.setattr(hosted, "install_archive", lambda *_, done=done: done)
@@ -110,7 +111,7 @@ def compiling(monkeypatch: pytest.MonkeyPatch, here: Any, open_door: object) -> 
 
 def environment(folder: Path, flags: bytes) -> Path:
     """An environment whose standard library has bytecode with these flags; its site-packages."""
-    packages = hosted.site_packages(folder)
+    packages = environments.site_packages(folder, interpreter.default())
     for library in (packages.parent, packages / "dep"):
         (library / "__pycache__").mkdir(parents=True)
         (library / "__pycache__" / "os.cpython-311.pyc").write_bytes(b"\xa7\x0d\x0d\x0a" + flags + bytes(8))
@@ -121,7 +122,7 @@ def environment(folder: Path, flags: bytes) -> Path:
 def test_without_bytecode_no_package_has_any(tmp_path: Path) -> None:
     """What channels ship is left out as well; the standard library's is Python's own."""
     packages = environment(tmp_path, b"\x01\0\0\0")
-    conda._compile(tmp_path, BuildOptions(tool_cache=tmp_path, bytecode="none"))
+    conda._compile(tmp_path, interpreter.default(), BuildOptions(tool_cache=tmp_path, bytecode="none"))
     assert not list(packages.rglob("*.pyc"))
     assert list(packages.parent.glob("__pycache__/*.pyc"))
 
@@ -132,7 +133,7 @@ def test_bytecode_that_goes_by_dates_is_made_anew(
 ) -> None:
     """Packing fixes dates, so a channel's Python needs its library compiled again; ours does not."""
     packages = environment(tmp_path, flags)
-    conda._compile(tmp_path, BuildOptions(tool_cache=tmp_path, bytecode="unchecked-hash"))
+    conda._compile(tmp_path, interpreter.default(), BuildOptions(tool_cache=tmp_path, bytecode="unchecked-hash"))
     assert compiling.argv[-1] == str(packages.parent if all_of_it else packages)
     assert "unchecked-hash" in compiling.argv
     assert not list(packages.rglob("*.pyc"))
@@ -143,15 +144,15 @@ def test_a_package_cannot_lead_the_harness_elsewhere(tmp_path: Path, here: Any, 
     """The model's files are written among the packages: each folder on the way is one, and no link leaves the whole."""
     place = place.replace("3.11", here.minor)
     root, elsewhere = tmp_path / "conda", tmp_path / "conda" / "elsewhere"
-    hosted.site_packages(root).mkdir(parents=True)
+    environments.site_packages(root, interpreter.default()).mkdir(parents=True)
     (root / "bin").mkdir()
     (root / "bin" / "python").symlink_to("python3")
-    conda._checked(root)
+    conda._checked(root, interpreter.default())
     (root / place).rename(elsewhere)
     (root / place).symlink_to(elsewhere)
     with pytest.raises(BuildFailure, match="something else than a folder"):
-        conda._checked(root)
+        conda._checked(root, interpreter.default())
     (root / place).unlink()
     (root / place).symlink_to(tmp_path)
     with pytest.raises(BuildFailure, match=r"harmful: .* leaves the folder"):
-        conda._checked(root)
+        conda._checked(root, interpreter.default())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness import process, tree
+from harness import interpreter, process, tree
 from harness.errors import BuildFailure, HarnessError
 from harness.methods import METHODS, container, hosted, imaging, layout, pex
 from harness.methods.contract import Artifact, BuildOptions
@@ -72,7 +72,7 @@ def test_a_form_page_gets_name_description_and_example(locked: LockedModel, tmp_
 
 def compile_bytecode(folder: Path) -> None:
     """As a method does."""
-    layout.compile_bytecode(folder, bytecode="checked-hash")
+    layout.compile_bytecode(folder, python=interpreter.default(), bytecode="checked-hash")
 
 
 @pytest.mark.usefixtures("open_door")
@@ -85,7 +85,7 @@ def test_bytecode_that_cannot_be_made_is_a_build_failure(tmp_path: Path, monkeyp
         return process.Completed(argv=tuple(argv), returncode=1, stdout="SyntaxError: x.py", stderr="", wall_s=0.1)
 
     monkeypatch.setattr(process, "run", run)
-    layout.compile_bytecode(tmp_path, bytecode="none")
+    layout.compile_bytecode(tmp_path, python=interpreter.default(), bytecode="none")
     with pytest.raises(BuildFailure, match=r"SyntaxError: x\.py"):
         compile_bytecode(tmp_path)
 
@@ -101,7 +101,7 @@ def test_a_tool_that_hangs_is_a_build_failure(
         raise process.TimedOut(argv, 900, "resolving")
 
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr(pex.tools, "executable", lambda tool, *_: Path("/tools/bin") / tool)
+    monkeypatch.setattr(pex.tools, "executable", lambda tool, *_, **__: Path("/tools/bin") / tool)
     monkeypatch.setattr(layout, "write_sources", lambda *_, **__: None)
     (tmp_path / "cache").mkdir(exist_ok=True)
     options = BuildOptions(tool_cache=tmp_path / "cache")

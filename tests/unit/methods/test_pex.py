@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness import process, tree
+from harness import interpreter, process, tree
 from harness.errors import BuildFailure
 from harness.methods import layout, pex, rehearsal
 from harness.methods.contract import BuildOptions, Bytecode
@@ -27,6 +27,11 @@ def locked(folder: Any) -> LockedModel:
     """A model that is ready to be packaged, with wheels that leave room for a lot of bytecode."""
     found = weights.locked(folder.read())
     return dataclasses.replace(found, lock=dataclasses.replace(found.lock, wheel_bytes=10**6))
+
+
+def kept_at(name: str) -> str:
+    """Where an archive has the bytecode of a source for the Python that models run under here."""
+    return pex._cached(name, interpreter.default())
 
 
 def options(tmp_path: Path, bytecode: Bytecode = "unchecked-hash") -> BuildOptions:
@@ -55,7 +60,7 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def answered(locked: LockedModel, argv: Any, *, writes: Any, **more: Any) -> bool:
         asked.append((argv, more))
-        cached = writes[0] / "unzipped_pexes" / "4" / PEX_HASH / pex._cached(".deps/w.whl/used.py")
+        cached = writes[0] / "unzipped_pexes" / "4" / PEX_HASH / kept_at(".deps/w.whl/used.py")
         cached.parent.mkdir(parents=True)
         cached.touch()
         (writes[0] / "unzipped_pexes" / "4" / "other").mkdir()
@@ -63,7 +68,7 @@ def rehearsed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def compiled(folder: Path, **_: Any) -> None:
         for source in folder.rglob("*.py"):
-            made = folder / pex._cached(source.relative_to(folder).as_posix())
+            made = folder / kept_at(source.relative_to(folder).as_posix())
             made.parent.mkdir(exist_ok=True)
             made.write_bytes(b"bytecode")
 
@@ -80,7 +85,7 @@ def test_only_what_a_start_loads_gets_bytecode(locked: LockedModel, tmp_path: Pa
     file = archive(tmp_path / "m.pex", **SOURCES)
     before = names(file)
     assert pex._add_bytecode(locked, file, options(tmp_path)) == 1
-    assert names(file) == [*before, pex._cached(".deps/w.whl/used.py")]
+    assert names(file) == [*before, kept_at(".deps/w.whl/used.py")]
     assert file.read_bytes().startswith(b"#!/bin/sh\n")
     with zipfile.ZipFile(file) as made:
         added = made.infolist()[-1]
@@ -118,7 +123,7 @@ def test_the_largest_modules_come_first(tmp_path: Path) -> None:
     """They take longest to compile; the file never grows beyond what it may."""
     sources = tmp_path / "sources"
     for name, size in (("small.py", 10), ("large.py", 1000), ("broken.py", 2000)):
-        cached = sources / pex._cached(name)
+        cached = sources / kept_at(name)
         cached.parent.mkdir(parents=True, exist_ok=True)
         (sources / name).write_text("#" * size)
         if name != "broken.py":  # it can't be compiled
@@ -126,8 +131,10 @@ def test_the_largest_modules_come_first(tmp_path: Path) -> None:
     for room, expected in ((2000, ["large.py", "small.py"]), (700, ["large.py"]), (100, [])):
         file = archive(tmp_path / f"{room}.pex")
         at_most = file.stat().st_size + room
-        added = pex._append(file, sources, ["small.py", "large.py", "broken.py"], at_most=at_most)
-        assert names(file)[1:] == [pex._cached(name) for name in expected]
+        added = pex._append(
+            file, sources, ["small.py", "large.py", "broken.py"], interpreter.default(), at_most=at_most
+        )
+        assert names(file)[1:] == [kept_at(name) for name in expected]
         assert added == len(expected)
         assert file.stat().st_size <= at_most
 
@@ -184,7 +191,7 @@ def test_pex_runs_offline_and_says_what_went_wrong(
         return process.Completed(argv=tuple(argv), returncode=1, stdout="", stderr="no such wheel", wall_s=0.1)
 
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr(pex.tools, "executable", lambda *names: Path("/tools/bin") / names[-1])
+    monkeypatch.setattr(pex.tools, "executable", lambda *names, **_: Path("/tools/bin") / names[-1])
     one = dataclasses.replace(locked, lock=dataclasses.replace(locked.lock, packages=(("numpy", "2.4"),)))
     monkeypatch.setattr(environments, "install", lambda *_, **__: None)
     with pytest.raises(BuildFailure, match="exit code 1") as raised:

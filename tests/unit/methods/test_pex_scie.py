@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from harness.spec import weights
 
 pytestmark = pytest.mark.usefixtures("here", "nothing_cached", "open_door")
 LINUX = "linux-x86_64"
+MINOR = f"{sys.version_info.major}.{sys.version_info.minor}"
 ARCHIVE = "download/20260320/cpython-3.x+20260320-x86_64-unknown-linux-gnu-install_only_stripped.tar.gz"
 
 
@@ -36,7 +38,7 @@ def nothing_cached(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def assets(tmp_path: Path) -> Path:
     """A folder with everything, as ``science download`` lays it out, and science."""
     folder = tmp_path / "assets"
-    names = pex_scie._names(LINUX)[:-1]
+    names = pex_scie._names(LINUX, MINOR)[:-1]
     for name in (*names, f"{pex_scie._PROVIDER}/{ARCHIVE}"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
@@ -46,7 +48,9 @@ def assets(tmp_path: Path) -> Path:
 
 
 def list_in(folder: Path, *entries: Any) -> None:
-    (folder / pex_scie._names(LINUX)[-1]).write_text(json.dumps({"assets": [{"target_triple": "other"}, *entries]}))
+    (folder / pex_scie._names(LINUX, MINOR)[-1]).write_text(
+        json.dumps({"assets": [{"target_triple": "other"}, *entries]})
+    )
 
 
 def test_it_is_a_method() -> None:
@@ -65,20 +69,20 @@ def test_a_folder_of_assets_is_honoured(assets: Path, monkeypatch: pytest.Monkey
     """Nothing is asked of the network, and it is used where it is."""
     monkeypatch.setenv(pex_scie.ASSETS, str(assets))
     assert pex_scie.check().ready
-    assert pex_scie._assets() == assets
+    assert pex_scie._assets(MINOR) == assets
 
 
 def test_what_a_folder_lacks_is_said(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By name, with what to do; and fetching fails in the same words."""
     monkeypatch.setenv(pex_scie.ASSETS, str(assets))
-    jump = pex_scie._names(LINUX)[1]
+    jump = pex_scie._names(LINUX, MINOR)[1]
     (assets / jump).unlink()
     found = pex_scie.check()
     assert not found.ready
     assert found.reason == f"{assets} ({pex_scie.ASSETS}) does not have {jump}"
     assert pex_scie.ASSETS in found.remedy
     with pytest.raises(MissingComponent, match="does not have"):
-        pex_scie._assets()
+        pex_scie._assets(MINOR)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,7 @@ def test_the_interpreter_is_looked_for_in_the_list(
 def test_science_must_be_executable(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that was only copied there is told apart from one that is not there."""
     monkeypatch.setenv(pex_scie.ASSETS, str(assets))
-    (assets / pex_scie._names(LINUX)[0]).chmod(0o644)
+    (assets / pex_scie._names(LINUX, MINOR)[0]).chmod(0o644)
     assert "is not executable" in pex_scie.check().reason
 
 
@@ -150,10 +154,10 @@ def test_a_mirror_is_copied_once(assets: Path, monkeypatch: pytest.MonkeyPatch) 
         return (assets / asked[-1].replace("%2B", "+")).open("rb")
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    folder = pex_scie._assets()
-    assert asked == [*pex_scie._names(LINUX), f"{pex_scie._PROVIDER}/{ARCHIVE.replace('+', '%2B')}"]
-    assert pex_scie._lack_in(folder, LINUX) == ""
-    assert pex_scie._assets() == folder
+    folder = pex_scie._assets(MINOR)
+    assert asked == [*pex_scie._names(LINUX, MINOR), f"{pex_scie._PROVIDER}/{ARCHIVE.replace('+', '%2B')}"]
+    assert pex_scie._lack_in(folder, LINUX, MINOR) == ""
+    assert pex_scie._assets(MINOR) == folder
     assert pex_scie.check().ready
     assert len(asked) == 5
 
@@ -167,8 +171,8 @@ def test_a_mirror_that_fails_leaves_nothing_that_counts(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     with pytest.raises(MissingComponent, match="reset"):
-        pex_scie._assets()
-    assert not (pex_scie._cached("https://mirror.example/scie") / "complete").exists()
+        pex_scie._assets(MINOR)
+    assert not (pex_scie._cached("https://mirror.example/scie", MINOR) / "complete").exists()
 
 
 @pytest.mark.parametrize("made", [None, b"#!/bin/sh\nPK...........", b"\x7fELF"])

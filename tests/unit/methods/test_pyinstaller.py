@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from harness import process, tools
+from harness import interpreter, process, tools
 from harness.errors import BuildFailure
 from harness.methods import hosted, layout, pyinstaller, pyinstaller_onefile
 from harness.methods.contract import Artifact, BuildOptions, Installed, Limits, Method, Traced
-from harness.spec import weights
+from harness.spec import environments, weights
 from harness.spec.weights import LockedModel
 
 pytestmark = pytest.mark.usefixtures("here", "open_door")
@@ -39,11 +39,11 @@ def locked(folder: Any) -> LockedModel:
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a build: its environment has ``numpy``, PyInstaller's has ``packaging`` too."""
     place = tmp_path / "scratch"
-    (hosted.site_packages(place / "environment") / "numpy").mkdir(parents=True)
-    (hosted.site_packages(place / "environment") / "numpy-2.4.dist-info").mkdir()
+    (environments.site_packages(place / "environment", interpreter.default()) / "numpy").mkdir(parents=True)
+    (environments.site_packages(place / "environment", interpreter.default()) / "numpy-2.4.dist-info").mkdir()
     for name in ("numpy", "packaging", "altgraph", "altgraph-1.dist-info", "__pycache__"):
-        (hosted.site_packages(tmp_path / "tools") / name).mkdir(parents=True)
-    monkeypatch.setattr(tools, "executable", lambda *_: tmp_path / "tools" / "bin" / "pyinstaller")
+        (environments.site_packages(tmp_path / "tools", interpreter.default()) / name).mkdir(parents=True)
+    monkeypatch.setattr(tools, "executable", lambda *_, **__: tmp_path / "tools" / "bin" / "pyinstaller")
     return place
 
 
@@ -90,7 +90,7 @@ def test_neither_the_models_nor_the_runners_modules_are_named(locked: LockedMode
 
 def test_what_pyinstaller_leaves_out_is_named_at_its_own_place(scratch: Path) -> None:
     """A library that is loaded by its path, a source that is read as text, the sources of a folder that is listed."""
-    packages = hosted.site_packages(scratch / "environment")
+    packages = environments.site_packages(scratch / "environment", interpreter.default())
     files = ["numpy/lib/libx.so", "numpy/_core/m.cpython-311-x86_64-linux-gnu.so", "numpy/k.cu", "numpy/read.py"]
     files += ["numpy/plugins/one.py", "numpy/plugins/one.txt", "other/k.cu", "numpy-2.4.dist-info/METADATA", "a:b.txt"]
     for name in files:
@@ -114,7 +114,7 @@ def test_what_pyinstaller_leaves_out_is_named_at_its_own_place(scratch: Path) ->
 
 def test_packages_are_taken_whole_where_that_mends(scratch: Path) -> None:
     """Only those that are there."""
-    packages = hosted.site_packages(scratch / "environment")
+    packages = environments.site_packages(scratch / "environment", interpreter.default())
     found = pyinstaller._found(packages, [], Traced(), ["numpy", "gone", "--onefile", "../up"])
     assert found == ["--collect-all", "numpy"]
 
@@ -136,10 +136,12 @@ def test_a_refusal_is_a_failed_build_with_its_log(
     disk = tmp_path / "disk"
     disk.mkdir()
     with pytest.raises(BuildFailure, match="PyInstaller") as raised:
-        pyinstaller._run_pyinstaller(disk, scratch, ["--onedir"], BuildOptions(tool_cache=tmp_path))
+        pyinstaller._run_pyinstaller(
+            disk, scratch, interpreter.default(), ["--onedir"], BuildOptions(tool_cache=tmp_path)
+        )
     assert "hook-numpy.py" in raised.value.log
     [(argv, how)] = ran
-    assert argv[:3] == [str(scratch / "environment/bin/python"), "-P", "-s"]  # -I would ignore the hash seed
+    assert argv[:2] == [str(scratch / "environment/bin/python"), "-s"]  # -I would ignore the hash seed
     assert argv[-1] == "--onedir"
     assert how["env"]["PYTHONHASHSEED"] == "1"
     assert how["policy"].bounds == tools.BOUNDS

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from harness.methods import hosted, layout, rehearsal
+from harness import interpreter
+from harness.methods import layout, rehearsal
 from harness.methods.contract import Traced
-from harness.spec import weights
+from harness.spec import environments, weights
 from harness.spec.weights import LockedModel
 
 pytestmark = pytest.mark.usefixtures("here", "open_door")
@@ -30,7 +31,7 @@ def locked(folder: Any) -> LockedModel:
 @pytest.fixture
 def packages(tmp_path: Path) -> Path:
     """The packages of an environment."""
-    place = hosted.site_packages(tmp_path / "environment")
+    place = environments.site_packages(tmp_path / "environment", interpreter.default())
     for name in ("kern/__init__.py", "kern/_kernels.cu", "kern/lib/libx.so", "kern/tests/__init__.py"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text("")
@@ -150,7 +151,7 @@ def test_a_start_tells_what_it_opens_lists_and_maps(locked: LockedModel, package
     layout.write_sources(locked, tmp_path / "sources", bytecode="none")
     model = tmp_path / "sources" / layout.MODEL_FOLDER / "predictor.py"
     model.write_text("import kern, kern.more\n" + model.read_text())
-    argv = [sys.executable, "-P", "-s", str(rehearsal._SCRIPT), str(tmp_path / "sources"), str(tmp_path / "told")]
+    argv = [sys.executable, "-s", str(rehearsal._SCRIPT), str(tmp_path / "sources"), str(tmp_path / "told")]
     said = json.dumps({"inputs": list(locked.model.examples.inputs)})
     env = {"PYTHONPATH": str(packages), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(tmp_path)}
     subprocess.run(argv, input=said, text=True, check=True, env=env)

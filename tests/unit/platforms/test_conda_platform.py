@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from harness import paths, process, tools, tree
+from harness import interpreter, paths, process, tools, tree
 from harness.errors import BadInput, BuildFailure, CheckFailure, MissingComponent
 from harness.interpreter import Interpreter
 from harness.platforms.conda import channels, local, locking, python_package, tooling
@@ -132,7 +132,7 @@ def test_the_models_channels_are_asked_once(asked: Asked, folder: Any) -> None:
     model = folder.write(conda={"channels": ["conda-forge", "https://host/own/"]}).read()
     urls = ("https://conda.anaconda.org/conda-forge", "https://host/own")
     for _ in range(2):
-        found = channels.source(model)
+        found = channels.source(model, "3.11")
         assert (found.urls, found.local, found.said) == (urls, False, ", ".join(urls))
     ((name, request, how),) = asked.requests
     assert (name, request["channels"]) == ("probe", urls)
@@ -144,7 +144,7 @@ def test_the_models_channels_are_asked_once(asked: Asked, folder: Any) -> None:
 def test_a_channel_that_does_not_answer_is_replaced_by_a_local_one(asked: Asked, folder: Any, answer: Any) -> None:
     """And that is what results say; a channel without a Python of ours is of no use either."""
     asked.answer = answer
-    found = channels.source(folder.read())
+    found = channels.source(folder.read(), "3.11")
     assert found.local
     assert found.said == channels.LOCAL
 
@@ -152,7 +152,7 @@ def test_a_channel_that_does_not_answer_is_replaced_by_a_local_one(asked: Asked,
 def test_a_mirror_takes_the_place_of_all_channels(asked: Asked, folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its password is used, and not told."""
     monkeypatch.setenv(channels.VARIABLE, SECRET + "/")
-    found = channels.source(folder.write(conda={"channels": ["other"]}).read())
+    found = channels.source(folder.write(conda={"channels": ["other"]}).read(), "3.11")
     assert found.urls == (SECRET,)
     assert found.said == "https://mirror.example/conda-forge"
 
@@ -160,7 +160,7 @@ def test_a_mirror_takes_the_place_of_all_channels(asked: Asked, folder: Any, mon
 def test_a_mirror_can_be_a_folder(asked: Asked, folder: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Results do not say which: that is a place of this machine."""
     monkeypatch.setenv(channels.VARIABLE, str(tmp_path))
-    found = channels.source(folder.read())
+    found = channels.source(folder.read(), "3.11")
     assert found.urls == (tmp_path.as_uri(),)
     assert str(tmp_path) not in found.said
 
@@ -180,7 +180,7 @@ def test_a_mirror_that_is_none_is_an_error(
     asked.answer = answer
     monkeypatch.setenv(channels.VARIABLE, given)
     with pytest.raises(BadInput, match=told) as caught:
-        channels.source(folder.read())
+        channels.source(folder.read(), "3.11")
     assert channels.VARIABLE in str(caught.value)
     assert "s3cret" not in str(caught.value)
     assert caught.value.remedy
@@ -198,7 +198,15 @@ def lock_of(tmp_path: Path, *packages: tuple[str, str], digests: tuple[str, ...]
     requirements = tmp_path / "requirements.txt"
     hashes = " ".join(f"--hash=sha256:{digest}" for digest in digests)
     requirements.write_text("".join(f"{name}=={version} {hashes}\n" for name, version in packages))
-    return Lock(requirements=requirements, wheels=wheels, digest="0", packages=packages, wheel_bytes=1, download_s=None)
+    return Lock(
+        python=interpreter.default(),
+        requirements=requirements,
+        wheels=wheels,
+        digest="0",
+        packages=packages,
+        wheel_bytes=1,
+        download_s=None,
+    )
 
 
 def test_a_local_channel_is_asked_for_what_the_lock_has(tmp_path: Path, here: Interpreter) -> None:
@@ -214,7 +222,7 @@ def test_a_channel_is_asked_for_the_models_requirements_by_their_conda_names(fol
     read = folder.write(requirements=wanted).read()
     model = replace(read, file=replace(read.file, conda=Conda(names={"torch": "pytorch-cpu"})))
     expected = [f"python {here.minor}.*", "pytorch-cpu ==2.13.0", "uvicorn <1,>=0.30", "plain"]
-    assert list(locking._asked(model)) == expected
+    assert list(locking._asked(model, here.minor)) == expected
 
 
 def test_the_environment_is_written_as_conda_reads_it() -> None:
@@ -234,6 +242,7 @@ def test_the_solvers_reason_is_found_in_what_conda_lock_says() -> None:
     assert locking._reason("Traceback") == "Traceback"
 
 
+@pytest.mark.usefixtures("here")
 def test_only_wheels_that_were_locked_become_packages(tmp_path: Path) -> None:
     """Whatever else lies in the wheelhouse by now."""
     lock = lock_of(tmp_path, ("some-dep", "1.0"))

@@ -86,6 +86,25 @@ def test_system_packages_are_left_to_the_target(make: Any) -> None:
     assert limits.check(evidence, make.scenario(target=target), "pex", make.packager("pex")) == ([], [])
 
 
+def test_another_python_on_the_target(make: Any) -> None:
+    """What was built for one Python does not run under another; a PEX may, by its wheels, so it is doubted only."""
+    evidence = make.evidence({"pex": {"parity": [1.0]}})
+    manifest = dataclasses.replace(evidence.manifest, models={"m": {"python": "3.13"}})
+    evidence = dataclasses.replace(evidence, manifest=manifest)
+    scenario = make.scenario(target=Target(python="3.11"))
+    venv = dataclasses.replace(make.packager("pex", requires=["python"]), FAMILY="virtual-environment")
+    [excluded], doubts = limits.check(evidence, scenario, "pex", venv)
+    assert (excluded.rule, excluded.subject, doubts) == ("requires", "python", [])
+    assert excluded.reason == "pex: is built for Python 3.13, and the target has 3.11 (scenario s)"
+    excluded_too, [doubt] = limits.check(evidence, scenario, "pex", make.packager("pex", requires=["python"]))
+    assert excluded_too == []
+    assert "was built for Python 3.13, and the target has 3.11" in doubt.text
+    for target in (Target(python="3.13"), Target()):
+        assert limits.check(evidence, make.scenario(target=target), "pex", venv) == ([], [])
+    brings_its_own = dataclasses.replace(make.packager("pex"), FAMILY="container")
+    assert limits.check(evidence, scenario, "pex", brings_its_own) == ([], [])
+
+
 def test_wrong_answers(make: Any) -> None:
     """A method that answers wrongly is out, with the run that shows it."""
     found = only(check(make, {"parity": [0.0, 0.0]}, make.scenario()))

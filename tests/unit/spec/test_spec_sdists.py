@@ -124,7 +124,11 @@ def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read(packed(tmp_path, {str(number): "" for number in range(4)}))
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x1f\x8b", b"rubbish" * 100, gzip.compress(b"x" * 600)])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"\x1f\x8b", b"rubbish" * 100, gzip.compress(b"x" * 600)],
+    ids=["empty", "cut off", "rubbish", "no tar"],
+)
 def test_a_damaged_one_is_refused(tmp_path: Path, damage: bytes) -> None:
     """In one sentence."""
     file = tmp_path / "some-pkg-1.0.tar.gz"

@@ -58,9 +58,8 @@ def bounded(app):
         body = bytearray()
         try:
             try:
-                async with asyncio.timeout(BODY_S):
-                    status = await arrived(scope, receive, body)
-            except TimeoutError:
+                status = await _within(BODY_S, arrived(scope, receive, body))
+            except (TimeoutError, asyncio.TimeoutError):  # two errors before Python 3.11
                 status = 408
             if status == 0:
                 await app(scope, _again(bytes(body), receive), send)
@@ -70,6 +69,14 @@ def bounded(app):
             held -= len(body)
 
     return answer
+
+
+async def _within(seconds, waiting):
+    """What comes of ``waiting``; a timeout error where that takes longer."""
+    if not hasattr(asyncio, "timeout"):  # before Python 3.11
+        return await asyncio.wait_for(waiting, seconds)
+    async with asyncio.timeout(seconds):
+        return await waiting
 
 
 def _declared(scope):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import process
+from harness import interpreter, process
 from harness.errors import BadInput, BuildFailure, HarnessError, ModelFailure
 from harness.interpreter import Interpreter
 from harness.spec import environments, weights
@@ -51,7 +51,13 @@ class Asked:
         pins = self._scratch / "requirements.txt"
         pins.write_text("".join(f"{text}\n" for text in model.file.requirements))
         lock = Lock(
-            requirements=pins, wheels=self._scratch, digest="d", packages=packages, wheel_bytes=7, download_s=None
+            python=interpreter.default(),
+            requirements=pins,
+            wheels=self._scratch,
+            digest="d",
+            packages=packages,
+            wheel_bytes=7,
+            download_s=None,
         )
         return LockedModel(model=model, lock=lock, payload=self._scratch, digest="d")
 
