@@ -49,7 +49,8 @@ def bench(session: nox.Session) -> None:
     try:
         methods = [part for method in BENCH for part in ("--method", method)]
         session.run("harness", "run", "digits-onnx", "--profile", "quick", *methods, success_codes=[0, 1])
-        session.run("harness", "recommend", "digits-onnx", "--scenario", "edge-device", success_codes=[0, 1])
+        # No success where nothing was measured: then there is nothing to recommend.
+        session.run("harness", "recommend", "digits-onnx", "--scenario", "edge-device")
         session.run("harness", "report", "--out", str(report))
     finally:
         if started:

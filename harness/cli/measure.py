@@ -16,7 +16,7 @@ import click
 
 from harness import __version__, paths
 from harness.cli import aws, console
-from harness.errors import BadInput, EngineGone, HarnessError, Interrupted
+from harness.errors import BadInput, EngineGone, HarnessError, Interrupted, MissingComponent
 
 if TYPE_CHECKING:
     from harness.measure.plan import Plan, ProfileName
@@ -97,7 +97,8 @@ def run(
     A model is a name that 'harness models' lists, or the path of a model folder. A cell that fails is a
     result with a reason; the others go on, and the exit code is 1. Interrupt it whenever you like: what was
     measured is kept, and --resume goes on from there. Where the Docker engine goes away, the run waits for it
-    (HARNESS_ENGINE_WAIT_S, 60 seconds), then ends with exit code 3, to be resumed.
+    (HARNESS_ENGINE_WAIT_S, 60 seconds), then ends with exit code 3, to be resumed. Where none of
+    the methods can be used on this machine, the exit code is 3 as well.
     """
     from harness import ceiling
     from harness.measure.trial import Trial
@@ -156,6 +157,12 @@ def run(
             ) from error
         writer.update(finished_at=_now(), digests=query.compact(writer.folder))
     _tell_outcome(run_id, writer.folder, outcome, folder, as_json=as_json)
+    if len(outcome.absent) == len(plan.models) * len(plan.lanes):
+        why = next(iter(outcome.absent.values())).strip().splitlines()[0]
+        raise MissingComponent(
+            f"run {run_id} measured nothing, as no method can be used here: {why}",
+            remedy="'harness doctor' says what each of them lacks on this machine",
+        )
     return 1 if outcome.failed else 0
 
 
@@ -381,6 +388,9 @@ def _tell_outcome(run_id: str, folder: Path, outcome: Outcome, results: Path, *,
     console.say(f"Kept in {folder}")
     if outcome.failed:
         console.say(f"{len(outcome.failed)} of the cells failed; see above.")
+    if all(one.failure(method) for one in found for method in one.methods):
+        console.say("Nothing was measured: there is nothing to recommend or to report on.")
+        return
     first = found[0].model
     console.say(f"Next: harness recommend {first} --scenario edge-device; harness report --run {run_id}")
 

@@ -81,3 +81,12 @@ def test_what_a_method_cannot_carry_is_a_result_with_a_reason(harness: Any, make
     ((_, reason),) = found["unfit"].items()
     for part in ("libgl1", "libnowhere.so.7"):
         assert part in reason
+
+
+def test_a_run_that_can_measure_nothing_is_no_success(harness: Any, tmp_path: Path) -> None:
+    """Where no method can be used here it says so, with the reason, and the exit code is not that of a run."""
+    args = ("run", "spam-bayes", "--method", "pex-scie", "--profile", "quick", "--results", tmp_path)
+    ran = harness(*args, HARNESS_SCIE_ASSETS=str(tmp_path)).expect(3)
+    assert "Nothing was measured" in ran.out
+    assert "measured nothing, as no method can be used here" in ran.err
+    assert "harness doctor" in ran.err

@@ -19,7 +19,8 @@ _TIMEOUT_S = 240.0
 
 def _needs(method: str) -> tuple[Need, ...]:
     engine: tuple[Need, ...] = ("engine",) if method in IN_ENGINE else ()
-    return (*engine, "network") if method in _FETCH else engine
+    root: tuple[Need, ...] = ("root",) if method == "cloud-functions" else ()  # as `doctor` says of it
+    return (*root, *engine, "network") if method in _FETCH else (*root, *engine)
 
 
 def looks_around(where: payloads.Where) -> None:
