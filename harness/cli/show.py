@@ -27,6 +27,7 @@ def doctor(as_json: bool) -> int:
     from harness import ceiling, door, interpreter, paths, tools
     from harness.measure import host
     from harness.methods import METHODS
+    from harness.spec import pythons
 
     found: list[dict[str, Any]] = []
 
@@ -35,6 +36,8 @@ def doctor(as_json: bool) -> int:
 
     python = interpreter.default()
     add("Python for models", True, f"{python.version} ({python.path})")
+    others = [one.version for one in pythons.others() if one.version != python.version]
+    add("other Pythons, for models that ask", True, ", ".join(others) or "none; uv fetches one where it may")
     add("uv", True, f"{tools.uv_version()} ({tools.uv()})")
     able = door.abilities()
     missing = able.missing()

@@ -44,16 +44,16 @@ def _suiting(specifier: str, file: Path) -> Interpreter:
     allowed, own = SpecifierSet(specifier), interpreter.default()
     if own.version in allowed:
         return own
-    for found in (*_named(), *_found()):
+    for found in (*_named(), *others()):
         if found.version in allowed:
             return found
     fetched, why = _fetched(specifier)
     if fetched is not None and fetched.version in allowed:
         return fetched
-    others = sorted({one.version for one in (*_named(), *_found())})
+    there = sorted({one.version for one in (*_named(), *others())})
     raise BadInput(
         f"no Python that suits is here: models run under {own.version} ({own.path})"
-        + (f"; there are also {', '.join(others)}" if others else "")
+        + (f"; there are also {', '.join(there)}" if there else "")
         + f". uv fetched none: {why}",
         file=file,
         key="python",
@@ -69,15 +69,16 @@ def _named() -> Iterator[Interpreter]:
 
 
 @lru_cache(maxsize=1)
-def _found() -> tuple[Interpreter, ...]:
-    """What uv finds on this machine, and pyenv's; one for each version, the one to take first."""
+def others() -> tuple[Interpreter, ...]:
+    """What uv finds on this machine, and pyenv's: one of each version, those to take first at the front."""
     by_version: dict[str, Interpreter] = {}
     for path in sorted({path.resolve() for path in (*_of_uv(), *_of_pyenv())}, key=_is_not_the_systems):
         try:
             python = interpreter.described(path)
         except MissingComponent:
             continue  # too old, or broken
-        if len(set(python.prefixes)) == 1:  # no virtual environment
+        # No virtual environment, and no script that starts a Python which lies elsewhere.
+        if len(set(python.prefixes)) == 1 and path.is_relative_to(python.prefixes[0]):
             by_version.setdefault(python.version, python)
     return tuple(sorted(by_version.values(), key=_preference, reverse=True))
 

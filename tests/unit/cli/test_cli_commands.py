@@ -17,11 +17,13 @@ import pytest
 
 from harness.cli import cli, evidence
 from harness.errors import MissingComponent
+from harness.interpreter import Interpreter
 from harness.methods import METHODS
 from harness.methods.contract import Limit
 from harness.platforms import engine, engine_reach, engine_users
 from harness.platforms.engine_users import EngineInUse, User
 from harness.spec import model as models
+from harness.spec import pythons
 from harness.spec import scenario as scenarios
 from harness.spec.synthetic import DESIGNS
 
@@ -311,6 +313,14 @@ def test_scenarios_are_listed_and_shown(harness: Harness) -> None:
         assert harness("scenarios", name, "--json").json["name"] == name
 
 
+@pytest.fixture
+def other_pythons(monkeypatch: pytest.MonkeyPatch, here: Interpreter) -> None:
+    """One other Python is on the machine; none is looked for."""
+    other = dataclasses.replace(here, version="3.9.18", path=Path("/opt/python3.9"))
+    monkeypatch.setattr(pythons, "others", lambda: (other, here))
+
+
+@pytest.mark.usefixtures("other_pythons")
 def test_the_doctor_says_what_is_missing(harness: Harness) -> None:
     """Exit code 3 where a method is not ready; each check with its remedy."""
     found = harness("doctor", "--json")
@@ -320,10 +330,12 @@ def test_the_doctor_says_what_is_missing(harness: Harness) -> None:
     assert checks["method container"]["remedy"] == "'harness engine start'"
     assert checks["method venv"]["ready"] is True
     assert set(checks) >= {f"method {name}" for name in METHODS}
+    assert checks["other Pythons, for models that ask"]["detail"] == "3.9.18"
     assert all(one["remedy"] for one in checks.values() if not one["ready"])
     assert "MISSING" in harness("doctor").out
 
 
+@pytest.mark.usefixtures("other_pythons")
 def test_the_doctor_tells_the_ceilings(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with its value, where that is from, and the variable that sets it."""
     monkeypatch.setenv("HARNESS_MAX_MEMORY_MB", "2048")

@@ -23,7 +23,7 @@ def found_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("UV_PYTHON_DOWNLOADS", "UV_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYENV_ROOT", "/nowhere")
-    caches = (interpreter.default, pythons._found, pythons._fetched)
+    caches = (interpreter.default, pythons.others, pythons._fetched)
     for _ in caches:
         _.cache_clear()
     interpreter._known.clear()
@@ -59,7 +59,8 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
                     place.touch()
             else:
                 version = re.search(r"cpython-([0-9.]+)", argv[0])[1]  # type: ignore[index]
-                prefixes = ["/a", "/b" if version == virtual else "/a"]
+                prefix = str(Path(argv[0]).parents[1])
+                prefixes = [prefix, "/b" if version == virtual else prefix]
                 about = {"version": version, "stdlib": "/s", "prefixes": prefixes, "library": "", "folder": ""}
                 said = json.dumps(about)
             return process.Completed(argv=tuple(argv), returncode=code, stdout=said, stderr="", wall_s=0.0)
