@@ -148,6 +148,7 @@ class Hitting:
         self.results = bench.results / f"{trial.number:04}"
         self.out = bench.work / f"{trial.number:04}"
         self.kept: list[str] = []
+        self._stays: set[str] = set()
 
     def argv(self) -> list[str]:
         """The command; one that goes on with the run where there is one."""
@@ -208,13 +209,15 @@ class Hitting:
         process.wait()
         trial.blows.append(f"{self.blow} after {delay_s:.2f} s")
         self._look_at_samples("after it was killed")
-        left = bench.traces.since(before, patience_s=_PATIENCE_S)
+        # What an earlier blow left, with no watchdog alive, is told already.
+        left = [one for one in bench.traces.since(before, patience_s=_PATIENCE_S) if one not in self._stays]
         if self.blow == "kill" or not watchdogs:
             trial.broken += [f"left by a killed harness: {line}" for line in left]
             bench.traces.clean(left)
         else:
             trial.broken += [f"went on without harness and watchdog: {one}" for one in left if _runs(one)]
             trial.told += [f"stays where the watchdog was killed too: {line}" for line in left]
+            self._stays.update(left)
 
     def _fill(self, process: subprocess.Popen[bytes], delay_s: float) -> None:
         """Fill a disk up to three times while it works, then let it end."""

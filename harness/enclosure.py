@@ -157,9 +157,11 @@ def read_number(told: int) -> int:
     return int(_NUMBER.unpack(os.read(told, _NUMBER.size))[0])
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill the calling process when its parent dies."""
+def die_with_parent(parent: int | None = None) -> None:
+    """Have the kernel kill the calling process when its parent dies; end it where ``parent`` has died before."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0))
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
 
 
 def _ended(process: int) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import functools
 import itertools
 import json
 import logging
@@ -325,7 +326,7 @@ def _popen(
     inside = policy.inside if policy else None
     with contextlib.ExitStack() as stack:
         told, tell = _pipe(stack) if inside is not None and inside.user is not None else (-1, -1)
-        entry = policy.entry(cwd, tell) if policy else enclosure.die_with_parent
+        entry = policy.entry(cwd, tell) if policy else functools.partial(enclosure.die_with_parent, os.getpid())
         if inside is not None:
             stack.enter_context(inside.births())
         try:

@@ -262,7 +262,7 @@ def unpack(archive: Path, target: Path, *, at_most_bytes: int = LARGEST_UNPACKED
             tarfile.open(fileobj=BoundedArchive(zipped), mode="r:") as tar,
         ):
             tar.extractall(target, members=_harmless(tar, target, at_most_bytes))  # noqa: S202 -- checked one by one
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, BadInput) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, BadInput, RecursionError) as error:
         raise CheckFailure(f"{archive} is damaged: {error}", remedy="delete it; it is made again") from error
     except OSError as error:
         if error.errno not in {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP}:

@@ -123,6 +123,9 @@ def end(what: dict[str, object]) -> None:
             end_container(engine, name)
         case {"folder": str(path)}:
             remove_folder(path)
+        case {"file": str(path)}:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 def main() -> None:

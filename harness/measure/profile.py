@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -237,7 +238,7 @@ def sources_digest(model: Model) -> str:
             continue
         size = file.lstat().st_size
         seen = size if size > _LARGE_BYTES or file.is_symlink() else tree.sha256(file)  # a link is refused elsewhere
-        total.update(f"{relative}\0{seen}\n".encode())
+        total.update(os.fsencode(relative) + f"\0{seen}\n".encode())  # a name may be no UTF-8
     return total.hexdigest()
 
 

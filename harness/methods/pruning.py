@@ -354,7 +354,7 @@ def without_symbols(contents: bytes | mmap.mmap) -> bytearray | None:
         return None
     try:
         return _stripped(contents)
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, ValueError, OverflowError):
         return None  # not laid out as we know it: it stays as it is
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from harness import files
 from harness.errors import BadInput, CheckFailure, HarnessError, one_line
 from harness.measure.sample import Sample
-from harness.process import disk_full_named
+from harness.process import disk_full_named, guarded
 from harness.spec import kinds, reading
 from harness.store import samples, schema
 from harness.store.records import SCHEMA_VERSION, Manifest
@@ -265,7 +265,7 @@ def resume(results: Path, run_id: str) -> Iterator[RunWriter]:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``run.json`` whole."""
     part = folder / "run.json.part"
-    with disk_full_named(folder):
+    with disk_full_named(folder), guarded(file=str(part)):
         part.unlink(missing_ok=True)  # of a killed harness, or a link that somebody put there
         with part.open("x", encoding="utf-8") as file:
             json.dump(dataclasses.asdict(manifest), file, indent=1, sort_keys=True, allow_nan=False)

@@ -206,6 +206,15 @@ def test_a_process_runs_to_its_end(tmp_path: Path, watchdog: Any) -> None:
 
 
 @pytest.mark.spawns
+@pytest.mark.parametrize(("parent", "code"), [("os.getppid()", 0), ("1234567", 1)], ids=["alive", "died before"])
+def test_who_is_to_die_with_a_parent_that_has_died_already_ends(parent: str, code: int) -> None:
+    """The kernel tells of a death only to those who asked for it before."""
+    program = f"import os; from harness import enclosure; enclosure.die_with_parent({parent})"
+    done = subprocess.run([sys.executable, "-c", program], check=False)
+    assert done.returncode == code
+
+
+@pytest.mark.spawns
 def test_a_process_that_takes_too_long_is_killed() -> None:
     """What it had printed is kept."""
     code = "import time; print('begun', flush=True); time.sleep(60)"

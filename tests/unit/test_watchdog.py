@@ -71,6 +71,14 @@ def test_a_folder_is_removed_with_all_in_it(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
+def test_a_file_is_removed(tmp_path: Path) -> None:
+    """One that is half written; one that is gone already is no error."""
+    (tmp_path / "run.json.part").touch()
+    watching.end({"file": str(tmp_path / "run.json.part")})
+    watching.end({"file": str(tmp_path / "run.json.part")})
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_a_process_group_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole group gets SIGKILL; one that is gone, or another user's, is no error."""
     killed: list[tuple[int, int]] = []

@@ -293,3 +293,15 @@ def test_a_run_is_not_gone_on_with_through_a_pipe_or_link(made: Any, tmp_path: P
     with pytest.raises(BadInput, match="not a file"), runs.resume(made.results, made.RUN):
         pass
     assert outside.read_text() == "as it was"
+
+
+def test_half_a_manifest_does_not_outlive_the_harness(
+    made: Any, watchdog: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watchdog knows of the file while it is written, and has nothing to remove afterwards."""
+    folder = made.write(compact=False)
+    known: list[Any] = []
+    monkeypatch.setattr(os, "fsync", lambda _: known.extend(watchdog.left.values()))
+    runs.write_manifest(folder, runs.read_manifest(folder))
+    assert {"file": str(folder / "run.json.part")} in known
+    assert {"file": str(folder / "run.json.part")} not in watchdog.left.values()
