@@ -33,11 +33,15 @@ def of(model: Model) -> Interpreter:
 
 def lowest(specifier: str) -> str:
     """The lowest version (``3.9``) that ``specifier`` allows and the runner can do with; the oldest where none is."""
+    return next(_minors(specifier), ".".join(map(str, interpreter.OLDEST)))
+
+
+def _minors(specifier: str) -> Iterator[str]:
+    """The versions that ``specifier`` allows some patch of, from the oldest on that the runner can do with."""
     allowed = SpecifierSet(specifier)
     for minor in _MINORS:
         if any(f"3.{minor}.{patch}" in allowed for patch in _PATCHES):
-            return f"3.{minor}"
-    return ".".join(map(str, interpreter.OLDEST))
+            yield f"3.{minor}"
 
 
 def _suiting(specifier: str, file: Path) -> Interpreter:
@@ -115,13 +119,16 @@ def _of_pyenv() -> Iterator[Path]:
 @lru_cache(maxsize=8)
 def _fetched(specifier: str) -> tuple[Interpreter | None, str]:
     """One that uv fetches into the cache, or why there is none."""
+    if next(_minors(specifier), None) is None:
+        return None, f"no Python from {lowest('')} on is one of these"
     if os.environ.get("UV_PYTHON_DOWNLOADS", "automatic") != "automatic" or os.environ.get("UV_OFFLINE"):
         return None, "it is told not to (UV_PYTHON_DOWNLOADS, UV_OFFLINE)"
     place = paths.cache() / "pythons"
     argv = [str(tools.uv()), "python", "install", "--no-bin", "--install-dir", str(place), specifier]
     try:
         with process.ledger.waiting_for("tools"), tools.full_disk_named():
-            done = process.run(argv, env=process.network_environment(paths.cache()), timeout_s=_FETCH_S)
+            env = process.network_environment(paths.cache(), UV_HTTP_RETRIES="1")
+            done = process.run(argv, env=env, timeout_s=_FETCH_S)
     except process.TimedOut as error:
         return None, error.problem
     if done.returncode != 0:

@@ -147,10 +147,18 @@ def test_where_there_is_none_the_message_says_what_there_is(folder: Any, machine
     """File, key, value, what is here, why uv fetched none, and the remedy."""
     machine("3.11.2", "3.13.0")
     with pytest.raises(BadInput) as raised:
-        chosen(folder, "<3.11")
+        chosen(folder, "==3.10.*")
     text = str(raised.value)
-    for part in ("model.toml", "key 'python' = '<3.11'", "3.11.2", "3.13.0", "no network", "HARNESS_PYTHON"):
+    for part in ("model.toml", "key 'python' = '==3.10.*'", "3.11.2", "3.13.0", "no network", "HARNESS_PYTHON"):
         assert part in text
+
+
+def test_what_cannot_be_is_not_fetched(folder: Any, machine: Machine) -> None:
+    """Nobody is asked for a Python that the runner could not do with."""
+    started = machine("3.11.2", fetched="2.7.18")
+    with pytest.raises(BadInput, match=r"no Python from 3\.9 on is one of these"):
+        chosen(folder, "<3")
+    assert ["python", "install"] not in [argv[1:3] for argv in started]
 
 
 def test_what_uv_lists_may_be_broken(folder: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
