@@ -121,9 +121,13 @@ def emulator_environment(artifact: Artifact, limits: Limits) -> dict[str, str]:
 
 
 def asked_facts(locked: LockedModel) -> dict[str, str]:
-    """The model's wishes that a function's configuration and its limits depend on; they travel with the artifact."""
+    """What a function's configuration and its limits depend on; it travels with the artifact."""
     resources = locked.model.file.resources
-    return {"memory_mb": str(resources.memory_mb), "predict_timeout_s": f"{resources.predict_timeout_s:g}"}
+    return {
+        "runtime": f"python{locked.lock.python.minor}",
+        "memory_mb": str(resources.memory_mb),
+        "predict_timeout_s": f"{resources.predict_timeout_s:g}",
+    }
 
 
 def memory_mb(artifact: Artifact) -> int:
@@ -177,7 +181,7 @@ def deploy_zip(account: Account, artifact: Artifact, archive: Path, **environmen
         artifact,
         PackageType="Zip",
         Code=code,
-        Runtime=f"python{'.'.join(artifact.facts['compiled_by'].split('.')[:2])}",
+        Runtime=artifact.facts["runtime"],
         Handler=HANDLER,
         **({"Environment": {"Variables": environment}} if environment else {}),
     )

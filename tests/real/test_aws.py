@@ -387,7 +387,7 @@ def artifact(tmp_path: Path) -> Artifact:
     """A zip that is deployed and not asked."""
     file = tmp_path / "function.zip"
     file.write_bytes(an_empty_zip())
-    facts = {"memory_mb": "512", "predict_timeout_s": "30"}
+    facts = {"runtime": "python3.11", "memory_mb": "512", "predict_timeout_s": "30"}
     return Artifact(method="lambda-zip", model="tiny", digest="0" * 64, path=file, facts=facts)
 
 
