@@ -225,8 +225,11 @@ def _moved(found: Prediction, halves: float) -> float:
 
 
 def _right_answers(calibration: Calibration, profile: Profile, method: str) -> Value:
-    """Taken for granted, unless the platform would not take the artifact: a documented limit that it is beyond."""
+    """Taken for granted, unless it will not run: beyond a limit of its platform, or its system lacks what it needs."""
     cell = profile.model, method
+    lacks = _lacks(profile, method)
+    if lacks:
+        return dataclasses.replace(_value(cell, "parity", "", {}, None), failed=1, why_absent=lacks)
     for limit in METHODS[method].LIMITS if method in METHODS else ():
         found = predict(calibration, profile, method, limit.metric) if limit.metric else None
         if found is not None and found.value > limit.value:
@@ -235,6 +238,17 @@ def _right_answers(calibration: Calibration, profile: Profile, method: str) -> V
             why = f"does not fit: {size} {low} to {high} (predicted) of {most} ({limit.name}; {limit.source})"
             return dataclasses.replace(_value(cell, "parity", "", {}, None), unfit=1, why_absent=why)
     return _value(cell, "parity", "", {0: 1.0}, Interval(median=1.0, low=1.0, high=1.0, n=1))
+
+
+def _lacks(profile: Profile, method: str) -> str:
+    """What the system that the method brings along has not, and a start of the model loads; empty for nothing."""
+    needed = profile.needs
+    if needed is None or method not in METHODS or "carries-system-libraries" not in METHODS[method].PROVIDES:
+        return ""
+    if needed.lacking:
+        named = ", ".join(f"{one.soname} ({one.needed_by[0]})" for one in needed.lacking)
+        return f"will not start: its image lacks {named}; 'harness check {profile.model} --fix' adds what brings it"
+    return f"will not start: native files need {', '.join(needed.too_new)}" if needed.too_new else ""
 
 
 def _value(

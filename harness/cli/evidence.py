@@ -113,6 +113,7 @@ def as_dict(evidence: Evidence) -> dict[str, Any]:
         "host": dict(evidence.manifest.host),
         "methods": {method: evidence.failure(method) or "measured" for method in evidence.methods},
         "outcomes": {method: outcome(evidence, method) for method in evidence.methods},
+        "needs_on_target": {method: evidence.left_to_target(method) for method in evidence.methods},
         "values": [
             {
                 "method": value.method,
@@ -367,6 +368,11 @@ def _print_gaps(evidence: Evidence) -> None:
         f"{method}: {_SAID[outcome(evidence, method)]}{failure}"
         for method in evidence.methods
         if (failure := evidence.failure(method))
+    ]
+    lines += [
+        f"{method}: works here, needs {needed} on the target"
+        for method in evidence.methods
+        if (needed := evidence.left_to_target(method)) and not evidence.failure(method)
     ]
     dropped = sum(value.dropped for value in evidence.values if value.metric == "cold_start_s")
     if dropped:

@@ -26,7 +26,7 @@ from typing import Any
 
 from harness import files, paths, process, tools, tree
 from harness.errors import BadInput
-from harness.measure import proof, reproducing
+from harness.measure import proof, reproducing, tracing
 from harness.methods.contract import Artifact, BuildOptions, Mending, Method, Sizes
 from harness.methods.variants import DEFAULT, Variant
 from harness.metrics import METRICS
@@ -324,7 +324,7 @@ def options(method: Method, locked: LockedModel, options: BuildOptions, *, varia
     """The options with what is known of the model and of earlier builds: a plain start's trace, and what mends."""
     return dataclasses.replace(
         options,
-        traced=proof.traced(method, locked) if method.MENDS else None,
+        traced=tracing.of(tracing.plainly(method, locked)) if method.MENDS else None,
         mended=proof.mended(method, locked, variant.label),
     )
 

@@ -26,7 +26,6 @@ from harness import ceiling, files, paths
 from harness.errors import BadInput
 from harness.measure.needs import Closure, word
 from harness.methods.contract import Artifact, Method
-from harness.methods.loading import Loaded
 from harness.spec import native, reading
 from harness.spec.kinds import Count, Word
 from harness.spec.native import Native, Unread
@@ -82,10 +81,10 @@ class Carried:
     unread: tuple[Word, ...] = ()
 
 
-def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Loaded | None) -> Carried:
-    """What the artifact carries; ``closure`` and ``traced`` are of the model's plain environment.
+def of_artifact(method: Method, artifact: Artifact, closure: Closure) -> Carried:
+    """What the artifact carries; ``closure`` is of the model's plain environment.
 
-    They say which files a start loads: those of the same names in the artifact. Never raises for what is in it.
+    It says which files a start loads: those of the same names in the artifact. Never raises for what is in it.
     """
     machine = platform.machine()
     if artifact.image is not None:
@@ -105,7 +104,7 @@ def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Lo
         EOFError,
     ) as error:
         return Carried(machine=machine, python=python, path=path, unread=(word(str(error)),))
-    loaded = found.loaded(closure, traced)
+    loaded, traced = found.loaded(closure), closure.traced
     needing = native.from_system(found.native, machine=machine)
     names = {soname.rpartition("/")[2] for one in loaded for soname in one.needed}
     has = {name for one in found.native for name in (one.name, one.soname)}
@@ -122,7 +121,7 @@ def of_artifact(method: Method, artifact: Artifact, closure: Closure, traced: Lo
         libstdcxx=native.dotted(native.newest(loaded, "GLIBCXX_")) if "libstdc++.so.6" in needing else "",
         libraries=(
             *(
-                Left(soname=word(name), needed_by=word(by[0]), loaded=None if traced is None else name in names)
+                Left(soname=word(name), needed_by=word(by[0]), loaded=name in names if traced.modules else None)
                 for name, by in needing.items()
             ),
             *(Left(soname=word(name), needed_by="opened while it answers", loaded=None) for name in opened),
@@ -165,11 +164,12 @@ class _Found:
             elif one.machine == platform.machine():
                 self.native.append(one)
 
-    def loaded(self, closure: Closure, traced: Loaded | None) -> Sequence[Native]:
+    def loaded(self, closure: Closure) -> Sequence[Native]:
         """Those that a start loads: the program itself and Python's library, and files of names that one loaded."""
-        if traced is None:
+        traced = closure.traced
+        if not traced.modules:
             return self.native
-        names = {path.rpartition("/")[2] for path in traced.mapped}
+        names = {path.rpartition("/")[2] for path in (*traced.mapped, *traced.own, *traced.system)}
         names |= {one.soname for one in closure.mapped if one.soname} | closure.loaded
         return [
             one

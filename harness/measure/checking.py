@@ -11,11 +11,10 @@ from packaging.utils import canonicalize_name
 
 from harness import door, tree
 from harness.errors import ModelFailure
-from harness.measure import idle, needs, plain, start
+from harness.measure import idle, needs, plain, start, tracing
 from harness.measure.idle import Package
 from harness.measure.needs import Needs
 from harness.measure.start import limits_of
-from harness.methods import loading
 from harness.methods.contract import Installed, Limits, Method
 from harness.platforms.engine import Say
 from harness.spec import environments, fixing, weights
@@ -90,7 +89,7 @@ def steps(model: Model, *, say: Say = lambda _: None) -> Iterator[Step | Advice]
         used = f", {peak / 1e6:.0f} MB of memory" if peak is not None else ""
         yield Step(name="again", found=f"started once more: right after {taken.values['cold_start_s']:.2f} s{used}")
         assert installed.root is not None
-        traced = loading.by_examples(locked, python, installed.root)
+        traced = tracing.of(locked)
         found = needs.of_model(locked, python, installed.root, traced, say=say)
         yield Step(name="system libraries", found=needs.summary(found), needs=found)
     if taken.doubt:
@@ -100,7 +99,7 @@ def steps(model: Model, *, say: Say = lambda _: None) -> Iterator[Step | Advice]
             remedy="leave the runner's own module and its clock to themselves",
         )
     yield from _advice_on_system(model, found)
-    if traced is not None:
+    if traced.modules:
         yield from _advice_on_idle(
             model, idle.packages(environments.site_packages(python.parent.parent, locked.lock.python), traced)
         )

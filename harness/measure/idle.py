@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from harness import files
 from harness.errors import BadInput
-from harness.methods.loading import Loaded
+from harness.methods.contract import Traced
 
 #: Packages that hold nothing but code for GPUs: NVIDIA's, AMD's, and the compiler that PyTorch uses on them.
 _FOR_GPUS = re.compile(r"(nvidia|cuda|rocm|amd)-.+|triton(-.+)?|pytorch-triton.*|cupy-.+")
@@ -41,7 +41,7 @@ class Package:
         return _FOR_GPUS.fullmatch(self.name) is not None
 
 
-def packages(folder: Path, traced: Loaded) -> list[Package]:
+def packages(folder: Path, traced: Traced) -> list[Package]:
     """The packages installed in ``site-packages``, the largest first; those whose record can't be read are left out."""
     sizes, infos = {}, []
     for entry in files.walk(folder):
@@ -50,7 +50,7 @@ def packages(folder: Path, traced: Loaded) -> list[Package]:
         elif entry.kind == "folder" and entry.relative.suffix == ".dist-info" and len(entry.relative.parts) == 1:
             infos.append(entry.relative.name)
     modules = frozenset(traced.modules)
-    mapped = {path.removeprefix(f"{folder}/") for path in traced.mapped}
+    mapped = frozenset(traced.mapped)
     found = []
     for info in infos:
         try:

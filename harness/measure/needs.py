@@ -17,7 +17,7 @@ from pathlib import Path
 from harness import settings
 from harness.errors import BuildFailure, MissingComponent, one_line
 from harness.interpreter import Interpreter
-from harness.methods.loading import Loaded
+from harness.methods.contract import Traced
 from harness.platforms import debian, images, libraries
 from harness.platforms.engine import Say
 from harness.platforms.libraries import System
@@ -120,16 +120,17 @@ class Needs:
         return tuple(sorted({one.package for one in self.lacking if one.package}))
 
 
-def of_model(
-    locked: LockedModel, python: Path, sources: Path, loaded: Loaded | None, *, say: Say = lambda _: None
-) -> Needs:
-    """What the model needs; ``loaded`` None: all that is needed counts as loaded.
+def of_model(locked: LockedModel, python: Path, sources: Path, traced: Traced, *, say: Say = lambda _: None) -> Needs:
+    """What the model needs; where nothing was traced, all that is needed counts as loaded.
 
     Never raises for what the system or the network lacks. ``say`` is told of a base image that is made meanwhile.
     """
-    closure = Closure(
-        environments.site_packages(python.parent.parent, locked.lock.python), sources, loaded, locked.lock.python
-    )
+    packages = environments.site_packages(python.parent.parent, locked.lock.python)
+    return of_closure(Closure(packages, sources, traced, locked.lock.python), locked, say=say)
+
+
+def of_closure(closure: Closure, locked: LockedModel, *, say: Say = lambda _: None) -> Needs:
+    """The same of native files that were read already."""
     names = {**dict.fromkeys(closure.opened, ("opened while it answers",)), **closure.needing}
     held = _held(closure.loaded, locked.lock.python.minor, locked.model.file.system_packages, say)
     return Needs(
@@ -139,7 +140,7 @@ def of_model(
         libstdcxx=native.dotted(native.newest(closure.mapped, "GLIBCXX_")),
         files=len(closure.native) + len(closure.unread),
         unread=tuple(word(f"{one.path}: {one.why}") for one in closure.unread),
-        traced=loaded is not None,
+        traced=bool(closure.traced.modules),
         base=held.base.title if held.base else "",
         base_glibc=native.dotted(held.base.glibc) if held.base else "",
         base_libstdcxx=native.dotted(held.base.libstdcxx) if held.base else "",
@@ -205,9 +206,8 @@ def packages_for(sonames: Collection[str], minor: str) -> Mapping[str, str]:
 class Closure:
     """The native files of an environment's packages and of the model beside them, and what a start loads of them."""
 
-    def __init__(self, packages: Path, sources: Path, loaded: Loaded | None, python: Interpreter) -> None:
-        self._python = python
-        self._folders, self._loaded = (f"{packages}/", f"{sources}/"), loaded
+    def __init__(self, packages: Path, sources: Path, traced: Traced, python: Interpreter) -> None:
+        self._python, self.traced = python, traced
         found = [*native.below(packages), *native.below(sources)]
         self.native = [one for one in found if isinstance(one, Native)]
         self.unread = [one for one in found if isinstance(one, Unread)]
@@ -220,10 +220,9 @@ class Closure:
     @cached_property
     def mapped(self) -> Sequence[Native]:
         """Those that a start loads; all of them where none was traced."""
-        if self._loaded is None:
+        if not self.traced.modules:
             return self.native
-        places = [(path, folder) for path in self._loaded.mapped for folder in self._folders if path.startswith(folder)]
-        relative = {path.removeprefix(folder) for path, folder in places}
+        relative = {*self.traced.mapped, *self.traced.own}
         return [one for one in self.native if one.path in relative]
 
     @cached_property
@@ -238,12 +237,12 @@ class Closure:
 
         Only what lies in a folder of this system's loader counts, whatever the model says of itself.
         """
-        if self._loaded is None:
+        if not self.traced.modules:
             return frozenset()
         folders = libraries.folders_here()
         python = tuple(str(place) for place in self._python.files)
-        system = [*_read(path for path in self._loaded.mapped if path.startswith(tuple(f"{one}/" for one in folders)))]
-        own = [*_read(path for path in self._loaded.mapped if path.startswith(python)), *self.native]
+        system = [*_read(path for path in self.traced.system if path.startswith(tuple(f"{one}/" for one in folders)))]
+        own = [*_read(path for path in self.traced.system if path.startswith(python)), *self.native]
         needed = {soname for one in (*own, *system) for soname in one.needed}
         direct = {one.soname for one in system if one.path.rpartition("/")[0] in folders}
         known = {one.soname for one in own}

@@ -23,13 +23,11 @@ from typing import Any
 
 from harness import __version__, paths, process, tree
 from harness.errors import BadInput, ModelFailure
-from harness.measure import contents, host, needs, plain, sentinel, start
+from harness.measure import contents, host, needs, plain, sentinel, start, tracing
 from harness.measure.contents import Amount, Contents
 from harness.measure.needs import Needs
 from harness.measure.start import limits_of
-from harness.methods import loading
-from harness.methods.contract import Installed, Method
-from harness.methods.loading import Loaded
+from harness.methods.contract import Installed, Method, Traced
 from harness.metrics import State
 from harness.spec import environments, kinds, reading, weights
 from harness.spec.kinds import Amount as Quantity
@@ -153,7 +151,7 @@ def take(model: Model, tell: Tell = lambda _doing, _done, _total: None) -> Profi
         starts += _starts(locked, method, lying, steps)
         assert lying.root is not None
         steps("see which modules and native files it loads")
-        traced = loading.by_examples(locked, python, lying.root)
+        traced = tracing.of(locked)
         steps("see what it needs of the system")
         needed = needs.of_model(locked, python, lying.root, traced)
     profile = Profile(
@@ -260,9 +258,9 @@ def _starts(
                 yield _local_start(state, sentinel_s, taken.values)
 
 
-def _loaded(traced: Loaded | None, packages: Path, counter: contents.Counter) -> Amount | None:
+def _loaded(traced: Traced, packages: Path, counter: contents.Counter) -> Amount | None:
     """The bytecode in ``packages`` of the modules that a start loaded; None where it is not known."""
-    names = traced.modules if traced else ()
+    names = traced.modules
     return counter.amount(file for name in names for file in _bytecode_of(packages, name)) if names else None
 
 

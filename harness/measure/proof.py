@@ -5,7 +5,6 @@ called built. Where it does not answer and the plain environment does, it is bui
 :mod:`harness.methods.mending`. Where the plain environment does not answer either, it is the model that fails: that is
 told where the artifact is started, and nothing is mended.
 
-    <cache>/traces/<key>.json    what a plain start of the model needs of its packages
     <cache>/mended/<key>.json    what builds of a lock with a method had to do otherwise, and what was tried in vain
 """
 
@@ -22,15 +21,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness import ceiling, files, paths, process, tree
+from harness import files, paths, process
 from harness.errors import BadInput, BuildFailure, CheckFailure, DoesNotFit, MissingComponent, ModelFailure, one_line
-from harness.measure import plain, start
-from harness.methods import layout, mending, rehearsal
-from harness.methods.contract import Artifact, Mending, Method, Traced
+from harness.measure import plain, start, tracing
+from harness.methods import mending
+from harness.methods.contract import Artifact, Mending, Method
 from harness.methods.mending import STEPS, Case
 from harness.platforms import depot
 from harness.spec import environments
-from harness.spec.lock import lock
 from harness.spec.weights import LockedModel
 
 #: How often an artifact is built again before it is given up.
@@ -134,8 +132,8 @@ _plain_problems: dict[str, str] = {}
 
 def plain_problem(method: Method, locked: LockedModel) -> str:
     """Why the model does not answer right where it is not packaged; empty where it does. Asked once in a process."""
-    base = _plainly(method, locked)
-    key = _key(base)
+    base = tracing.plainly(method, locked)
+    key = tracing.key(base)
     if key not in _plain_problems:
         with environments.at_hand(base.lock) as python, plain.laid_out(base, python) as (lying, installed):
             try:
@@ -144,49 +142,6 @@ def plain_problem(method: Method, locked: LockedModel) -> str:
             except ModelFailure as error:
                 _plain_problems[key] = str(error.problem)
     return _plain_problems[key]
-
-
-def _plainly(method: Method, locked: LockedModel) -> LockedModel:
-    """The model with its own lock, without what the method adds."""
-    return replace(locked, lock=lock(locked.model)) if method.REQUIREMENTS else locked
-
-
-def _key(locked: LockedModel) -> str:
-    python = locked.lock.python
-    parts = [locked.digest, locked.model.digest, locked.lock.digest, str(python.path), python.version]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
-
-
-# --- a plain start, traced -----------------------------------------------------------------------
-
-_not_answered: set[str] = set()
-
-
-def traced(method: Method, locked: LockedModel) -> Traced:
-    """What a plain start of the model needs of its packages; found once, and kept. Nothing where it does not answer."""
-    base = _plainly(method, locked)
-    script = tree.sha256(paths.PACKAGE / "resources" / "rehearsal" / "loaded.py")
-    key = f"{_key(base)}-{script[:8]}"
-    record = paths.cache() / "traces" / f"{key}.json"
-    with contextlib.suppress(*_DAMAGED):
-        table = json.loads(files.read_text(record, at_most=_LARGEST_RECORD))
-        return Traced(**{name: tuple(map(str, names)) for name, names in table.items()})
-    if key in _not_answered:
-        return Traced()
-    with (
-        environments.at_hand(base.lock) as python,
-        process.temporary_folder("trace", readable=True) as scratch,
-    ):
-        sources = scratch / "sources"
-        layout.write_sources(base, sources, bytecode="unchecked-hash")
-        allowed = ceiling.bounded(base.model.file.resources)
-        timeout_s = allowed.start_timeout_s + allowed.predict_timeout_s
-        found = rehearsal.traced(base, python, sources, timeout_s=timeout_s)
-    if not found.modules:
-        _not_answered.add(key)
-        return found
-    _write(record, dataclasses.asdict(found))
-    return found
 
 
 # --- mending -------------------------------------------------------------------------------------
@@ -250,7 +205,8 @@ class _Search:
 
     def _case(self, mended: Mending, error: str) -> Case:
         """What is known of it. ``removed`` is of the plain environment, so of all packages but those a method adds."""
-        found, base = traced(self.method, self.locked), _plainly(self.method, self.locked)
+        base = tracing.plainly(self.method, self.locked)
+        found = tracing.of(base)
         rules = tuple(self.locked.model.file.prune)
         with environments.at_hand(base.lock) as python:
             folder = environments.site_packages(python.parent.parent, base.lock.python)

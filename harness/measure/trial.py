@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness import bootstrap, files, process, tree
 from harness.errors import BadInput, DoesNotFit, EngineGone, ModelFailure
-from harness.measure import artifacts, host, parts, sentinel, start
+from harness.measure import artifacts, host, parts, sentinel, start, verdict
 from harness.measure.artifacts import CleanBuild
 from harness.measure.part import Part, Subject, Taken
 from harness.measure.plan import Lane, Plan
@@ -22,6 +22,7 @@ from harness.measure.recording import Outcome, Recorder, Recording, Step, Tell
 from harness.measure.sample import CANARY, SENTINEL, Cell, Sample
 from harness.methods import variants
 from harness.methods.contract import Artifact, Installed, Method, Sizes
+from harness.methods.variants import Variant
 from harness.metrics import SLOW_LINK, State
 from harness.platforms import engine
 from harness.platforms.depot import Depot
@@ -243,7 +244,7 @@ class Trial:
             depot=self._depot,
         )
         facts = _first_answers(subject)
-        told = {name: facts[name] for name in _TOLD if name in facts}
+        told = {name: facts[name] for name in _TOLD if name in facts} | self._left_to_the_target(subject, variant)
         self._record.note_artifact(cell, artifact.digest, {**artifact.facts, **installed.facts, **told})
         if not self._has(cell, "files"):
             self._record_sizes(cell, sizes, installed.extraction_caches)
@@ -251,6 +252,13 @@ class Trial:
         if not self._record.has(step):
             self._record.record(cell, {"parity": 1.0})
         return subject
+
+    def _left_to_the_target(self, subject: Subject, variant: Variant) -> dict[str, str]:
+        """What the artifact takes of this machine's libraries, as a fact; none of what brings a system along."""
+        if "carries-system-libraries" in subject.method.PROVIDES:
+            return {}
+        known = verdict.known(subject.method, subject.locked, subject.artifact, variant=variant, say=self._say)
+        return {"needs_on_target": ", ".join(verdict.lacking(known))}
 
     def _install_again(self, subject: Subject, target: Path, replicate: int) -> None:
         target.mkdir(mode=0o755)

@@ -78,7 +78,9 @@ class Traced:
 
     The model's process told it; of that only is here what is in the environment. Paths are seen from the folder of
     the packages: ``sources`` of loaded modules, files ``opened`` otherwise, folders ``listed``, native libraries
-    ``mapped`` into memory. Files that native code opens without mapping them are not seen.
+    ``mapped`` into memory. ``own`` are native libraries of the model's own folder, seen from there, and ``system`` the
+    absolute paths of all others: whoever takes one of these must find something of that name, or nothing.
+    Files that native code opens without mapping them are not seen. Nothing is known where no ``modules`` are.
     """
 
     modules: tuple[str, ...] = ()
@@ -86,6 +88,8 @@ class Traced:
     opened: tuple[str, ...] = ()
     listed: tuple[str, ...] = ()
     mapped: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    system: tuple[str, ...] = ()
 
     @property
     def kept(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def traced(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float
     ``python`` is the environment's, ``sources`` the folder with runner and model.
     """
     said = told(locked, python, sources, timeout_s=timeout_s)
-    return believed(said, environments.site_packages(python.parent.parent, locked.lock.python))
+    return believed(said, environments.site_packages(python.parent.parent, locked.lock.python), sources)
 
 
 def told(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float) -> Any:
@@ -48,10 +48,10 @@ def told(locked: LockedModel, python: Path, sources: Path, *, timeout_s: float) 
             return None
 
 
-def believed(said: Any, packages: Path) -> Traced:
-    """What is left of what a model's process ``said``: names of modules, and of what lies in the folder of packages.
+def believed(said: Any, packages: Path, sources: Path) -> Traced:
+    """What is left of what a model's process ``said``: names of modules, and of what lies in the two folders.
 
-    No link, nothing that is not there, and no more than 20,000 of each.
+    No link, nothing that is not there, and no more than 20,000 of each. Paths of elsewhere are kept as they were told.
     """
     if not isinstance(said, dict):
         return Traced()
@@ -62,7 +62,13 @@ def believed(said: Any, packages: Path) -> Traced:
         opened=_below(packages, names["opened"], folders=False),
         listed=_below(packages, names["listed"], folders=True),
         mapped=_below(packages, names["mapped"], folders=False),
+        own=_below(sources, names["mapped"], folders=False),
+        system=tuple(name for name in names["mapped"] if _elsewhere(name, packages, sources)),
     )
+
+
+def _elsewhere(name: str, *folders: Path) -> bool:
+    return name.startswith("/") and "\0" not in name and not name.startswith(tuple(f"{folder}/" for folder in folders))
 
 
 def _texts(value: Any) -> list[str]:

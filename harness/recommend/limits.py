@@ -118,6 +118,17 @@ def _lacking(evidence: Evidence, scenario: Scenario, method_id: str, method: Pac
             run_id=evidence.run_id,
             fidelity="documented",
         )
+    needed = _needed_of_the_target(evidence, scenario, method_id, method)
+    if needed and scenario.target.system_packages is not None:
+        yield Exclusion(
+            method=method_id,
+            rule="requires",
+            subject=words.listing(needed),
+            reason=f"{method_id}: needs {words.listing(needed)}, which it does not bring along and the target does not "
+            f"have (scenario {scenario.name})",
+            run_id=evidence.run_id,
+            fidelity="documented",
+        )
     for quality in scenario.needs:
         if quality not in method.PROVIDES:
             yield Exclusion(
@@ -173,11 +184,23 @@ def _left_to_the_target(evidence: Evidence, scenario: Scenario, method_id: str, 
         # A PEX starts under every Python that its wheels are for.
         text = f"{method_id}: was built for Python {built_for}, and the target has {has}"
         yield Doubt(method=method_id, text=f"{text}; it starts there only if no wheel in it is for one version alone")
-    known = evidence.manifest.models.get(evidence.model, {}).get("system_packages", ())
-    needed = [name for name in known if name not in scenario.target.system_packages]
-    if needed and "carries-system-libraries" not in method.PROVIDES:
-        text = f"{method_id}: brings no system libraries; the target must have {words.listing(needed)}"
+    needed = _needed_of_the_target(evidence, scenario, method_id, method)
+    if needed and scenario.target.system_packages is None:
+        text = f"{method_id}: needs {words.listing(needed)} on the target, and does not bring that along"
         yield Doubt(method=method_id, text=text)
+
+
+def _needed_of_the_target(evidence: Evidence, scenario: Scenario, method_id: str, method: Packaging) -> list[str]:
+    """The Debian packages that the method leaves to the target, and the target is not said to have.
+
+    Those that were read from the artifact; where it was not looked into, those that the model names.
+    """
+    if "carries-system-libraries" in method.PROVIDES:
+        return []
+    read = evidence.left_to_target(method_id)
+    named = evidence.manifest.models.get(evidence.model, {}).get("system_packages", ())
+    needed = named if read is None else [name for name in read.split(", ") if name]
+    return [name for name in needed if name not in (scenario.target.system_packages or ())]
 
 
 def _unsteady(evidence: Evidence, method_id: str) -> Iterator[Doubt]:

@@ -78,7 +78,7 @@ class RunPart:
 
 
 def gaps(evidence: Evidence) -> tuple[Gap, ...]:
-    """What failed or is absent: whole methods first, then single values in the order of the tables.
+    """What failed or is absent: whole methods, single values in the order of the tables, what other machines need.
 
     Values that are absent for the reason for which their whole method is absent are not repeated.
     """
@@ -103,7 +103,20 @@ def gaps(evidence: Evidence) -> tuple[Gap, ...]:
         if (value.interval is None or value.failed or value.dropped)
         and (gap := _gap(evidence.run_id, value, failures.get(value.method, ""))) is not None
     ]
-    return (*found, *_merged(single))
+    needing = [
+        Gap(
+            method=method,
+            metric="",
+            title="on another machine",
+            state="",
+            **_reason(f"works here, needs {needed} on the target", evidence.run_id, evidence.model, method, "needs"),
+            failed=None,
+            dropped=None,
+        )
+        for method in evidence.methods
+        if (needed := evidence.left_to_target(method)) and not failures[method]
+    ]
+    return (*found, *_merged(single), *needing)
 
 
 def _merged(gaps: Sequence[Gap]) -> Iterator[Gap]:

@@ -52,7 +52,7 @@ class Target:
     """The machine it has to run on; None is 'no limit known'. ``link_mbit`` is the link to it, in Mbit/s.
 
     ``python`` is the version that it has (``3.11``), where it has one and that is known. ``system_packages`` are Debian
-    packages that it has beside what a bare system with Python has.
+    packages that it has beside what a bare system with Python has; None where that is not known.
     """
 
     __pydantic_config__ = reading.STRICT
@@ -62,7 +62,7 @@ class Target:
     disk_mb: Annotated[int, Gt(0)] | None = None
     link_mbit: Annotated[float, Gt(0)] = SLOW_LINK / 1e6
     python: Annotated[str, StringConstraints(pattern=r"^3\.\d{1,2}$")] | None = None
-    system_packages: tuple[DebianPackage, ...] = ()
+    system_packages: tuple[DebianPackage, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

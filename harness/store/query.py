@@ -130,6 +130,11 @@ class Evidence:
             return parity.why_absent or "was not measured"
         return "" if parity.interval.median == 1 else "answers wrongly"
 
+    def left_to_target(self, method: str) -> str | None:
+        """The Debian packages that the method's artifact takes of its target: ``a, b``; None where it was not read."""
+        said = self.manifest.artifacts.get(f"{self.model}/{method}", {}).get("needs_on_target")
+        return said if isinstance(said, str) else None
+
 
 def paired_ratio(one: Value | None, other: Value | None) -> Interval | None:
     """``one`` over ``other``, paired within rounds; None where either is absent."""

@@ -15,7 +15,7 @@ import pytest
 
 from harness import process
 from harness.errors import BuildFailure, ModelFailure
-from harness.measure import artifacts, proof
+from harness.measure import artifacts, proof, tracing
 from harness.measure.start import limits_of
 from harness.methods import METHODS, mending
 from harness.methods.contract import Mending, Traced
@@ -122,7 +122,7 @@ def test_a_plain_start_shows_what_it_needs(kern: Any) -> None:
     """Once, behind the door: what is opened, listed, mapped; what pruning would remove without knowing that."""
     model, method = kern("import kern\n\n\n" + PREDICT.format("model.double(one)")), METHODS["pex"]
     locked = weights.locked(model)
-    found = proof.traced(method, locked)
+    found = tracing.of(locked)
     assert found.opened == ("kern/_kernels.cu", "kern/core.pyi", "kern/tests/table.csv")
     assert found.listed == ("kern/plugins",)
     assert found.mapped == ("kern/lib/libx.so",)
@@ -159,7 +159,7 @@ def test_what_no_trace_shows_is_mended(
     """Without a trace: less is pruned, packages are taken whole; what it took is told."""
     if method_id in IN_THE_ENGINE:
         request.getfixturevalue("engine")
-    monkeypatch.setattr(proof, "traced", lambda *_: Traced(modules=("kern", "harness_runner.model")))
+    monkeypatch.setattr(tracing, "of", lambda *_: Traced(modules=("kern", "harness_runner.model")))
     artifact = built(kern("import kern\n\n\n" + PREDICT.format("model.double(one)")), method_id)
     assert artifact.facts["proven"] == "answers all 3 examples"
     assert artifact.facts["mended"].startswith("without pruning ")
@@ -195,7 +195,7 @@ def test_a_file_that_only_another_input_needs_is_told_of(kern: Any) -> None:
 
 def test_what_mended_one_build_is_where_the_next_begins(kern: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A further clean build needs one build, and comes to the same."""
-    monkeypatch.setattr(proof, "traced", lambda *_: Traced(modules=("kern",)))
+    monkeypatch.setattr(tracing, "of", lambda *_: Traced(modules=("kern",)))
     model, method = kern("import kern\n\n\n" + PREDICT.format("model.double(one)")), METHODS["pex"]
     locked = weights.locked(model)
     method.prepare(model)

@@ -15,6 +15,7 @@ from harness.calibrate import laws
 from harness.measure import profile as profiles
 from harness.measure import sentinel
 from harness.measure.contents import Amount, Contents
+from harness.measure.needs import Library, Needs
 from harness.measure.profile import LocalStart, Profile
 from harness.measure.sample import SENTINEL, Cell, Sample
 from harness.metrics import METRICS, START_STATES
@@ -109,12 +110,31 @@ def planted(profile: Profile, metric: str, state: str) -> float:
     return sum(one * feature for one, feature in zip(PLANTED[metric, state], row, strict=True))
 
 
+#: What a model needs of the system, with one library of which nothing is known.
+NEEDS = Needs(
+    machine="x86_64",
+    level=2,
+    glibc="2.17",
+    libstdcxx="",
+    files=3,
+    unread=(),
+    traced=True,
+    base="",
+    base_glibc="",
+    base_libstdcxx="",
+    absent="no archive",
+    unnamed="",
+    libraries=(Library(soname="liba.so.1", needed_by=("a.so",), loaded=True, here=True, in_image=None, in_base=None),),
+)
+
+
 class Lab:
     """A results folder with profiles and runs that follow what is planted."""
 
     RUN = RUN
     HOST = HOST
     PLANTED = PLANTED
+    NEEDS = NEEDS
     profile = staticmethod(made_profile)
     planted = staticmethod(planted)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from harness.calibrate.records import Calibration
 from harness.measure import profile as profiles
 from harness.measure import sentinel
 from harness.measure.contents import Amount
+from harness.measure.needs import Library
 from harness.methods.contract import Limit
 from harness.metrics import METRICS
 from harness.recommend import confidence, engine
@@ -95,10 +97,30 @@ def test_what_a_platform_would_not_take_is_excluded(
     assert size is not None
     for most, fits in ((size.value - 1, False), (size.value + 1, True)):
         limit = Limit(name="a zip", value=most, unit="bytes", source="S", read_on="2026", metric="unpacked_bytes")
-        monkeypatch.setitem(predicting.METHODS, "venv", SimpleNamespace(LIMITS=(limit,)))
+        monkeypatch.setitem(predicting.METHODS, "venv", SimpleNamespace(LIMITS=(limit,), PROVIDES=()))
         found = predicting.evidence_from(exact, one, ["venv"])
         assert (found.failure("venv") == "") is fits
         assert fits or re.search(r"does not fit: .* \(predicted\) of .* \(a zip; S\)", found.failure("venv"))
+
+
+def test_what_images_lack_is_excluded(lab: Any, exact: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method that brings a system which the model will not start on; one that brings none goes by the target."""
+    gl = Library(soname="libGL.so.1", needed_by=("cv2.so",), loaded=True, here=True, in_image=False, in_base=False)
+    brings = SimpleNamespace(LIMITS=(), PROVIDES=("carries-system-libraries",))
+    cases = (
+        ((gl,), "", "lacks libGL.so.1 (cv2.so); 'harness check unseen --fix' adds"),
+        ((dataclasses.replace(gl, loaded=False),), "", ""),
+        ((), "2.99", "native files need glibc 2.99 (the base has 2.36)"),
+    )
+    for libraries, glibc, why in cases:
+        needed = dataclasses.replace(lab.NEEDS, libraries=libraries, glibc=glibc, base_glibc="2.36")
+        one = lab.profile("unseen", needs=needed)
+        assert predicting.evidence_from(exact, one, ["venv"]).failure("venv") == ""
+        with monkeypatch.context() as patch:
+            patch.setitem(predicting.METHODS, "venv", brings)
+            failure = predicting.evidence_from(exact, one, ["venv"]).failure("venv")
+        assert why in failure
+        assert bool(why) is bool(failure)
 
 
 def test_seconds_of_another_machine_are_scaled_by_the_sentinels(lab: Any, exact: Calibration) -> None:

@@ -13,7 +13,7 @@ import pytest
 from harness.calibrate import predicting
 from harness.errors import BadInput
 from harness.measure import profile as profiles
-from harness.measure.needs import Library, Needs
+from harness.measure.needs import Library
 from harness.measure.profile import LocalStart
 
 
@@ -26,26 +26,9 @@ def test_it_comes_back_from_disk(lab: Any, tmp_path: Path) -> None:
     assert file.name == f"tiny-{one.payload}.json"
 
 
-NEEDS = Needs(
-    machine="x86_64",
-    level=2,
-    glibc="2.17",
-    libstdcxx="",
-    files=3,
-    unread=(),
-    traced=True,
-    base="",
-    base_glibc="",
-    base_libstdcxx="",
-    absent="no archive",
-    unnamed="",
-    libraries=(Library(soname="liba.so.1", needed_by=("a.so",), loaded=True, here=True, in_image=None, in_base=None),),
-)
-
-
 def test_what_it_needs_of_the_system_comes_back_too(lab: Any, tmp_path: Path) -> None:
     """A profile that was made before that was known is read, and keeps the digest that calibrations name."""
-    one = lab.profile("tiny", needs=NEEDS)
+    one = lab.profile("tiny", needs=lab.NEEDS)
     assert profiles.read(profiles.write(one, tmp_path)) == one
     without = lab.profile("tiny")
     assert without.digest != one.digest
@@ -66,7 +49,7 @@ def test_decisions_know_what_a_target_must_have(lab: Any) -> None:
         Library(soname="libb.so.1", in_base=False, **known),
         Library(soname="libz.so.1", in_base=True, **known),
     )
-    noted = predicting._noted(lab.profile("tiny", needs=dataclasses.replace(NEEDS, libraries=libraries)))
+    noted = predicting._noted(lab.profile("tiny", needs=dataclasses.replace(lab.NEEDS, libraries=libraries)))
     assert noted["system_packages"] == ["liba1", "libb.so.1"]
     assert predicting._noted(lab.profile("tiny"))["system_packages"] == []
 

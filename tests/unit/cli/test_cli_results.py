@@ -119,6 +119,19 @@ def test_what_became_of_each_method_is_said_in_a_line(harness: Harness, many: Pa
     assert table["methods"]["pyinstaller"] == LOG
 
 
+def test_what_a_method_leaves_to_its_target_is_said(harness: Harness, made: Any) -> None:
+    """By the comparison, the decision and the report, of artifacts that were read; for machines too."""
+    read = {"tiny/venv": {"needs_on_target": "libgl1, libxcb1"}, "tiny/pex": {"needs_on_target": ""}}
+    made.write(made.samples(), artifacts={name: {"digest": "d", **facts} for name, facts in read.items()})
+    assert "- venv: works here, needs libgl1, libxcb1 on the target\n" in harness("compare", "tiny").out
+    found = harness("compare", "tiny", "--json").json["needs_on_target"]
+    assert found == {"container": None, "venv": "libgl1, libxcb1", "pex": "", "rest-api": None}
+    text = " ".join(harness("recommend", "tiny", "--scenario", "exact-reproduction").out.split())
+    assert "venv: needs libgl1 and libxcb1 on the target, and does not bring that along" in text
+    harness("report", "--out", "report.md")
+    assert "works here, needs libgl1, libxcb1 on the target" in Path("report.md").read_text()
+
+
 def test_a_recommendation_says_a_reason_once(harness: Harness, made: Any) -> None:
     """For all methods that it rules out, without what tools printed."""
     failed = [made.sample("parity", None, name, flags=("failed",), note=LOG) for name in made.METHODS[1:]]

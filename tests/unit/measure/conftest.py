@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness.measure import host, pages, proof, recording, sentinel, trial
+from harness.measure import host, pages, proof, recording, sentinel, trial, verdict
 from harness.measure.pages import Residency
 from harness.measure.plan import Plan
 from harness.measure.sample import Sample
@@ -190,6 +190,8 @@ def bench(folder: Any, made: Any, here: object, monkeypatch: pytest.MonkeyPatch)
     What is built answers the examples, without being asked.
     """
     monkeypatch.setattr(proof, "problem_of", lambda *_: "")
+    monkeypatch.setattr(verdict, "known", lambda *_, **__: None)
+    monkeypatch.setattr(verdict, "lacking", lambda _: ())
     monkeypatch.setattr(sentinel, "seconds", lambda: 0.1)
     monkeypatch.setattr(host, "calm", lambda: host.Calm(at_s=0.0, stolen=0.0, ticks=0.0))
     monkeypatch.setattr(pages, "evict", lambda _: Residency(resident_bytes=0, total_bytes=1))

@@ -19,7 +19,7 @@ from harness.measure.checking import Advice, Step
 from harness.measure.idle import Package
 from harness.measure.needs import Library, Needs
 from harness.measure.start import ColdStart
-from harness.methods.loading import Loaded
+from harness.methods.contract import Traced
 from harness.spec.locked import Lock, Source
 
 
@@ -50,7 +50,7 @@ def started(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, here: Interpreter) 
     monkeypatch.setattr(checking.plain, "laid_out", laid_out)
     monkeypatch.setattr(checking.start, "right_answers", lambda *_: {})
     monkeypatch.setattr(checking.start, "take", lambda *_: ColdStart(values=used, source="psutil"))
-    monkeypatch.setattr(checking.loading, "by_examples", lambda *_: Loaded(modules=(), mapped=()))
+    monkeypatch.setattr(checking.tracing, "of", lambda _: Traced(modules=("os",)))
     monkeypatch.setattr(checking.needs, "of_model", lambda *_, **__: NEEDS)
     monkeypatch.setattr(checking.idle, "packages", lambda *_: [])
     return used

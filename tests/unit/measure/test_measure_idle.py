@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.measure import idle
-from harness.methods.loading import Loaded
+from harness.methods.contract import Traced
 
 
 def install(folder: Path, name: str, held: dict[str, int], *, requires: str = "") -> None:
@@ -29,8 +29,8 @@ def test_modules_and_mapped_files_touch_a_package(tmp_path: Path) -> None:
     install(tmp_path, "three", {"space/three/__init__.py": 300})
     install(tmp_path, "four", {"space/four/__init__.py": 400})
     install(tmp_path, "nvidia-x", {"nvidia/lib/libx.so.1": 1000})
-    mapped = (f"{tmp_path}/two/core.cpython-311-x86_64-linux-gnu.so", "/usr/lib/libz.so.1")
-    found = idle.packages(tmp_path, Loaded(modules=("one.core", "space", "space.four"), mapped=mapped))
+    mapped = ("two/core.cpython-311-x86_64-linux-gnu.so",)
+    found = idle.packages(tmp_path, Traced(modules=("one.core", "space", "space.four"), mapped=mapped))
     assert [(one.name, one.touched, one.for_gpus) for one in found] == [
         ("nvidia-x", False, True),
         ("two", True, False),
@@ -51,7 +51,7 @@ def test_a_record_that_makes_no_sense_is_left_out(tmp_path: Path) -> None:
     (tmp_path / "linked-1.dist-info" / "RECORD").symlink_to("/etc/passwd")
     (tmp_path / "nameless-1.dist-info" / "METADATA").write_text("Version: 1\n")
     (tmp_path / "recordless-1.dist-info" / "RECORD").unlink()
-    assert [one.name for one in idle.packages(tmp_path, Loaded(modules=(), mapped=()))] == ["good"]
+    assert [one.name for one in idle.packages(tmp_path, Traced())] == ["good"]
 
 
 @pytest.mark.parametrize(

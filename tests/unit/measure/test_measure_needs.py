@@ -14,7 +14,7 @@ from fuzz import elf
 from harness.errors import MissingComponent
 from harness.measure import needs
 from harness.measure.needs import Needs
-from harness.methods.loading import Loaded
+from harness.methods import rehearsal
 from harness.platforms import debian, libraries
 from harness.platforms.debian import Packages
 from harness.platforms.libraries import System
@@ -55,7 +55,8 @@ class Ground:
     def look(self, mapped: Sequence[str] | None) -> Needs:
         """What is needed where a start mapped these files; None: it was not traced."""
         model = SimpleNamespace(file=SimpleNamespace(system_packages=self.system_packages))
-        traced = None if mapped is None else Loaded(modules=(), mapped=tuple(mapped))
+        said = None if mapped is None else {"modules": ["os"], "mapped": list(mapped)}
+        traced = rehearsal.believed(said, self.packages, self.sources)
         lock = SimpleNamespace(python=SimpleNamespace(minor="3.11", files=(self.sources.parent / "stdlib",)))
         locked: Any = SimpleNamespace(model=model, lock=lock)
         return needs.of_model(locked, self.python, self.sources, traced)

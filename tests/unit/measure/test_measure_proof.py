@@ -12,14 +12,14 @@ import pytest
 
 from harness import interpreter, paths
 from harness.errors import BuildFailure, DoesNotFit, MissingComponent, ModelFailure
-from harness.measure import artifacts, proof
+from harness.measure import artifacts, proof, tracing
 from harness.methods import layout, rehearsal
 from harness.methods.contract import Mending, Traced
 from harness.platforms import depot
 from harness.spec import environments, weights
 from harness.spec.weights import LockedModel
 
-_PROBLEM_OF, _TRACED = proof.problem_of, proof.traced
+_PROBLEM_OF, _TRACED = proof.problem_of, tracing.of
 RULES = ("tests", "stubs", "headers", "symbols", "duplicates")
 GONE = "loading the model raised FileNotFoundError: '/app/kern/_kernels.cu'"
 
@@ -46,7 +46,7 @@ def one(bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(environments, "removable", lambda *_, **__: removed)
     monkeypatch.setattr(proof, "problem_of", _PROBLEM_OF)
     monkeypatch.setattr(proof, "plain_problem", lambda *_: "")
-    monkeypatch.setattr(proof, "traced", lambda *_: Traced(modules=("kern.core", "numpy", "json")))
+    monkeypatch.setattr(tracing, "of", lambda *_: Traced(modules=("kern.core", "numpy", "json")))
     method = bench.methods["one"]
     method.MENDS = frozenset({"prune", "collect"})
     return method
@@ -271,17 +271,18 @@ def test_nothing_is_fetched_from_a_depot() -> None:
         nowhere.push(None, "tiny:1")  # type: ignore[arg-type]
 
 
-def test_a_trace_is_taken_once_and_kept(one: Any, locked: LockedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("one")
+def test_a_trace_is_taken_once_and_kept(locked: LockedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a start that answers; of one that does not, once in a process, as that may have been the machine's doing."""
     found = [Traced(), Traced(modules=("kern",), opened=("kern/a.h",))]
     monkeypatch.setattr(layout, "write_sources", lambda *_, **__: None)
     monkeypatch.setattr(rehearsal, "traced", lambda *_, **__: found.pop(0))
-    monkeypatch.setattr(proof, "_not_answered", set())
-    assert _TRACED(one, locked) == _TRACED(one, locked) == Traced()
+    monkeypatch.setattr(tracing, "_not_answered", set())
+    assert _TRACED(locked) == _TRACED(locked) == Traced()
     assert len(found) == 1
-    monkeypatch.setattr(proof, "_not_answered", set())
-    assert _TRACED(one, locked) == _TRACED(one, locked) == Traced(modules=("kern",), opened=("kern/a.h",))
+    monkeypatch.setattr(tracing, "_not_answered", set())
+    assert _TRACED(locked) == _TRACED(locked) == Traced(modules=("kern",), opened=("kern/a.h",))
     (record,) = (paths.cache() / "traces").iterdir()
     record.write_text("null")
     with pytest.raises(IndexError):
-        _TRACED(one, locked)
+        _TRACED(locked)

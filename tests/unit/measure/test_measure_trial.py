@@ -19,7 +19,7 @@ import pytest
 from harness import errors, paths
 from harness.cli import evidence as printing
 from harness.errors import BuildFailure, DiskFull, DoesNotFit, EngineGone, MissingComponent, ModelFailure
-from harness.measure import artifacts, host, pages, parts, rebuild, start
+from harness.measure import artifacts, host, pages, parts, rebuild, start, verdict
 from harness.measure.pages import Residency
 from harness.measure.part import Part, Taken
 from harness.measure.recording import ModelChanged
@@ -120,6 +120,16 @@ def test_a_value_that_can_be_none_fails_its_step(bench: Any, monkeypatch: pytest
     assert checking.verify_run(bench.made.results / "runs" / bench.made.RUN)[1] == []
 
 
+def test_what_an_artifact_takes_of_this_machine_is_told(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a fact of the artifact; not of one whose method brings a system along, which is not looked into."""
+    monkeypatch.setattr(verdict, "lacking", lambda _: ("libgl1", "libxcb1"))
+    bench.methods["two"].PROVIDES = frozenset({"carries-system-libraries"})
+    bench.run()
+    found = bench.manifest().artifacts
+    assert found["tiny/one"]["needs_on_target"] == "libgl1, libxcb1"
+    assert "needs_on_target" not in found["tiny/two"]
+
+
 def test_the_manifest_tells_what_was_measured(bench: Any) -> None:
     """Availability, the model's digest and features, the artifacts' digests and facts, and where the time went."""
     bench.folder.write(system_packages=["libgl1"])
@@ -133,6 +143,7 @@ def test_the_manifest_tells_what_was_measured(bench: Any) -> None:
         "t": "1",
         "proven": "answers all 3 examples",
         "python": "3.11.2",
+        "needs_on_target": "",
     }
     assert found.timings["wall_s"] == pytest.approx(outcome.wall_s, abs=0.001)
     assert 0 <= outcome.own_s <= outcome.wall_s

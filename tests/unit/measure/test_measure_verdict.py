@@ -20,8 +20,7 @@ from harness.measure.carried import Carried, Left
 from harness.measure.needs import Library, Needs
 from harness.measure.verdict import Known, Place
 from harness.methods import METHODS
-from harness.methods.contract import Artifact
-from harness.methods.loading import Loaded
+from harness.methods.contract import Artifact, Traced
 from harness.platforms import libraries
 from harness.platforms.libraries import System
 from harness.spec import reading
@@ -46,7 +45,7 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def plain(tmp_path: Path) -> tuple[needs.Closure, Loaded]:
+def plain(tmp_path: Path) -> needs.Closure:
     """The plain environment: of its two native files a start loads one, and opens a library by its name."""
     packages, sources, system = tmp_path / "packages", tmp_path / "sources", tmp_path / "system"
     for folder in (packages / "np", sources, system):
@@ -54,14 +53,14 @@ def plain(tmp_path: Path) -> tuple[needs.Closure, Loaded]:
     (packages / "np" / "core.so").write_bytes(CORE)
     (packages / "np" / "plugin.so").write_bytes(PLUGIN)
     (system / "libzbar.so.0.3").write_bytes(elf.library(soname="libzbar.so.0"))
-    traced = Loaded(modules=(), mapped=(str(packages / "np" / "core.so"), str(system / "libzbar.so.0.3")))
-    return needs.Closure(packages, sources, traced, interpreter.default()), traced
+    traced = Traced(modules=("np",), mapped=("np/core.so",), system=(str(system / "libzbar.so.0.3"),))
+    return needs.Closure(packages, sources, traced, interpreter.default())
 
 
-def of(method: str, place: Path, plain: tuple[needs.Closure, Loaded]) -> Carried:
+def of(method: str, place: Path, plain: needs.Closure) -> Carried:
     """What an artifact at that place carries."""
     artifact = Artifact(method=method, model="tiny", digest="d", path=place)
-    return carried.of_artifact(METHODS[method], artifact, *plain)
+    return carried.of_artifact(METHODS[method], artifact, plain)
 
 
 def left(found: Carried) -> dict[str, bool | None]:
@@ -97,8 +96,8 @@ def test_without_a_trace_everything_may_be_loaded(tmp_path: Path, plain: Any) ->
     place = tmp_path / "venv"
     place.mkdir()
     (place / "plugin.so").write_bytes(PLUGIN)
-    closure = needs.Closure(tmp_path / "packages", tmp_path / "sources", None, interpreter.default())
-    found = of("venv", place, (closure, None))
+    closure = needs.Closure(tmp_path / "packages", tmp_path / "sources", Traced(), interpreter.default())
+    found = of("venv", place, closure)
     assert (found.glibc, left(found)) == ("2.38", {"libcuda.so.1": None})
 
 
@@ -176,9 +175,9 @@ def test_a_cloud_has_the_python(tmp_path: Path, plain: Any) -> None:
 def test_an_image_brings_its_system(plain: Any) -> None:
     """It needs an engine, or the platform that it is for."""
     artifact = Artifact(method="container", model="tiny", digest="d", image="tiny:1")
-    found = carried.of_artifact(METHODS["container"], artifact, *plain)
+    found = carried.of_artifact(METHODS["container"], artifact, plain)
     assert found == Carried(machine="x86_64", python="system")
-    found = carried.of_artifact(METHODS["lambda-image"], dataclasses.replace(artifact, method="lambda-image"), *plain)
+    found = carried.of_artifact(METHODS["lambda-image"], dataclasses.replace(artifact, method="lambda-image"), plain)
     assert found == Carried(machine="x86_64", python="platform")
 
 

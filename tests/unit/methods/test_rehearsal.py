@@ -38,22 +38,32 @@ def packages(tmp_path: Path) -> Path:
     return place
 
 
-def test_what_is_there_is_believed(packages: Path) -> None:
-    """Names of modules, files and folders of the packages."""
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """The folder with runner and model; the model has a library of its own."""
+    (tmp_path / "sources" / "model").mkdir(parents=True)
+    (tmp_path / "sources" / "model" / "own.so").touch()
+    return tmp_path / "sources"
+
+
+def test_what_is_there_is_believed(packages: Path, sources: Path) -> None:
+    """Names of modules, files and folders of the packages, libraries of the model's own, and where others lie."""
     said = {
         "modules": ["kern", "kern.tests", "json"],
         "sources": [f"{packages}/kern/__init__.py", f"{packages}/kern/tests/__init__.py"],
         "opened": [f"{packages}/kern/_kernels.cu"],
         "listed": [f"{packages}/kern", str(packages)],
-        "mapped": [f"{packages}/kern/lib/libx.so"],
+        "mapped": [f"{packages}/kern/lib/libx.so", f"{sources}/model/own.so", "/usr/lib/libc.so.6"],
     }
-    found = rehearsal.believed(said, packages)
+    found = rehearsal.believed(said, packages, sources)
     assert found == Traced(
         modules=("json", "kern", "kern.tests"),
         sources=("kern/__init__.py", "kern/tests/__init__.py"),
         opened=("kern/_kernels.cu",),
         listed=("kern",),
         mapped=("kern/lib/libx.so",),
+        own=("model/own.so",),
+        system=("/usr/lib/libc.so.6",),
     )
     assert found.kept == ("kern/_kernels.cu", "kern/lib/libx.so", "kern/tests/__init__.py", "kern/")
 
@@ -69,25 +79,25 @@ LIES: list[Any] = [
     {"opened": ["{packages}/gone.txt", "{packages}/kern/gone.cu", "{packages}/kern", "{packages}/link.cu"]},
     {"opened": ["{packages}/kern/_kernels.cu\n", "{packages}/ker\x00n", "{packages}/" + "a" * 2000]},
     {"listed": ["{packages}/kern/_kernels.cu", "{packages}/linked", "/", "{packages}/kern/"]},
-    {"mapped": ["/usr/lib/libc.so.6", "{packages}/kern/lib"]},
+    {"mapped": ["usr/lib/libc.so.6", "{packages}/kern/lib", "{packages}/gone.so", "/li\x00b.so", 1]},
 ]
 
 
 @pytest.mark.parametrize("said", LIES)
-def test_lies_are_not_believed(packages: Path, said: Any) -> None:
+def test_lies_are_not_believed(packages: Path, sources: Path, said: Any) -> None:
     """Nothing outside, nothing that is not there, no link, nothing of another kind or spelt in another way."""
     (packages.parent / "secret").write_text("")
     (packages / "link.cu").symlink_to("/etc/passwd")
     (packages / "linked").symlink_to("/etc")
     if isinstance(said, dict):
         said = json.loads(json.dumps(said).replace("{packages}", str(packages)))
-    assert rehearsal.believed(said, packages) == Traced()
+    assert rehearsal.believed(said, packages, sources) == Traced()
 
 
-def test_no_more_is_believed_than_anybody_needs(packages: Path) -> None:
+def test_no_more_is_believed_than_anybody_needs(packages: Path, sources: Path) -> None:
     """However long the list is."""
     said = {"modules": [f"m{number}" for number in range(50_000)]}
-    assert len(rehearsal.believed(said, packages).modules) == 20_000
+    assert len(rehearsal.believed(said, packages, sources).modules) == 20_000
 
 
 def _too_long(to: Path) -> None:
@@ -155,9 +165,11 @@ def test_a_start_tells_what_it_opens_lists_and_maps(locked: LockedModel, package
     said = json.dumps({"inputs": list(locked.model.examples.inputs)})
     env = {"PYTHONPATH": str(packages), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(tmp_path)}
     subprocess.run(argv, input=said, text=True, check=True, env=env)
-    found = rehearsal.believed(json.loads((tmp_path / "told").read_text()), packages)
+    found = rehearsal.believed(json.loads((tmp_path / "told").read_text()), packages, tmp_path / "sources")
     assert {"kern", "kern.more", "kern.tests.data", "ctypes"} <= set(found.modules)
     assert found.sources == ("kern/__init__.py", "kern/more.py", "kern/tests/__init__.py", "kern/tests/data.py")
     assert found.opened == ("kern/_kernels.cu", "kern/low.h")
     assert found.listed == ("kern/plugins",)
     assert found.mapped == ("kern/lib/libx.so",)
+    assert found.own == ()
+    assert any("libc" in path for path in found.system)

@@ -70,20 +70,36 @@ def test_why_a_need_is_not_met(make: Any) -> None:
 
 
 def test_system_packages_are_left_to_the_target(make: Any) -> None:
-    """Where the method brings none, the reader is told which the target must have; it is not ruled out by that."""
+    """Where the method brings none, and the target is not said to have them: a doubt; it is said not to: out."""
     evidence = make.evidence({"pex": {"parity": [1.0]}})
     manifest = dataclasses.replace(evidence.manifest, models={"m": {"system_packages": ["libgl1", "libglib2.0-0"]}})
     evidence = dataclasses.replace(evidence, manifest=manifest)
     exclusions, [doubt] = limits.check(evidence, make.scenario(), "pex", make.packager("pex"))
     assert exclusions == []
-    assert doubt.text == "pex: brings no system libraries; the target must have libgl1 and libglib2.0-0"
+    assert doubt.text == "pex: needs libgl1 and libglib2.0-0 on the target, and does not bring that along"
     carrying = make.packager("pex", provides=["carries-system-libraries"])
     assert limits.check(evidence, make.scenario(), "pex", carrying) == ([], [])
-    target = Target(system_packages=("libgl1",))
-    _, [doubt] = limits.check(evidence, make.scenario(target=target), "pex", make.packager("pex"))
-    assert doubt.text.endswith("the target must have libglib2.0-0")
+    for has, named in (((), "libgl1 and libglib2.0-0"), (("libgl1",), "libglib2.0-0")):
+        scenario = make.scenario(target=Target(system_packages=has))
+        [excluded], doubts = limits.check(evidence, scenario, "pex", make.packager("pex"))
+        assert (excluded.rule, excluded.subject, doubts) == ("requires", named, [])
+        assert f"needs {named}, which it does not bring along" in excluded.reason
     target = Target(system_packages=("libgl1", "libglib2.0-0"))
     assert limits.check(evidence, make.scenario(target=target), "pex", make.packager("pex")) == ([], [])
+
+
+@pytest.mark.parametrize(("read", "says"), [("libxcb1", ["libxcb1"]), ("", [])])
+def test_what_was_read_from_the_artifact_counts_before_what_the_model_names(
+    make: Any, read: str, says: list[str]
+) -> None:
+    """PyInstaller collects libraries that the model names, so nothing is left to the target there."""
+    evidence = make.evidence({"pex": {"parity": [1.0]}})
+    named = {"m": {"system_packages": ["libgl1"]}}
+    manifest = dataclasses.replace(evidence.manifest, models=named, artifacts={"m/pex": {"needs_on_target": read}})
+    evidence = dataclasses.replace(evidence, manifest=manifest)
+    exclusions, doubts = limits.check(evidence, make.scenario(), "pex", make.packager("pex"))
+    assert exclusions == []
+    assert [doubt.text.split()[2] for doubt in doubts] == says
 
 
 def test_another_python_on_the_target(make: Any) -> None:
