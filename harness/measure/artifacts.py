@@ -27,6 +27,7 @@ from typing import Any
 from harness import files, paths, process, tools, tree
 from harness.errors import BadInput
 from harness.measure import proof, reproducing, tracing
+from harness.methods import mending
 from harness.methods.contract import Artifact, BuildOptions, Mending, Method, Sizes
 from harness.methods.variants import DEFAULT, Variant
 from harness.metrics import METRICS
@@ -334,10 +335,12 @@ def _timed(
 ) -> tuple[Artifact, float]:
     with process.temporary_folder("tool-cache") as tool_cache:
         known = options(method, locked, variant.options(tool_cache), variant=variant)
-        given = dataclasses.replace(known, mended=mended)
+        given, built = dataclasses.replace(known, mended=mended), mending.to_build(locked, mended)
+        if mended.system_packages:
+            method.prepare(built.model)  # a base image is in no build's time
         begin = time.monotonic()
         with process.ledger.waiting_for("tools"), tools.full_disk_named():
-            artifact = method.build(locked, workdir, given)
+            artifact = method.build(built, workdir, given)
         return artifact, time.monotonic() - begin
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -106,19 +105,14 @@ def steps(model: Model, *, say: Say = lambda _: None) -> Iterator[Step | Advice]
     yield from _advice(locked, taken.values)
 
 
-#: How the loader says that a library is not there.
-_NOT_THERE = re.compile(r"(\S+\.so[.\w]*): cannot open shared object file")
-
-
 def _right_answers(method: Method, installed: Installed, limits: Limits, locked: LockedModel) -> None:
     """As :func:`harness.measure.start.right_answers`; a library that is not there is told with its Debian package."""
     try:
         start.right_answers(method, installed, limits, locked.model)
     except ModelFailure as error:
-        lacking = _NOT_THERE.search(error.problem)
-        minor = locked.lock.python.minor
-        package = needs.packages_for([lacking[1]], minor).get(lacking[1]) if lacking else None
-        if lacking is None or package is None:
+        lacking = needs.not_there(error.problem)
+        package = needs.packages_for([lacking], locked.lock.python.minor).get(lacking)
+        if package is None:
             raise
         raise ModelFailure(
             error.problem,

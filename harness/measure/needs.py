@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +18,7 @@ from pathlib import Path
 from harness import settings
 from harness.errors import BuildFailure, MissingComponent, one_line
 from harness.interpreter import Interpreter
+from harness.measure import plain, tracing
 from harness.methods.contract import Traced
 from harness.platforms import debian, images, libraries
 from harness.platforms.engine import Say
@@ -162,6 +164,22 @@ def of_closure(closure: Closure, locked: LockedModel, *, say: Say = lambda _: No
     )
 
 
+_last: dict[str, tuple[Closure, Needs]] = {}
+
+
+def of_plain(locked: LockedModel, *, say: Say = lambda _: None) -> tuple[Closure, Needs]:
+    """The same of the model where it is not packaged, with the files themselves; read once for all of its artifacts."""
+    key = tracing.key(locked)
+    if key not in _last:
+        with environments.at_hand(locked.lock) as python, plain.laid_out(locked, python) as (_, lying):
+            assert lying.root is not None
+            packages = environments.site_packages(python.parent.parent, locked.lock.python)
+            closure = Closure(packages, lying.root, tracing.of(locked), locked.lock.python)
+            _last.clear()
+            _last[key] = closure, of_closure(closure, locked, say=say)
+    return _last[key]
+
+
 def summary(found: Needs) -> str:
     """What is needed of the system, and whether images have it, in a line."""
     versions = [f"glibc {found.glibc} or newer"] if found.glibc else []
@@ -194,10 +212,20 @@ def _counted(number: int) -> str:
     return f"{number} {'library' if number == 1 else 'libraries'}"
 
 
+#: How the loader says that a library is not there.
+_NOT_THERE = re.compile(r"([^\s/'\"]+\.so[.\w]*): cannot open shared object file")
+
+
+def not_there(error: str) -> str:
+    """The library that is not there, by an error of the loader; empty where it says nothing of the kind."""
+    found = _NOT_THERE.search(error)
+    return found[1] if found else ""
+
+
 def packages_for(sonames: Collection[str], minor: str) -> Mapping[str, str]:
     """The Debian package of each library, for the base image with Python ``minor``; those not known are left out."""
-    suite = images.SUITES.get(minor)
-    return debian.packages_of(sonames, suite).found if suite else {}
+    suite, names = images.SUITES.get(minor), [name for name in sonames if name]
+    return debian.packages_of(names, suite).found if suite and names else {}
 
 
 # --- files ---------------------------------------------------------------------------------------

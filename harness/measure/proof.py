@@ -15,7 +15,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 
 from harness import files, paths, process
 from harness.errors import BadInput, BuildFailure, CheckFailure, DoesNotFit, MissingComponent, ModelFailure, one_line
-from harness.measure import plain, start, tracing
+from harness.measure import needs, plain, start, tracing
 from harness.methods import mending
 from harness.methods.contract import Artifact, Mending, Method
 from harness.methods.mending import STEPS, Case
@@ -220,7 +220,15 @@ class _Search:
             removed=_removed(said),
             packages=packages,
             loaded=tuple(name for name in packages if name in loaded),
+            lacking=self._lacking,
         )
+
+    def _lacking(self, error: str) -> Sequence[str]:
+        """The Debian packages that bring what the image lacks: all that is known of, and what the error names."""
+        base = tracing.plainly(self.method, self.locked)
+        _, known = needs.of_plain(base)
+        more = needs.packages_for([needs.not_there(error)], base.lock.python.minor)
+        return tuple(dict.fromkeys((*known.to_add, *more.values())))
 
 
 def _packages(folder: Path) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from harness import process, tree
 from harness.errors import BuildFailure
 from harness.measure import artifacts
 from harness.measure.part import Part, Subject, Taken
+from harness.methods import mending
 from harness.methods.contract import Artifact, BuildOptions, Method, Sizes
 from harness.metrics import State
 from harness.spec import lock as locks
@@ -53,6 +54,7 @@ def take(subject: Subject, state: State, replicate: int) -> Taken:
         asked = BuildOptions(tool_cache=place / "tool-cache", keep_cache=True)
         # Changed or not, it is built as the artifact was.
         options = artifacts.options(method, locked, asked)
+        locked = mending.to_build(locked, options.mended)
 
         def built(changed: LockedModel, name: str) -> tuple[Artifact, float]:
             artifact, wall_s = _timed(method, changed, place / name, options)
@@ -60,7 +62,7 @@ def take(subject: Subject, state: State, replicate: int) -> Taken:
             return artifact, wall_s
 
         first, wall_s = built(locked, "first")
-        build = artifacts.held_against(method, locked, subject.artifact, first, wall_s)
+        build = artifacts.held_against(method, subject.locked, subject.artifact, first, wall_s)
         before = _sizes(subject, first)
         absent = "the model has no weights that could change"
         weights = with_other_weights(locked, place / "other-weights")

@@ -18,16 +18,16 @@ from packaging.tags import compatible_tags, cpython_tags
 
 from harness import interpreter
 from harness.errors import BadInput
-from harness.measure import artifacts, carried, needs, plain, tracing
+from harness.measure import artifacts, carried, needs, tracing
 from harness.measure.carried import Carried
-from harness.measure.needs import Closure, Needs
+from harness.measure.needs import Needs
 from harness.methods.contract import Artifact, Method
 from harness.methods.variants import DEFAULT, Variant
 from harness.platforms import libraries
 from harness.platforms.engine import Say
 from harness.platforms.libraries import System
 from harness.platforms.targets import Machine
-from harness.spec import environments, native, reading
+from harness.spec import native, reading
 from harness.spec.weights import LockedModel
 
 #: What is noted beside an artifact, in ``carried.json``.
@@ -97,27 +97,11 @@ def known(
         except BadInput:
             pass  # of another version
     say("reading what it needs of its target")
-    closure, needed = _of_model(tracing.plainly(method, locked), say)
+    closure, needed = needs.of_plain(tracing.plainly(method, locked), say=say)
     found = carried.of_artifact(method, artifact, closure)
     made = Known(carried=found, needs=needed, python=locked.model.file.python, minor=locked.lock.python.minor)
     artifacts.note(method, locked, artifact, NOTE, dataclasses.asdict(made), variant=variant)
     return made
-
-
-_last: dict[str, tuple[Closure, Needs]] = {}
-
-
-def _of_model(locked: LockedModel, say: Say) -> tuple[Closure, Needs]:
-    """The native files of the model's plain environment, and what they need: read once for all of its artifacts."""
-    key = tracing.key(locked)
-    if key not in _last:
-        with environments.at_hand(locked.lock) as python, plain.laid_out(locked, python) as (_, lying):
-            assert lying.root is not None
-            packages = environments.site_packages(python.parent.parent, locked.lock.python)
-            closure = Closure(packages, lying.root, tracing.of(locked), locked.lock.python)
-            _last.clear()
-            _last[key] = closure, needs.of_closure(closure, locked, say=say)
-    return _last[key]
 
 
 def place_of(machine: Machine, *, engine: bool = False) -> Place:

@@ -38,7 +38,7 @@ LIMITS: tuple[Limit, ...] = (
 REQUIREMENTS: tuple[str, ...] = ("azureml-inference-server-http==1.5.1",)
 REQUIRES = frozenset({"azure"})
 PROVIDES = capabilities.given(LAYERS)
-MENDS: frozenset[Mends] = frozenset({"prune"})
+MENDS: frozenset[Mends] = frozenset({"prune", "system"})
 
 _SCORE = paths.PACKAGE / "resources" / "azureml" / "harness_score"
 _INSIDE = "/app/model"  # where imaging puts the model, the runner and packages

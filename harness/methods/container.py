@@ -23,7 +23,7 @@ LIMITS: tuple[Limit, ...] = ()
 REQUIREMENTS: tuple[str, ...] = ()
 REQUIRES = frozenset({"container-engine"})
 PROVIDES = capabilities.given(LAYERS)
-MENDS: frozenset[Mends] = frozenset({"prune"})
+MENDS: frozenset[Mends] = frozenset({"prune", "system"})
 
 RECIPE = imaging.Recipe(module="harness_runner", command=["once"], measured_bytecode=True)
 

@@ -31,7 +31,7 @@ Placement = Literal["inside", "mounted", "fetched"]
 
 #: What a method can do about an artifact that does not answer (:mod:`harness.methods.mending`): prune less, take along
 #: packages whole that it found the parts of by itself.
-Mends = Literal["prune", "collect"]
+Mends = Literal["prune", "collect", "system"]
 
 
 #: No answer of an instance is longer than this, whatever a model's examples look like.
@@ -102,11 +102,13 @@ class Traced:
 class Mending:
     """What is done otherwise than by default, because an artifact did not answer: see :mod:`harness.methods.mending`.
 
-    ``unpruned`` are rules of pruning that are left out; ``collected`` are packages that are taken along whole.
+    ``unpruned`` are rules of pruning that are left out; ``collected`` are packages that are taken along whole;
+    ``system_packages`` are Debian packages that its system has beside those that the model names.
     """
 
     unpruned: tuple[str, ...] = ()
     collected: tuple[str, ...] = ()
+    system_packages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,7 @@ LIMITS = (
 REQUIREMENTS = ("awslambdaric==4.2.2; python_version >= '3.10'", "awslambdaric==4.0.4; python_version < '3.10'")
 REQUIRES = frozenset({"aws"})
 PROVIDES = capabilities.given(LAYERS)
-MENDS: frozenset[Mends] = frozenset({"prune"})
+MENDS: frozenset[Mends] = frozenset({"prune", "system"})
 
 RECIPE = imaging.Recipe(
     module="awslambdaric",

@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 
 from harness.methods.contract import BuildOptions, Mending, Mends
 from harness.spec.model import Model
+from harness.spec.weights import LockedModel
 
 #: The rules of pruning, one of which may be to blame: first those that remove files that something may read, in the
 #: order in which that was seen to happen, last those that change files and remove none.
@@ -29,13 +30,23 @@ def kept(options: BuildOptions) -> tuple[str, ...]:
     return options.traced.kept if options.traced is not None else ()
 
 
+def to_build(locked: LockedModel, mended: Mending) -> LockedModel:
+    """The model as it is built: with the system packages that it names, and those that mend it."""
+    if not mended.system_packages:
+        return locked
+    file = locked.model.file
+    packages = _together(file.system_packages, mended.system_packages)
+    return replace(locked, model=replace(locked.model, file=replace(file, system_packages=packages)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """A build that does not answer: what is known of it when a step is chosen.
 
     ``rules`` are those of pruning that the model asks for, ``removed`` what each removes. ``packages`` are all that are
-    installed at the top level, ``loaded`` those of them that a plain start loads. ``answers`` is the mending with which
-    it did answer, once there is one.
+    installed at the top level, ``loaded`` those of them that a plain start loads. ``lacking`` gives the Debian packages
+    that a system has to have for an error not to come again. ``answers`` is the mending with which it did answer, once
+    there is one.
     """
 
     error: str
@@ -44,6 +55,7 @@ class Case:
     removed: Mapping[str, Sequence[str]]
     packages: tuple[str, ...]
     loaded: tuple[str, ...]
+    lacking: Callable[[str], Sequence[str]] = lambda _: ()
     answers: Mending | None = None
 
 
@@ -68,6 +80,7 @@ _WORD = re.compile(r"[\w.+-]+")
 _LARGEST_ERROR = 20_000
 #: What the dynamic linker says of a library that is not there.
 _LIBRARY_LACKS = "cannot open shared object file"
+_MOST_PACKAGES = 50
 
 
 def _words(error: str) -> set[str]:
@@ -105,6 +118,13 @@ def _packages_that_are_named(case: Case) -> Iterator[Mending]:
     named = [package for package in case.packages if package in words]
     if case.answers is None and set(named) - set(case.mended.collected):
         yield replace(case.mended, collected=_together(case.mended.collected, named))
+
+
+def _system_libraries(case: Case) -> Iterator[Mending]:
+    if case.answers is None and _LIBRARY_LACKS in case.error:
+        packages = _together(case.mended.system_packages, case.lacking(case.error))
+        if len(case.mended.system_packages) < len(packages) <= _MOST_PACKAGES:
+            yield replace(case.mended, system_packages=packages)
 
 
 def _no_pruning(case: Case) -> Iterator[Mending]:
@@ -151,7 +171,13 @@ STEPS = (
         propose=_packages_that_are_named,
         again=True,
     ),
-    # A step for system libraries that no package of the closure brings belongs here, before anything grows.
+    Step(
+        name="system libraries",
+        does="add the Debian packages with the libraries that the image lacks",
+        kinds=frozenset({"system"}),
+        propose=_system_libraries,
+        again=True,
+    ),
     Step(name="no pruning", does="prune nothing", kinds=frozenset({"prune"}), propose=_no_pruning),
     Step(
         name="one rule",
@@ -178,4 +204,5 @@ def told(mended: Mending) -> str:
     """What a build does otherwise, for people; empty where nothing."""
     said = [f"without pruning {', '.join(mended.unpruned)}"] if mended.unpruned else []
     said += [f"{', '.join(mended.collected)} taken along whole"] if mended.collected else []
+    said += [f"Debian's {', '.join(mended.system_packages)} added"] if mended.system_packages else []
     return "; ".join(said)

@@ -47,7 +47,7 @@ LIMITS: tuple[Limit, ...] = endpoints.LIMITS
 REQUIREMENTS: tuple[str, ...] = platform_server.REQUIREMENTS
 REQUIRES = frozenset({"aws"})
 PROVIDES = capabilities.given(LAYERS)
-MENDS: frozenset[Mends] = frozenset({"prune"})
+MENDS: frozenset[Mends] = frozenset({"prune", "system"})
 
 RECIPE = imaging.Recipe(
     module="harness_server.sagemaker",

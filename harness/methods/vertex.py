@@ -44,7 +44,7 @@ LIMITS: tuple[Limit, ...] = (
 REQUIREMENTS: tuple[str, ...] = platform_server.REQUIREMENTS
 REQUIRES = frozenset({"google-cloud"})
 PROVIDES = capabilities.given(LAYERS)
-MENDS: frozenset[Mends] = frozenset({"prune"})
+MENDS: frozenset[Mends] = frozenset({"prune", "system"})
 
 RECIPE = imaging.Recipe(module="harness_server.vertex", packages=(platform_server.FOLDER, platform_server.BOUNDS))
 

@@ -57,6 +57,20 @@ def test_the_index_of_contents_names_packages() -> None:
     assert dict(found.found) == wanted
 
 
+@pytest.mark.usefixtures("engine")
+def test_an_image_gets_what_it_lacks(bare: Path) -> None:
+    """A model that names no system packages is built with those that a start asks for, and that is told."""
+    method, locked = METHODS["container"], weights.locked(models.find(str(bare)))
+    method.prepare(locked.model)
+    artifact = artifacts.up_to_date(method, locked)
+    try:
+        assert artifact.facts["proven"].startswith("answers all")
+        assert artifact.facts["mended"].startswith("Debian's libgl1, libglib2.0-0")
+        assert artifact.facts["mended"].endswith(" added (step: system libraries)")
+    finally:
+        method.remove(artifact)
+
+
 def test_check_finds_what_images_lack_and_writes_it(harness: Any, bare: Path) -> None:
     """Only what a start loads; then images have it, and nothing is left to write."""
     told = harness("check", bare, "--json").expect(0).json

@@ -6,13 +6,14 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from harness import interpreter, paths
 from harness.errors import BuildFailure, DoesNotFit, MissingComponent, ModelFailure
-from harness.measure import artifacts, proof, tracing
+from harness.measure import artifacts, needs, proof, tracing
 from harness.methods import layout, rehearsal
 from harness.methods.contract import Mending, Traced
 from harness.platforms import depot
@@ -222,6 +223,30 @@ def test_where_there_is_nothing_to_mend_by_it_is_told_where_it_is_started(one: A
     answers(one, lambda _: False, "libGL.so.1: cannot open shared object file")
     artifact = artifacts.up_to_date(one, locked)
     assert artifact.facts["proven"] == "no: nothing to mend it by: libGL.so.1: cannot open shared object file"
+
+
+def test_an_image_gets_the_system_libraries_that_it_lacks(
+    one: Any, locked: LockedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is known to be lacking, and what the error names; its base is made before the build's time begins."""
+    one.MENDS = frozenset({"system"})
+    seen: list[tuple[str, ...]] = []
+    for call in ("prepare", "build"):
+        honest = getattr(one, call)
+
+        def noted(given: Any, *more: Any, honest: Any = honest) -> Any:
+            seen.append(getattr(given, "model", given).file.system_packages)
+            return honest(given, *more)
+
+        monkeypatch.setattr(one, call, noted)
+    monkeypatch.setattr(needs, "of_plain", lambda *_, **__: (None, SimpleNamespace(to_add=("libgl1",))))
+    monkeypatch.setattr(needs, "packages_for", lambda names, _: dict.fromkeys(names, "libxcb1"))
+    lacks = "loading the model raised ImportError: libxcb.so.1: cannot open shared object file"
+    answers(one, lambda mended: mended.system_packages == ("libgl1", "libxcb1"), lacks)
+    artifact = artifacts.up_to_date(one, locked)
+    assert artifact.facts["mended"] == "Debian's libgl1, libxcb1 added (step: system libraries)"
+    assert seen == [(), ("libgl1", "libxcb1"), ("libgl1", "libxcb1")]
+    assert proof.mended(one, locked, "default") == Mending(system_packages=("libgl1", "libxcb1"))
 
 
 @pytest.mark.parametrize("why", [DoesNotFit("too much memory"), MissingComponent("no engine")])

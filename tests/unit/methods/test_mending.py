@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +25,13 @@ CASE = Case(
     packages=("kern", "numpy", "xgboost"),
     loaded=("kern", "numpy"),
 )
+
+
+@dataclass(frozen=True)
+class SimpleLocked:
+    """Of a locked model, what a build's record is made of."""
+
+    model: Any
 
 
 def proposed(name: str, case: Case) -> list[Mending]:
@@ -107,6 +114,27 @@ def test_a_missing_library_is_nothing_that_pruning_removes() -> None:
     case = replace(CASE, error="libxcb.so.1: cannot open shared object file: No such file or directory")
     assert proposed("no pruning", case) == []
     assert proposed("loaded packages", case) != []
+
+
+def test_an_image_gets_the_packages_that_an_error_asks_for() -> None:
+    """Until the error names nothing new; not where it is about something else, nor endlessly many."""
+    error = "libxcb.so.1: cannot open shared object file: No such file or directory"
+    case = replace(CASE, error=error, lacking=lambda said: ["libgl1", "libxcb1"] if said == error else [])
+    found = proposed("system libraries", case)
+    assert found == [Mending(system_packages=("libgl1", "libxcb1"))]
+    assert proposed("system libraries", replace(case, mended=found[0])) == []
+    assert proposed("system libraries", replace(case, error="libxcb.so.1 is bad", lacking=lambda _: ["liba1"])) == []
+    assert proposed("system libraries", replace(case, lacking=lambda _: [f"lib{n}" for n in range(51)])) == []
+    assert mending.told(found[0]) == "Debian's libgl1, libxcb1 added"
+
+
+def test_it_is_built_with_what_mends_it(folder: Any) -> None:
+    """The packages that the model names come first, each once; without any it is the model itself."""
+    locked: Any = SimpleLocked(model=folder.write(system_packages=["libgl1"]).read())
+    assert mending.to_build(locked, Mending()) is locked
+    built = mending.to_build(locked, Mending(system_packages=("libxcb1", "libgl1")))
+    assert built.model.file.system_packages == ("libgl1", "libxcb1")
+    assert locked.model.file.system_packages == ("libgl1",)
 
 
 def test_a_build_is_given_what_it_honours(folder: Any, tmp_path: Path) -> None:
