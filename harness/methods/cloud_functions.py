@@ -37,6 +37,7 @@ from harness.methods.serving import Http, Served
 from harness.platforms import namespaces
 from harness.platforms.depot import Depot
 from harness.spec import capabilities, environments
+from harness.spec.lock import travelling
 from harness.spec.locked import Lock
 from harness.spec.model import Model
 from harness.spec.weights import LockedModel
@@ -67,6 +68,7 @@ MENDS: frozenset[Mends] = frozenset()
 
 _SOURCE = paths.PACKAGE / "resources" / "cloud_functions"
 _TARGET = "predict"
+_INSTALLED = "installed.txt"
 _WORKSPACE = "/workspace"  # where Google's buildpacks have the source
 _PORT = 8080
 _MEMORY = LIMITS[2]
@@ -89,14 +91,20 @@ def prepare(model: Model) -> None:
 
 
 def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact:
-    """A folder ``source/``; beside it, as a stand-in for the package index, the wheels that its lock names."""
+    """A folder ``source/``; beside it, as a stand-in for the package index, the wheels that its lock names.
+
+    Its lock names a package that was built here by the source distribution, which Google would build again. The lock
+    with the wheel's own digest then lies beside it too.
+    """
     variants.require(ID, options, locked.model)
     folder = layout.fresh_folder(workdir, ID)
     source, wheels = folder / "source", folder / "wheels"
     layout.write_sources(locked, source, bytecode="none")
     tree.copy(_SOURCE, source, keep=lambda relative: "__pycache__" not in relative.parts)
     layout.compile_bytecode(source, python=locked.lock.python, bytecode=options.bytecode, place=_WORKSPACE)
-    (source / "requirements.txt").write_bytes(locked.lock.requirements.read_bytes())
+    (source / "requirements.txt").write_text(travelling(locked.lock, locked.model), encoding="utf-8")
+    if locked.lock.sources:
+        (folder / _INSTALLED).write_bytes(locked.lock.requirements.read_bytes())
     os.utime(source / "requirements.txt", (tree.FIXED_DATE, tree.FIXED_DATE))
     wheels.mkdir()
     for wheel in locked.lock.wheels.iterdir():
@@ -113,8 +121,15 @@ def build(locked: LockedModel, workdir: Path, options: BuildOptions) -> Artifact
             "functions-framework": dict(locked.lock.packages)["functions-framework"],
             **placement.facts(locked, options),
             "memory_mb": str(locked.model.file.resources.memory_mb),
+            **_built_again(locked.lock),
         },
     )
+
+
+def _built_again(lock: Lock) -> dict[str, str]:
+    """The fact that the platform builds anew what was built once here; none where an index has all wheels."""
+    names = ", ".join(sorted(lock.built_from_source))
+    return {"built_at_deployment": f"{names}; installed as it was built here, which takes no time"} if names else {}
 
 
 def sizes(artifact: Artifact, depot: Depot) -> Sizes:
@@ -196,16 +211,17 @@ def deploy(artifact: Artifact, archive: Path, root: Path) -> None:
 
 
 def _lock_of(artifact: Artifact, source: Path) -> Lock:
-    """The lock that travels in the source, with the wheels that lie beside the artifact."""
+    """The lock that travels in the source, with the wheels that lie beside the artifact, some of them built here."""
     assert artifact.path is not None
     assert artifact.python is not None
+    own, uploaded = artifact.path.parent / _INSTALLED, source / "requirements.txt"
     wheels: Sequence[Path] = sorted((artifact.path.parent / "wheels").iterdir())
     named = [parse_wheel_filename(wheel.name) for wheel in wheels]
     return Lock(
         python=interpreter.described(artifact.python),
-        requirements=source / "requirements.txt",
+        requirements=own if own.is_file() else uploaded,
         wheels=artifact.path.parent / "wheels",
-        digest=tree.sha256(source / "requirements.txt"),
+        digest=tree.sha256(uploaded),
         packages=tuple((str(name), str(version)) for name, version, _, _ in named),
         wheel_bytes=sum(wheel.stat().st_size for wheel in wheels),
         download_s=None,

@@ -21,7 +21,7 @@ from harness.methods.contract import Artifact, Availability, BuildOptions
 from harness.platforms import namespaces
 from harness.platforms.depot import Fetched
 from harness.spec import environments, weights
-from harness.spec.locked import Lock
+from harness.spec.locked import Lock, Source
 from harness.spec.weights import LockedModel
 
 WHEELS = ("functions_framework-3.10.2-py3-none-any.whl", "numpy-2.4.6-cp311-cp311-manylinux_2_28_x86_64.whl")
@@ -111,6 +111,25 @@ def test_the_source_is_what_google_wants(built: Artifact, locked: LockedModel) -
     assert (built.path / "requirements.txt").read_bytes() == locked.lock.requirements.read_bytes()
     assert {file.name for file in (built.path.parent / "wheels").iterdir()} == set(WHEELS)
     assert {file.stat().st_mtime for file in tree.files(built.path)} == {tree.FIXED_DATE}
+
+
+def test_what_was_built_here_travels_by_its_source(
+    locked: LockedModel, installs: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Google has another wheel's digest; what is installed here is the wheel that was built, and that is said."""
+    wheel, source = "a" * 64, "b" * 64
+    text = f"docopt==0.6.2 \\\n    --hash=sha256:{wheel}\n    # built from source sha256:{source}\n"
+    locked.lock.requirements.write_text(text)
+    sources = (Source(name="docopt", version="0.6.2", sdist=source, wheel=wheel),)
+    locked = dataclasses.replace(locked, lock=dataclasses.replace(locked.lock, sources=sources))
+    monkeypatch.setattr(layout, "compile_bytecode", lambda *_, **__: None)
+    built = cloud_functions.build(locked, tmp_path / "work", BuildOptions(tool_cache=tmp_path / "cache"))
+    assert built.path is not None
+    uploaded = (built.path / "requirements.txt").read_text()
+    assert (f"sha256:{source} " in uploaded.replace("\n", " "), f"sha256:{wheel}" in uploaded) == (True, False)
+    assert built.facts["built_at_deployment"].startswith("docopt;")
+    cloud_functions.sizes(built, Depot())  # type: ignore[arg-type]
+    assert installs[0][0].requirements.read_text() == text
 
 
 def test_it_is_the_same_every_time(
