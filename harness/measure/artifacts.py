@@ -24,7 +24,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness import files, paths, process, tools, tree
+from harness import files, paths, process, tools, tree, usage
 from harness.errors import BadInput
 from harness.measure import proof, reproducing
 from harness.methods.contract import Artifact, BuildOptions, Mending, Method, Sizes
@@ -197,12 +197,13 @@ def beyond_limits(method: Method, sizes: Sizes) -> list[str]:
 
 
 def cached(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -> Artifact | None:
-    """The artifact of these inputs; None where it was not built, or is gone."""
+    """The artifact of these inputs, in use; None where it was not built, or is gone."""
+    folder = _folder(method, locked, variant)
     try:
-        artifact = _read(_folder(method, locked, variant) / "artifact.json")
+        artifact = _read(folder / "artifact.json") if usage.used(folder) else None
     except _DAMAGED:
         return None
-    return artifact if method.present(artifact) else None
+    return artifact if artifact is not None and method.present(artifact) else None
 
 
 @dataclass(frozen=True, kw_only=True)
