@@ -15,7 +15,7 @@ import errno
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,15 +64,21 @@ def renew() -> None:
             os.utime(own)
 
 
-@contextlib.contextmanager
-def dropping(entry: Path) -> Iterator[bool]:
-    """Whether nobody uses the entry, nor comes to use it for the time of the block, in which it has to go."""
-    with _gate() as own:
+def drop(entry: Path, *, first: Callable[[], None] = lambda: None) -> bool:
+    """Remove the entry where nobody uses it, having done what comes ``first``; False where it is in use, or gone.
+
+    Nobody comes to use it meanwhile. It is moved out of the way, all of it at once, and removed from there: where we
+    are killed, the watchdog does that, or the next harness.
+    """
+    with process.temporary_folder("dropped") as place, _gate() as own:
         try:
-            unused = own is not None and not _in_use(entry)
-        except OSError:  # it is gone
-            unused = False
-        yield unused
+            if own is None or _in_use(entry):
+                return False
+        except FileNotFoundError:
+            return False
+        first()
+        entry.rename(place / "entry")
+        return True
 
 
 @contextlib.contextmanager

@@ -225,13 +225,35 @@ def outdated() -> list[Outdated]:
     return found
 
 
-def discard(one: Outdated, methods: Mapping[str, Method]) -> None:
-    """Remove it, with its image; MissingComponent where no engine answers that could have the image."""
-    with tools.alone(one.folder.with_suffix(".lock")):
-        method = methods.get(one.artifact.method)
-        if method is not None and one.artifact.image is not None:
-            method.remove(one.artifact)
-        files.remove(one.folder)
+def recorded(folder: Path) -> Artifact | None:
+    """The artifact that lies in a folder of the cache; None where it is none, or only half of one."""
+    try:
+        return _read(folder / "artifact.json")
+    except _DAMAGED:
+        return None
+
+
+def recorded_size(folder: Path) -> int:
+    """Bytes of the artifact in a folder of the cache when it is unpacked, as noted there; 0 where nothing is."""
+    try:
+        return int(_load(folder / "sizes.json")["unpacked_bytes"])
+    except _DAMAGED:
+        return 0
+
+
+def discard(folder: Path, artifact: Artifact | None, methods: Mapping[str, Method]) -> bool:
+    """Remove an artifact's folder, with its image; False where it is in use, or gone.
+
+    The image goes first, as an artifact without one is none. MissingComponent where no engine answers that could have
+    the image: all stays then.
+    """
+
+    def with_image() -> None:
+        method = methods.get(artifact.method) if artifact is not None and artifact.image is not None else None
+        if method is not None and artifact is not None:
+            method.remove(artifact)
+
+    return usage.drop(folder, first=with_image)
 
 
 def discard_unfinished() -> int:

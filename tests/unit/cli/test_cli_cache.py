@@ -28,6 +28,7 @@ def keep(method: str, *, image: str | None = None) -> Path:
     record = {"method": method, "model": "tiny", "digest": "d", "path": str(folder / "built"), "image": image}
     (folder / "artifact.json").write_text(json.dumps(record))
     (folder / "built").write_bytes(bytes(5_000_000))
+    os.utime(folder, (1e9, 1e9))
     return folder
 
 
@@ -90,7 +91,7 @@ def test_nothing_that_lies_in_it_breaks_the_listing(harness: Harness, nested: An
     odd.mkdir()
     for where in (odd, keep("pex")):
         os.mkfifo(where / "pipe")
-        nested(where)
+        nested(where, 3000)
     for name, text in {"a": "[" * 100_000, "b": "[]", "c": '{"sources": 1, "builds": 1}'}.items():
         (keep(name) / "build.json").write_text(text)
     record = keep("d") / "build.json"
