@@ -107,6 +107,14 @@ def default() -> str:
     return f"the smaller of {shown(_MOST)} and a fifth of the disk that is free or the cache's"
 
 
+def described() -> str:
+    """The budget in words, without a look at what the cache holds; BadInput where the variable's value is no size."""
+    given = settings.size(VARIABLE)
+    if given is None:
+        return f"{default()}; {VARIABLE} sets another"
+    return f"{shown(given) if given else 'none'}: set by {VARIABLE}"
+
+
 def shown(size: float) -> str:
     """Bytes as people read them."""
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"  # noqa: PLR2004 -- a gigabyte

@@ -1,0 +1,100 @@
+"""What disk a plan needs, by the sizes of earlier runs; and stopping before a step that the disk has no room for.
+
+Of an artifact lie on the disk: what was built, unpacked; its archive beside it; while it is built what its tools
+unpack; and while its model is measured the installation of it, beside those of all other methods.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from harness import paths, tree
+from harness.errors import DiskFull
+from harness.measure.budget import VARIABLE, shown
+from harness.measure.plan import Lane, Plan
+from harness.spec.weights import LockedModel
+
+#: What no step may take: instances write to the same disk, and the run's own records have to fit.
+RESERVE_BYTES = 10**9
+
+#: What wheels and weights come to when they are installed, with bytecode, where it is not known.
+_UNPACKED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """The bytes of an artifact: as it travels, and unpacked."""
+
+    packed: float
+    unpacked: float
+
+    @property
+    def stays(self) -> float:
+        """Bytes in the cache afterwards."""
+        return self.packed + self.unpacked
+
+    @property
+    def build(self) -> float:
+        """Bytes while it is built: what tools unpack comes on top."""
+        return self.stays + self.unpacked
+
+
+#: By model and method.
+Sizes = Mapping[tuple[str, str], Size]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needed:
+    """What a plan needs, in bytes: at the most, and afterwards in the cache.
+
+    Of the ``unknown`` models nothing is in it, as no method's sizes are known.
+    """
+
+    most: float
+    stays: float
+    unknown: tuple[str, ...]
+
+
+def needed(plan: Plan, known: Sizes, *, ready: Collection[str], there: Collection[tuple[str, str]]) -> Needed:
+    """What the plan needs, by what is ``known`` of its cells. ``ready`` are the methods that can be used here.
+
+    ``there`` are the cells, by model and method, whose artifact is in the cache. A method that is not known for a model
+    is taken to be as large as the model's largest.
+    """
+    most = stays = 0.0
+    unknown = []
+    for model in plan.models:
+        of_model = [size for (name, _), size in known.items() if name == model]
+        if not of_model:
+            unknown.append(model)
+            continue
+        largest = max(of_model, key=lambda size: size.build)
+        lanes = {lane: known.get((model, lane.method), largest) for lane in plan.lanes if lane.method in ready}
+        installed = sum(size.unpacked for size in lanes.values())
+        stays += sum(size.stays for lane, size in lanes.items() if not _lies(model, lane, there))
+        most = max(most, stays + installed + max((size.build for size in lanes.values()), default=0.0))
+    return Needed(most=most, stays=stays, unknown=tuple(unknown))
+
+
+def _lies(model: str, lane: Lane, there: Collection[tuple[str, str]]) -> bool:
+    return lane.limits == "default" and (model, lane.method) in there
+
+
+def guessed(locked: LockedModel) -> Size:
+    """The size of an artifact that was never measured, by the model's wheels and what travels of the model itself."""
+    packed = locked.lock.wheel_bytes + tree.size(locked.payload)[0]
+    return Size(packed=packed, unpacked=_UNPACKED * packed)
+
+
+def check(doing: str, takes: float) -> None:
+    """DiskFull where the cache's disk has no room for what takes so many bytes; nothing was begun then."""
+    cache = paths.cache()
+    free = shutil.disk_usage(cache).free
+    if free < takes + RESERVE_BYTES:
+        raise DiskFull(
+            f"there is no room to {doing}: that takes about {shown(takes)} of disk, {shown(RESERVE_BYTES)} is kept "
+            f"free besides, and the disk that holds {cache} has {shown(free)}",
+            remedy=f"free some space ('harness cache' says what the cache holds, {VARIABLE} bounds it), and go on",
+        )
