@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.measure.budget import Applied
     from harness.measure.plan import Plan
     from harness.measure.room import Size
+    from harness.platforms.depot import Depot
 
 #: How many earlier runs are asked for sizes.
 _PAST_RUNS = 12
@@ -40,6 +41,12 @@ def hold_to_budget() -> Applied:
     for text in applied.told:
         console.note(text)
     return applied
+
+
+def let_go(store: Depot) -> None:
+    """The same between two models, of which the second has no use for the images of the first."""
+    store.empty()
+    hold_to_budget()
 
 
 def as_dict(applied: Applied) -> dict[str, Any]:
