@@ -67,8 +67,8 @@ def renew() -> None:
 def drop(entry: Path, *, first: Callable[[], None] = lambda: None) -> bool:
     """Remove the entry where nobody uses it, having done what comes ``first``; False where it is in use, or gone.
 
-    Nobody comes to use it meanwhile. It is moved out of the way, all of it at once, and removed from there: where we
-    are killed, the watchdog does that, or the next harness.
+    Nobody comes to use it meanwhile, so what comes ``first`` may take nothing into use. It is moved out of the way, all
+    of it at once, and removed from there: where we are killed, the watchdog does that, or the next harness.
     """
     with process.temporary_folder("dropped") as place, _gate() as own:
         try:

@@ -90,7 +90,7 @@ def cache(prune: bool, as_json: bool) -> int:
     ]
     console.table("", ("folder", "size", "entries", "what"), rows, right=(1, 2))
     console.say(f"{folder}: {_size(total)} in all; the disk has {_size(free)} free.")
-    console.say(f"Budget: {_size(allowed.bytes) if allowed.bytes is not None else 'none'} ({allowed.source}).")
+    console.say(f"Budget: {budget.shown(allowed.bytes) if allowed.bytes is not None else 'none'} ({allowed.source}).")
     for name, size, _ in holds:
         if size is None:
             console.note(f"{folder / files.shown(name)} cannot be read; where no harness is running, it can be deleted")

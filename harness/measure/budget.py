@@ -147,7 +147,8 @@ def apply(methods: Mapping[str, Method]) -> Applied:
     if dropped:
         told.append(
             f"The cache's budget is {shown(allowed.bytes)} ({VARIABLE}): dropped what was used least recently, "
-            f"{dropped} entries, {shown(before - held)}. What is asked for again is made again."
+            f"{dropped} {'entry' if dropped == 1 else 'entries'}, {shown(before - held)}. "
+            "What is asked for again is made again."
         )
     if held > allowed.bytes:
         told.append(

@@ -70,9 +70,13 @@ def test_the_budget_can_be_set(allow: Callable[[str], None]) -> None:
     """To any size, or to none at all."""
     allow("50 GB")
     assert budget.budget(0).bytes == 50 * 10**9
+    assert budget.described() == "50.0 GB: set by HARNESS_CACHE_BUDGET"
     for text in ("none", "0"):
         allow(text)
         assert budget.budget(10**15).bytes is None
+        assert budget.described() == "none: set by HARNESS_CACHE_BUDGET"
+    allow("")
+    assert budget.described() == f"{budget.default()}; HARNESS_CACHE_BUDGET sets another"
 
 
 def test_what_is_no_size_is_told_before_anything_goes(allow: Callable[[str], None]) -> None:

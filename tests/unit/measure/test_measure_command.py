@@ -167,7 +167,7 @@ def test_a_run_holds_the_cache_to_its_budget(harness: Harness, bench: Any, monke
     monkeypatch.setenv("HARNESS_CACHE_BUDGET", "4 MB")
     found = measure(harness, bench, "--json")
     assert not old.exists()
-    assert "dropped what was used least recently, 1 entries, 5 MB" in found.err
+    assert "dropped what was used least recently, 1 entry, 5 MB" in found.err
     assert found.json["cache"]["budget_bytes"] == 4_000_000
     assert found.json["cache"]["holds_bytes"] < 4_000_000
 
