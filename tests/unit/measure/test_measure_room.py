@@ -43,14 +43,17 @@ def test_what_is_not_known_is_said_to_be(made: Any) -> None:
 
 
 def test_a_size_is_guessed_by_wheels_and_weights() -> None:
-    """What travels of both, and several times that once it is unpacked."""
+    """Wheels are several times as large once they are unpacked, weights are not."""
     payload = paths.cache() / "payload"
     payload.mkdir()
     (payload / "weights").write_bytes(bytes(1000))
-    locked: Any = SimpleNamespace(lock=SimpleNamespace(wheel_bytes=9000), payload=payload)
-    found = room.guessed(locked)
-    assert found.packed == 10_000
-    assert found.unpacked > found.packed
+
+    def size(wheel_bytes: int) -> Size:
+        locked: Any = SimpleNamespace(lock=SimpleNamespace(wheel_bytes=wheel_bytes), payload=payload)
+        return room.guessed(locked)
+
+    assert size(0) == Size(packed=1000, unpacked=1000)
+    assert size(9000).packed < 3 * 9000 < size(9000).unpacked
 
 
 @pytest.mark.parametrize(("free", "enough"), [(4 * GB, True), (4 * GB - 1, False)])
