@@ -19,8 +19,8 @@ from harness.spec.weights import LockedModel
 #: What no step may take: instances write to the same disk, and the run's own records have to fit.
 RESERVE_BYTES = 10**9
 
-#: What wheels come to packed again and installed, with their bytecode, where it is not known: in the reference results it
-#: is 1.0 to 1.4 times and 2.9 to 4.5 times as much. Weights stay as large as they are.
+#: What wheels come to packed again and installed, with their bytecode, where it is not known: in the reference results
+#: it is 1.0 to 1.4 times and 2.9 to 4.5 times as much. Weights stay as large as they are.
 _PACKED, _UNPACKED = 1.4, 4.5
 
 
