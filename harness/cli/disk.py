@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +98,7 @@ def tell_needed(plan: Plan, known: dict[tuple[str, str], Size]) -> None:
     ready = {method for method in plan.methods if METHODS[method].check().ready}
     there = {(model, method) for model, method in known if artifacts.seem_kept(model, method)[0]}
     found = room.needed(plan, known, ready=ready, there=there)
-    free = shutil.disk_usage(paths.cache()).free
+    free, reserve = room.free()
     if len(found.unknown) < len(plan.models):
         console.note(
             f"  Needs about {shown(found.most)} of disk at the most, {shown(found.stays)} of it new in the cache; "
@@ -107,5 +106,5 @@ def tell_needed(plan: Plan, known: dict[tuple[str, str], Size]) -> None:
         )
     if found.unknown:
         console.note(f"  What disk these need is not known, as no run measured them: {', '.join(found.unknown)}.")
-    if found.most + room.RESERVE_BYTES > free:
+    if found.most + reserve > free:
         console.note("  That may be more than there is: the run then stops before the disk is full, to be resumed.")

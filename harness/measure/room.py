@@ -16,8 +16,8 @@ from harness.measure.budget import VARIABLE, shown
 from harness.measure.plan import Lane, Plan
 from harness.spec.weights import LockedModel
 
-#: What no step may take: instances write to the same disk, and the run's own records have to fit.
-RESERVE_BYTES = 10**9
+#: What no step may take, of a disk of 20 GB and more: instances write there too, and the run's own records have to fit.
+_RESERVE_BYTES, _RESERVE_SHARE = 10**9, 0.05
 
 #: What wheels come to packed again and installed, with their bytecode, where it is not known: in the reference results
 #: it is 1.0 to 1.4 times and 2.9 to 4.5 times as much. Weights stay as large as they are.
@@ -89,13 +89,18 @@ def guessed(locked: LockedModel) -> Size:
     return Size(packed=_PACKED * wheels + model, unpacked=_UNPACKED * wheels + model)
 
 
+def free() -> tuple[int, float]:
+    """The bytes that are free on the cache's disk, and how many of those no step may take."""
+    usage = shutil.disk_usage(paths.cache())
+    return usage.free, min(_RESERVE_BYTES, _RESERVE_SHARE * usage.total)
+
+
 def check(doing: str, takes: float) -> None:
     """DiskFull where the cache's disk has no room for what takes so many bytes; nothing was begun then."""
-    cache = paths.cache()
-    free = shutil.disk_usage(cache).free
-    if free < takes + RESERVE_BYTES:
+    there, reserve = free()
+    if there < takes + reserve:
         raise DiskFull(
-            f"there is no room to {doing}: that takes about {shown(takes)} of disk, {shown(RESERVE_BYTES)} is kept "
-            f"free besides, and the disk that holds {cache} has {shown(free)}",
+            f"there is no room to {doing}: that takes about {shown(takes)} of disk, {shown(reserve)} is kept free "
+            f"besides, and the disk that holds {paths.cache()} has {shown(there)}",
             remedy=f"free some space ('harness cache' says what the cache holds, {VARIABLE} bounds it), and go on",
         )

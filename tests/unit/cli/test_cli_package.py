@@ -137,7 +137,7 @@ def test_packaging_holds_the_cache_to_its_budget(
     monkeypatch.setenv("HARNESS_CACHE_BUDGET", "1 B")
     usage = shutil.disk_usage(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10**9))
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
         found = leave(harness, folder, tmp_path / "out")
         assert (found.code, (tmp_path / "out").exists()) == (1, False)
         assert "there is no room to package tiny" in found.err

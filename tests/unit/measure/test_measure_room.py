@@ -56,11 +56,19 @@ def test_a_size_is_guessed_by_wheels_and_weights() -> None:
     assert size(9000).packed < 3 * 9000 < size(9000).unpacked
 
 
-@pytest.mark.parametrize(("free", "enough"), [(4 * GB, True), (4 * GB - 1, False)])
-def test_room_is_left_besides(free: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What instances and records take; the message says what lacks, and what bounds the cache."""
+@pytest.mark.parametrize(
+    ("free", "total", "enough"),
+    [
+        (4 * GB, 100 * GB, True),
+        (4 * GB - 1, 100 * GB, False),
+        (4 * GB - 1, 10 * GB, True),
+        (35 * GB // 10 - 1, 10 * GB, False),
+    ],
+)
+def test_room_is_left_besides(free: int, total: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What instances and records take, less on a small disk; the message says what lacks, and what bounds the cache."""
     usage = shutil.disk_usage(paths.cache())
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free, total=total))
     if enough:
         room.check("build it", 3 * GB)
         return
