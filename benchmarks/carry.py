@@ -42,12 +42,11 @@ import carry_table
 from carry_results import Carried, Verdict
 from carry_table import Library
 
-from harness import __version__, files, interpreter, paths
+from harness import __version__, files, interpreter, paths, usage
 from harness.errors import BadInput, BuildFailure, HarnessError, MissingComponent, ModelFailure
 from harness.measure import artifacts, plain
 from harness.measure.start import limits_of
 from harness.methods import METHODS
-from harness.methods.contract import Artifact
 from harness.spec import environments, weights
 from harness.spec import model as models
 from harness.spec.model import Json, answers_match
@@ -299,11 +298,11 @@ def _ready(place: Place, methods: Sequence[str]) -> dict[str, str]:
 
 def _discard_artifacts() -> None:
     """Remove every artifact in this cache, with its image: each is asked for once."""
-    for record in paths.cache().glob("artifacts/*/artifact.json"):
-        known = json.loads(record.read_text(encoding="utf-8"))
-        artifact = Artifact(**{**known, "path": Path(known["path"]) if known["path"] else None})
-        with contextlib.suppress(MissingComponent):  # the engine that had its image is gone, and the image with it
-            artifacts.discard(artifacts.Outdated(artifact=artifact, folder=record.parent), METHODS)
+    usage.renew()
+    for folder in paths.cache().glob("artifacts/*"):
+        if (artifact := artifacts.recorded(folder)) is not None:
+            with contextlib.suppress(MissingComponent):  # the engine that had its image is gone, and the image with it
+                artifacts.discard(folder, artifact, METHODS)
 
 
 def _clean_up(place: Place) -> None:

@@ -39,6 +39,7 @@ HOLDS = {
     "tmp": "what is being worked on",
     "tools": "tools, each in an environment of its own",
     "traces": "what a plain start of a model needs of its packages",
+    "users": "which processes use the cache",
     "uv": "uv's own cache",
     "weights": "weights that models have trained",
     "wheelhouse": "wheels, and the source distributions that some were built from",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 
 from harness.errors import BadInput
 
+_SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?(([kmgt])(i?))?b", re.ASCII | re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _LONGEST = 18  # digits are beyond every machine, and int() takes its time for millions of them
 
 
@@ -61,3 +64,18 @@ def count(name: str) -> int | None:
             "is not a whole number above zero", key=name, value=given, remedy=f"set {name} to one, or unset it"
         )
     return int(given)
+
+
+def size(name: str) -> int | None:
+    """The bytes that the variable ``name`` holds, 0 for "none"; None where it is not set. BadInput for no size."""
+    given = text(name)
+    if not given:
+        return None
+    found = _SIZE.fullmatch(given)
+    if found is not None:
+        step = 1024 if found[4] else 1000
+        return int(float(found[1]) * step ** _POWERS[(found[3] or "").lower()])
+    if given not in ("0", "none"):
+        remedy = f"set {name}='20 GB', say (B, kB, MB, GB, TB, or KiB and so on), 'none' for no bound, or unset it"
+        raise BadInput("is not a number of bytes with its unit", key=name, value=given, remedy=remedy)
+    return 0

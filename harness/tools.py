@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from harness import door, files, interpreter, paths, process
+from harness import door, files, interpreter, paths, process, usage
 from harness.errors import BadInput, BuildFailure, CheckFailure, DiskFull, HarnessError, MissingComponent, ModelFailure
 from harness.files import Links
 from harness.interpreter import Interpreter
@@ -187,6 +187,7 @@ def alone(lock_file: Path) -> Iterator[None]:
 
 def uv_environment(cache: Path | None = None) -> dict[str, str]:
     """The environment for uv: the user's indexes, certificates and proxies, and a cache of ours."""
+    usage.used(paths.cache() / "uv")
     return process.network_environment(
         paths.cache(),
         UV_CACHE_DIR=str(cache or paths.cache() / "uv"),

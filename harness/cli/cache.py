@@ -13,12 +13,20 @@ from harness.errors import BuildFailure, CheckFailure, HarnessError, MissingComp
 
 
 @click.command()
-@click.option("--prune", is_flag=True, help="Remove the artifacts, with their images, that this harness did not make.")
+@click.option(
+    "--prune",
+    is_flag=True,
+    help="Remove the artifacts, with their images, that this harness did not make; then hold it to its budget.",
+)
 @console.json_option
 def cache(prune: bool, as_json: bool) -> int:
-    """What the cache holds and how much; with --prune, remove what nothing here will ask for again.
+    """What the cache holds, how much, and its budget; with --prune, remove what nothing here will ask for again.
 
-    That includes what a harness left that was killed: temporary folders, control groups, half
+    The budget is the smaller of 20 GB and a fifth of the disk that is free or the cache's; HARNESS_CACHE_BUDGET sets
+    another ('50 GB', or 'none'). 'run', 'package' and 'profile' hold the cache to it, and so does --prune: what was
+    used least recently is dropped, with its images, trained weights last. What a running harness has used stays.
+
+    --prune also removes what a harness left that was killed: temporary folders, control groups, half
     artifacts, images without a name.
 
     An artifact is taken from the cache only by the very sources of the harness that made it, so those of other
@@ -27,16 +35,19 @@ def cache(prune: bool, as_json: bool) -> int:
     running, the folder may as well be deleted.
     """
     from harness import files, leftovers, paths
-    from harness.measure import artifacts
+    from harness.measure import artifacts, budget
     from harness.methods import METHODS
 
+    budget.budget(0)  # a variable that is wrong is told before anything is removed
     outdated, left, removed, remains = artifacts.outdated(), [], 0, 0
     why: HarnessError | None = None
     if prune:
         for one in outdated:
             try:
-                artifacts.discard(one, METHODS)
-                removed += 1
+                if artifacts.discard(one.folder, one.artifact, METHODS):
+                    removed += 1
+                else:
+                    left.append(one)
             except (MissingComponent, CheckFailure) as error:  # no engine that has its image; it can't be removed
                 why = error
                 left.append(one)
@@ -45,9 +56,13 @@ def cache(prune: bool, as_json: bool) -> int:
             remains = leftovers.remove(paths.cache() / "tmp") + artifacts.discard_unfinished() + _unnamed_images()
         except (MissingComponent, BuildFailure, CheckFailure) as error:
             why = error
-    folder, holds = paths.cache(), _holds()
-    total, free = sum(size or 0 for _, size, _ in holds), shutil.disk_usage(folder).free
-    useless = sum(_bytes(one.folder) or 0 for one in outdated)
+    applied = budget.apply(METHODS) if prune else None
+    folder, found = paths.cache(), budget.look()
+    allowed = applied.budget if applied else budget.budget(budget.counted(found))
+    holds = [(one.name, one.bytes if one.read else None, _entries(folder / one.name)) for one in found]
+    total, free = sum(one.bytes for one in found), shutil.disk_usage(folder).free
+    known = {entry.place: entry.bytes for one in found for entry in one.entries}
+    useless = sum(known.get(one.folder, 0) for one in outdated)
     if as_json:
         console.as_json(
             {
@@ -59,6 +74,11 @@ def cache(prune: bool, as_json: bool) -> int:
                     for name, size, entries in holds
                 ],
                 "outdated": {"artifacts": len(outdated), "bytes": useless},
+                "budget": {"bytes": allowed.bytes, "source": allowed.source, "variable": budget.VARIABLE},
+                "dropped": {
+                    "entries": applied.dropped if applied else 0,
+                    "bytes": applied.before_bytes - applied.after_bytes if applied else 0,
+                },
                 "removed": removed,
                 "leftovers_removed": remains,
             }
@@ -70,6 +90,7 @@ def cache(prune: bool, as_json: bool) -> int:
     ]
     console.table("", ("folder", "size", "entries", "what"), rows, right=(1, 2))
     console.say(f"{folder}: {_size(total)} in all; the disk has {_size(free)} free.")
+    console.say(f"Budget: {budget.shown(allowed.bytes) if allowed.bytes is not None else 'none'} ({allowed.source}).")
     for name, size, _ in holds:
         if size is None:
             console.note(f"{folder / files.shown(name)} cannot be read; where no harness is running, it can be deleted")
@@ -79,6 +100,10 @@ def cache(prune: bool, as_json: bool) -> int:
             console.say(
                 f"Removed {remains} folders, control groups and images that were left by harnesses that were killed."
             )
+        for text in applied.told if applied else ():
+            console.say(text)
+        if why is None and left:
+            console.note(f"{len(left)} artifacts stay: a harness that is running has used them")
     elif outdated:
         console.say(
             f"{len(outdated)} artifacts ({_size(useless)}, and their images) were made by other versions of the "
@@ -98,28 +123,12 @@ def _unnamed_images() -> int:
     return builds.prune_all_stages(found) if found else 0
 
 
-def _holds() -> list[tuple[str, int | None, int]]:
-    """Each folder of the cache with the bytes of its files and how many entries it has, the largest first.
-
-    The bytes are None where something in it cannot be read: nested without end, or taken away meanwhile.
-    """
-    from harness import files, paths
-
-    found: list[tuple[str, int | None, int]] = []
-    for folder in paths.cache().iterdir():
-        if files.kind(folder) == "folder":
-            entries = sum(1 for name in os.listdir(folder) if not name.endswith(".lock"))
-            found.append((folder.name, _bytes(folder), entries))
-    return sorted(found, key=lambda one: -(one[1] or 0))
-
-
-def _bytes(folder: Path) -> int | None:
-    from harness import tree
-
+def _entries(folder: Path) -> int:
+    """How many entries the folder has; a lock is none."""
     try:
-        return tree.size(folder)[0]
-    except (HarnessError, OSError):
-        return None
+        return sum(1 for name in os.listdir(folder) if not name.endswith(".lock"))
+    except OSError:
+        return 0
 
 
 def _size(size: int | None) -> str:

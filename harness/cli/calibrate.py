@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import paths
-from harness.cli import console
+from harness.cli import console, disk
 from harness.errors import BadInput
 
 if TYPE_CHECKING:
@@ -33,10 +33,12 @@ def profile(model: str, out: Path | None, as_json: bool) -> None:
     from harness.measure import profile as profiles
     from harness.spec import model as models
 
+    disk.check_settings()
     found = models.find(model)
     console.note_ceilings(found)
     with console.progress() as tell:
         taken = profiles.take(found, tell)
+    applied = disk.hold_to_budget()
     file = profiles.kept() / taken.file_name
     if out is not None:
         try:
@@ -45,7 +47,14 @@ def profile(model: str, out: Path | None, as_json: bool) -> None:
             remedy = "--out names another file"
             raise BadInput(f"cannot be written: {error.strerror}", file=out, remedy=remedy) from error
     if as_json:
-        console.as_json({**dataclasses.asdict(taken), "medians": _medians(taken), "path": str(out or file)})
+        console.as_json(
+            {
+                **dataclasses.asdict(taken),
+                "medians": _medians(taken),
+                "path": str(out or file),
+                "cache": disk.as_dict(applied),
+            }
+        )
         return
     _print_profile(taken)
     console.say(f"Kept in {out or file}")

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import __version__, paths
-from harness.cli import aws, console
-from harness.errors import BadInput, EngineGone, HarnessError, Interrupted, MissingComponent
+from harness.cli import aws, console, disk
+from harness.errors import BadInput, DiskFull, EngineGone, HarnessError, Interrupted, MissingComponent
 
 if TYPE_CHECKING:
+    from harness.measure.budget import Applied
     from harness.measure.plan import Plan, ProfileName
     from harness.measure.recording import Outcome
     from harness.platforms.aws import AccountKind
@@ -99,6 +100,9 @@ def run(
     measured is kept, and --resume goes on from there. Where the Docker engine goes away, the run waits for it
     (HARNESS_ENGINE_WAIT_S, 60 seconds), then ends with exit code 3, to be resumed. Where none of
     the methods can be used on this machine, the exit code is 3 as well.
+
+    It says beforehand what disk it needs, and ends before a step that the disk has no room for, to be resumed. After
+    each model the cache is held to its budget (HARNESS_CACHE_BUDGET): see 'harness cache --help'.
     """
     from harness import ceiling
     from harness.measure.trial import Trial
@@ -107,6 +111,7 @@ def run(
     from harness.store import query
     from harness.store import runs as stored
 
+    disk.check_settings()
     ceiling.ceilings(), engine.waiting_s()  # a variable that is wrong is told before anything is made
     folder = paths.results(Path(results) if results else None)
     if resume is not None and (models or methods or parts or options or anew):
@@ -137,15 +142,27 @@ def run(
         run_id = writer.manifest.run_id
         _announce(plan, run_id, resumed=resume is not None)
         _tell_ceilings(plan)
+        sizes = disk.known_sizes(plan, folder)
         if resume is None:
             _tell_estimate(plan, writer, folder)
+            disk.tell_needed(plan, sizes)
+        disk.hold_to_budget()
         try:
             with (
                 console.progress() as tell,
                 depot.session(cloud=cloud, role=aws_role, anew="pull" not in plan.kept) as store,
             ):
-                taken = stored.read_samples(writer.folder)
-                outcome = Trial(plan, writer, METHODS, store, tell, taken=taken, say=console.note).carry_out()
+                outcome = Trial(
+                    plan,
+                    writer,
+                    METHODS,
+                    store,
+                    tell,
+                    taken=stored.read_samples(writer.folder),
+                    say=console.note,
+                    sizes=sizes,
+                    between=lambda: disk.let_go(store),
+                ).carry_out()
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted; what run {run_id} has measured is kept", remedy=f"harness run --resume {run_id}"
@@ -155,8 +172,15 @@ def run(
                 f"{error.problem}; what run {run_id} has measured is kept",
                 remedy=f"'harness engine start', then go on: harness run --resume {run_id}",
             ) from error
+        except DiskFull as error:
+            disk.hold_to_budget()
+            raise DiskFull(
+                f"{error.problem}; what run {run_id} has measured is kept",
+                remedy=f"{error.remedy.removesuffix(' with --resume')}: harness run --resume {run_id}",
+            ) from error
         writer.update(finished_at=_now(), digests=query.compact(writer.folder))
-    _tell_outcome(run_id, writer.folder, outcome, folder, as_json=as_json)
+    applied = disk.hold_to_budget()
+    _tell_outcome(run_id, writer.folder, outcome, folder, applied, as_json=as_json)
     if len(outcome.absent) == len(plan.models) * len(plan.lanes):
         why = next(iter(outcome.absent.values())).strip().splitlines()[0]
         raise MissingComponent(
@@ -358,7 +382,9 @@ def _tell_estimate(plan: Plan, writer: RunWriter, results: Path) -> None:
         console.note(f"  Never measured before, so guessed by other models: {', '.join(new)}.")
 
 
-def _tell_outcome(run_id: str, folder: Path, outcome: Outcome, results: Path, *, as_json: bool) -> None:
+def _tell_outcome(
+    run_id: str, folder: Path, outcome: Outcome, results: Path, applied: Applied, *, as_json: bool
+) -> None:
     from harness.cli import evidence
     from harness.store import query
 
@@ -372,6 +398,7 @@ def _tell_outcome(run_id: str, folder: Path, outcome: Outcome, results: Path, *,
             "absent": {"/".join(cell): why for cell, why in outcome.absent.items()},
             "unfit": {"/".join(cell): why for cell, why in outcome.unfit.items()},
             "timings": {"wall_s": outcome.wall_s, "own_s": outcome.own_s, "own_share": share, **outcome.spent_s},
+            "cache": disk.as_dict(applied),
             "models": [evidence.as_dict(one) for one in found],
         }
         console.as_json(told)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import __version__, files, settings
-from harness.cli import console
+from harness.cli import console, disk
 from harness.errors import BadInput, DoesNotFit, MissingComponent
 
 if TYPE_CHECKING:
@@ -56,12 +56,13 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
     It is started once and asked every example before it is left there; exit code 1 where an answer is wrong, or
     where it is beyond a limit of its platform. What it needs of its target is read from its files and told.
     """
-    from harness.measure import artifacts, verdict
+    from harness.measure import artifacts, room, verdict
     from harness.methods import METHODS
     from harness.platforms import depot
     from harness.spec import model as models
     from harness.spec import reading, weights
 
+    disk.check_settings()
     if method_id not in METHODS:
         raise BadInput("is not a method", key="--method", value=method_id, remedy=reading.one_of(method_id, METHODS))
     method, found = METHODS[method_id], models.find(model)
@@ -74,6 +75,8 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
     console.note_ceilings(found)
     method.prepare(found)
     locked = weights.locked(found, extra=method.REQUIREMENTS)
+    size = room.guessed(locked)
+    room.check(f"package {found.name}", size.stays if artifacts.cached(method, locked) else size.stays + size.build)
     artifact = artifacts.up_to_date(method, locked)
     if "mended" in artifact.facts:
         console.note(f"It was mended so that it answers: {artifact.facts['mended']}")
@@ -91,8 +94,9 @@ def package(model: str, method_id: str, folder: Path, no_check: bool, force: boo
         written = made.write(unfinished)
         _move(unfinished, place, written, replaced)
     record = json.loads((place / RECORD).read_text(encoding="utf-8"))
+    applied = disk.hold_to_budget()
     if as_json:
-        console.as_json({"folder": str(place), **record})
+        console.as_json({"folder": str(place), **record, "cache": disk.as_dict(applied)})
         return
     for text in beyond:
         console.note(f"Mind: does not fit: {text}")

@@ -25,7 +25,7 @@ def doctor(as_json: bool) -> int:
     import shutil
 
     from harness import ceiling, door, interpreter, paths, tools
-    from harness.measure import host
+    from harness.measure import budget, host
     from harness.methods import METHODS
     from harness.spec import pythons
 
@@ -52,6 +52,7 @@ def doctor(as_json: bool) -> int:
     free_gb = shutil.disk_usage(cache).free / 1e9
     enough = free_gb > _ENOUGH_GB
     add("cache folder", enough, f"{cache}, {free_gb:.0f} GB free", "" if enough else "free some space")
+    add("budget of the cache", True, budget.described())
     for one in ceiling.ceilings():
         add(f"ceiling of {one.what}", True, f"{one.shown} for any one model: {one.source}")
     for method_id, method in METHODS.items():

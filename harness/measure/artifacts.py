@@ -24,7 +24,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness import files, paths, process, tools, tree
+from harness import files, paths, process, tools, tree, usage
 from harness.errors import BadInput
 from harness.measure import proof, reproducing, tracing
 from harness.methods import mending
@@ -198,12 +198,13 @@ def beyond_limits(method: Method, sizes: Sizes) -> list[str]:
 
 
 def cached(method: Method, locked: LockedModel, *, variant: Variant = DEFAULT) -> Artifact | None:
-    """The artifact of these inputs; None where it was not built, or is gone."""
+    """The artifact of these inputs, in use; None where it was not built, or is gone."""
+    folder = _folder(method, locked, variant)
     try:
-        artifact = _read(_folder(method, locked, variant) / "artifact.json")
+        artifact = _read(folder / "artifact.json") if usage.used(folder) else None
     except _DAMAGED:
         return None
-    return artifact if method.present(artifact) else None
+    return artifact if artifact is not None and method.present(artifact) else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,13 +226,35 @@ def outdated() -> list[Outdated]:
     return found
 
 
-def discard(one: Outdated, methods: Mapping[str, Method]) -> None:
-    """Remove it, with its image; MissingComponent where no engine answers that could have the image."""
-    with tools.alone(one.folder.with_suffix(".lock")):
-        method = methods.get(one.artifact.method)
-        if method is not None and one.artifact.image is not None:
-            method.remove(one.artifact)
-        files.remove(one.folder)
+def recorded(folder: Path) -> Artifact | None:
+    """The artifact that lies in a folder of the cache; None where it is none, or only half of one."""
+    try:
+        return _read(folder / "artifact.json")
+    except _DAMAGED:
+        return None
+
+
+def recorded_size(folder: Path) -> int:
+    """Bytes of the artifact in a folder of the cache when it is unpacked, as noted there; 0 where nothing is."""
+    try:
+        return int(_load(folder / "sizes.json")["unpacked_bytes"])
+    except _DAMAGED:
+        return 0
+
+
+def discard(folder: Path, artifact: Artifact | None, methods: Mapping[str, Method]) -> bool:
+    """Remove an artifact's folder, with its image; False where it is in use, or gone.
+
+    The image goes first, as an artifact without one is none. MissingComponent where no engine answers that could have
+    the image: all stays then.
+    """
+
+    def with_image() -> None:
+        method = methods.get(artifact.method) if artifact is not None and artifact.image is not None else None
+        if method is not None and artifact is not None:
+            method.remove(artifact)
+
+    return usage.drop(folder, first=with_image)
 
 
 def discard_unfinished() -> int:

@@ -7,14 +7,14 @@ its samples, so a run can be killed at any point and resumed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import bootstrap, files, process, tree
 from harness.errors import BadInput, DoesNotFit, EngineGone, ModelFailure
-from harness.measure import artifacts, host, parts, sentinel, start, verdict
+from harness.measure import artifacts, host, parts, room, sentinel, start, verdict
 from harness.measure.artifacts import CleanBuild
 from harness.measure.part import Part, Subject, Taken
 from harness.measure.plan import Lane, Plan
@@ -58,19 +58,26 @@ class Trial:
         *,
         taken: Iterable[Sample] = (),
         say: Say = lambda _: None,
+        sizes: room.Sizes | None = None,
+        between: Callable[[], None] = lambda: None,
     ) -> None:
+        """``sizes`` are what is known of artifacts; ``between`` is called before each model but the first."""
         self._plan, self._methods, self._depot, self._say = plan, methods, depot, say
+        self._sizes, self._between = sizes or {}, between
         self._record = Recording(writer, methods, tell, steps=self.total_steps(), taken=taken)
 
     def carry_out(self) -> Outcome:
         """Do all that the plan has and the store has not.
 
-        EngineGone where a Docker engine that was used went away and did not come back: the rest is still to be done.
+        EngineGone where a Docker engine that was used went away and did not come back, DiskFull where the disk has no
+        room for the next step: the rest is still to be done.
         """
         begun = 0
         with self._record.timed():
             try:
                 for name in self._plan.models:
+                    if begun:
+                        self._between()
                     self._measure_while_there_is_an_engine(name, begun)
                     begun += sum(self._stages(name))
                     self._record.reached(begun)
@@ -183,12 +190,16 @@ class Trial:
                 self._record.record(cell, {"parity": None}, flags=("failed",), note=why)
                 del usable[lane]
 
+    def _size(self, cell: Cell, locked: LockedModel) -> room.Size:
+        return self._sizes.get((cell.model, cell.method)) or room.guessed(locked)
+
     def _build_one(self, cell: Cell, lane: Lane, locked: LockedModel, replicate: int) -> None:
         method, variant = self._methods[lane.method], variants.parse([lane.limits])
         kept = artifacts.kept_builds(method, locked, variant=variant) if "build" in self._plan.kept else []
         if len(kept) > replicate:
             self._record_build(cell, kept[-1 - replicate], replicate, kept=True)
         else:
+            room.check(f"build {cell.model} as {cell.named}", self._size(cell, locked).build)
             self._record_build(cell, artifacts.clean_build(method, locked, variant=variant), replicate)
 
     def _record_build(self, cell: Cell, build: CleanBuild, number: int, *, kept: bool = False) -> None:
@@ -225,12 +236,16 @@ class Trial:
 
     def _install_first(self, cell: Cell, lane: Lane, locked: LockedModel, target: Path, step: Step) -> Subject:
         method, variant, model = self._methods[lane.method], variants.parse([lane.limits]), locked.model
+        size = self._size(cell, locked)
+        if artifacts.cached(method, locked, variant=variant) is None:
+            room.check(f"build {cell.model} as {cell.named}", size.build)
         artifact = artifacts.up_to_date(method, locked, variant=variant)
         if "mended" in artifact.facts:
             self._say(f"{cell.model} as {cell.named} was mended so that it answers: {artifact.facts['mended']}")
         # Before the installation, because this packs what is then unpacked.
         sizes = artifacts.sizes(method, locked, artifact, self._depot, variant=variant)
         self._hold_against_limits(cell, method, artifact, sizes)
+        room.check(f"install {cell.model} as {cell.named}", size.stays)
         target.mkdir(mode=0o755)
         installed = method.install(artifact, target, self._depot)
         self._record_installation(cell, installed, 0)
@@ -261,6 +276,8 @@ class Trial:
         return {"needs_on_target": ", ".join(verdict.lacking(known))}
 
     def _install_again(self, subject: Subject, target: Path, replicate: int) -> None:
+        size = self._size(subject.cell, subject.locked)
+        room.check(f"install {subject.cell.model} as {subject.cell.named}", size.stays)
         target.mkdir(mode=0o755)
         try:
             installed = subject.method.install(subject.artifact, target, self._depot)
@@ -416,6 +433,8 @@ class Trial:
         if name in self._plan.kept and (table := artifacts.noted(*given, name)) is not None:
             with contextlib.suppress(TypeError, ValueError, KeyError):
                 return Taken.from_dict(table)
+        size = self._size(subject.cell, subject.locked)
+        room.check(f"take the {name} of {subject.cell.model} as {subject.cell.named}", size.build)
         taken = part.take(subject, state, 0)
         at = datetime.now(UTC).isoformat(timespec="seconds")
         artifacts.note(*given, name, asdict(replace(taken, kept=at)))

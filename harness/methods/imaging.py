@@ -44,6 +44,7 @@ _WEIGHTS = "/weights"  # where weights are shown that are not in the image
 _PYTHONPATH = "/app/model:/app/dependencies"
 _USED = paths.PACKAGE / "resources" / "imaging" / "used.py"
 _KEEP = "keep.txt"  # what pruning must leave
+_REST = "rest"  # the folder that the second stage is built from
 _LARGEST_LIST = 8 * 2**20
 
 _STAGE = """\
@@ -126,6 +127,8 @@ def build(method_id: str, recipe: Recipe, locked: LockedModel, workdir: Path, op
             options.bytecode,
         )
     built, bytecode = known
+    for folder in (context, workdir / _REST):  # the model with its weights is in the payload, and in the image
+        files.remove(folder)
     return Artifact(
         method=method_id,
         model=locked.model.name,
@@ -166,7 +169,7 @@ def _built_by_use(
         used = _modules_used(running, stage_tag, build_base.python, locked, options, weights)
         if used is None:
             return None
-        rest = layout.fresh_folder(workdir, "rest")
+        rest = layout.fresh_folder(workdir, _REST)
         (rest / "used.txt").write_text("\n".join(used))
         second = f"FROM {stage_tag} AS build\nCOPY used.txt /build/used.txt\n"
         second += image(recipe, base, build_base, options, used="/build/used.txt")

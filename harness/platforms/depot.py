@@ -53,6 +53,7 @@ class Depot:
         self, stack: contextlib.ExitStack, *, cloud: AccountKind = "moto", role: str = "", anew: bool = True
     ) -> None:
         self._stack, self.cloud, self._role, self._anew = stack, cloud, role, anew
+        self._images = stack.enter_context(contextlib.ExitStack())
         self._registry: Registry | None = None
         self._node: Engine | None = None
         self._moto: str | None = None
@@ -84,10 +85,16 @@ class Depot:
         known = self._pushed.get(image_id)
         if known is None:
             if self._registry is None:
-                self._registry = self._stack.enter_context(registry.session())
+                self._registry = self._images.enter_context(registry.session())
             name = image.partition(":")[0].rpartition("/")[2]
             known = self._pushed[image_id] = registry.push(self._registry, running, image, name=name)
         return known
+
+    def empty(self) -> None:
+        """Let go of the images that were pushed: each is one more copy, and no other model has any use for it."""
+        self._pushed.clear()
+        self._registry = None
+        self._images.close()
 
     def manifest(self, running: Engine, image: str) -> str:
         """The registry's manifest of the image, as JSON: a matter of its contents, so it is asked for once and kept."""

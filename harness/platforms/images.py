@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from harness import interpreter, paths, process, settings, tools
+from harness import interpreter, paths, process, settings, tools, usage
 from harness.errors import BadInput, BuildFailure, CheckFailure, HarnessError, MissingComponent
 from harness.platforms import builds, containers
 from harness.platforms.engine import Engine, Say, asking
@@ -263,7 +263,7 @@ def archive(minor: str, packages: Sequence[str] = (), *, say: Say = lambda _: No
     tag = _tag(minor, packages)
     file = paths.cache() / "base" / f"{tag.partition(':')[2]}.tar"
     with tools.alone(file.with_suffix(".lock")):
-        if not file.is_file():
+        if not usage.used(file):
             _make_archive(file, tag, minor, packages, say)
     return file
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness import files, interpreter, paths, process, tools
+from harness import files, interpreter, paths, process, tools, usage
 from harness.door import abilities
 from harness.errors import CheckFailure, HarnessError, MissingComponent
 from harness.metrics import Target
@@ -150,7 +150,7 @@ def _debian(name: Target, minor: str) -> Machine:
 def _root(suite: str, python: str, *, has_python: bool) -> Path:
     kind = "" if has_python else "no-python-"
     folder = paths.cache() / "targets" / f"{suite}-{kind}{images.recipe(python)}"
-    if folder.is_dir():
+    if usage.used(folder):
         return folder
     if shutil.which("mmdebstrap") is None:
         raise MissingComponent(
@@ -158,7 +158,7 @@ def _root(suite: str, python: str, *, has_python: bool) -> Path:
         )
     folder.parent.mkdir(mode=0o755, exist_ok=True)
     with tools.alone(folder.with_suffix(".lock")):
-        if not folder.is_dir():
+        if not usage.used(folder):
             _make(folder, python, has_python=has_python)
     return folder
 
@@ -181,7 +181,7 @@ def _make(folder: Path, python: str, *, has_python: bool) -> None:
         root.chmod(0o755)
         if not has_python:
             _remove_python(root)
-        root.rename(folder)
+        usage.keep(root, folder)
 
 
 def _remove_python(root: Path) -> None:

@@ -24,7 +24,7 @@ from packaging.metadata import parse_email
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from harness import archives, ceiling, door, files, paths, process, tools, tree
+from harness import archives, ceiling, door, files, paths, process, tools, tree, usage
 from harness.archives import UnsoundError
 from harness.errors import BadInput, BuildFailure
 from harness.sandbox import Bounds
@@ -128,7 +128,8 @@ def _known(folder: Path, sdist: str) -> Source | None:
         source = Source(**json.loads((folder / "built.json").read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    there = len([*(wheelhouse.house() / source.wheel).glob("*.whl")]) == 1
+    place = wheelhouse.house() / source.wheel
+    there = usage.used(place) and len([*place.glob("*.whl")]) == 1
     return source if there and source.sdist == sdist else None
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import ceiling, files, interpreter, paths, process, tools
+from harness import ceiling, files, interpreter, paths, process, tools, usage
 from harness.errors import BuildFailure
 from harness.interpreter import Interpreter
 from harness.sandbox import Bounds
@@ -32,10 +32,10 @@ def site_packages(environment: Path, python: Interpreter) -> Path:
 def installed(lock: Lock) -> Path:
     """The interpreter of an environment with exactly what ``lock`` holds, made once and kept in the cache."""
     folder, python, done = _kept(lock)
-    if done.is_file():
+    if usage.used(folder) and done.is_file():
         return python
     with tools.alone(folder.with_suffix(".lock")), process.disk_full_named(folder):
-        if not done.is_file():
+        if not (usage.used(folder) and done.is_file()):
             files.remove(folder)
             with process.temporary_folder("uv") as cache:
                 install(lock, folder, cache=cache, bytecode="unchecked-hash", timeout_s=600)
@@ -46,8 +46,8 @@ def installed(lock: Lock) -> Path:
 @contextmanager
 def at_hand(lock: Lock) -> Iterator[Path]:
     """The interpreter of the environment that is kept, else of one that is gone after the block and not compiled."""
-    _, python, done = _kept(lock)
-    if done.is_file():
+    folder, python, done = _kept(lock)
+    if usage.used(folder) and done.is_file():
         yield python
         return
     with process.temporary_folder("environment", readable=True) as scratch:

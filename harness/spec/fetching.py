@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from harness import files, interpreter, paths, process, tools, tree
+from harness import files, interpreter, paths, process, tools, tree, usage
 from harness.errors import BuildFailure
 from harness.spec import sdists, wheelhouse
 from harness.spec.resolving import SourceFile
@@ -23,7 +23,7 @@ def fetched(file: SourceFile, what: str) -> Path:
     if not name or not name.isprintable() or name.startswith("."):
         raise BuildFailure(f"{what}: its source distribution has no name: {files.shown(file.url)}")
     place = wheelhouse.house() / file.sha256 / name
-    if place.is_file():
+    if usage.used(place.parent) and place.is_file():
         return place
     with process.temporary_folder("sdist") as scratch:
         target = scratch / name

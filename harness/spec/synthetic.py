@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import paths, process, tools
+from harness import paths, process, tools, usage
 from harness.errors import BadInput
 
 #: Counts what changes the contents of generated folders.
@@ -79,14 +79,14 @@ def folder(name: str) -> Path:
     """The model folder of a generated model, made where it is not there; BadInput where the name is not such a one."""
     design = _design(name)
     place = paths.cache() / "synthetic" / f"{name}-{_GENERATION}" / name
-    if not place.is_dir():
+    if not usage.used(place.parent):
         place.parent.parent.mkdir(exist_ok=True)
         with tools.alone(place.parent.with_suffix(".lock")), process.temporary_folder("synthetic") as scratch:
-            if not place.is_dir():
+            if not usage.used(place.parent):
                 new = scratch / "new"
                 with process.disk_full_named(scratch):
                     _write(design, new / name)
-                new.rename(place.parent)
+                usage.keep(new, place.parent)
     return place
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from harness import ceiling, door, files, paths, process, tools, tree
+from harness import ceiling, door, files, paths, process, tools, tree, usage
 from harness.errors import BadInput, CheckFailure, HarnessError, ModelFailure
 from harness.runtime import RUNNER
 from harness.spec import environments
@@ -67,11 +67,11 @@ def payload(model: Model, weights: Path) -> Path:
         _copy(model, new, travels)
         tree.copy(weights, new, keep=declared, at_most_bytes=_largest(model))
         place = paths.cache() / "payloads" / tree.digest(new)[:24]
-        if not place.is_dir():
+        if not usage.used(place):
             place.parent.mkdir(exist_ok=True)
             with tools.alone(place.with_suffix(".lock")):
-                if not place.is_dir():
-                    new.rename(place)
+                if not usage.used(place):
+                    usage.keep(new, place)
     return place
 
 
@@ -130,10 +130,10 @@ def _trained(model: Model) -> Path:
     assert train is not None, "spec.model.read refuses a missing artifact without a [train] table"
     found = lock(model, extra=train.requirements)
     place = paths.cache() / "weights" / _training_key(model, found)
-    if place.is_dir():
+    if usage.used(place):
         return place
     with tools.alone(place.with_suffix(".lock")):
-        if not place.is_dir():
+        if not usage.used(place):
             _train(model, found, place)
     return place
 
@@ -206,7 +206,7 @@ def _train(model: Model, found: Lock, place: Path) -> None:
         _check_trained(model, out, python, scratch)
         place.parent.mkdir(exist_ok=True)
         tree.copy(out, scratch / "checked")
-        (scratch / "checked").rename(place)
+        usage.keep(scratch / "checked", place)
 
 
 def runner_variables(folder: Path) -> dict[str, str]:

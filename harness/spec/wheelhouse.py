@@ -21,7 +21,7 @@ from packaging.requirements import Requirement
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from harness import files, paths, process, tools, tree
+from harness import files, paths, process, tools, tree, usage
 from harness.archives import UnsoundError
 from harness.errors import BadInput, BuildFailure
 from harness.interpreter import Interpreter
@@ -43,7 +43,7 @@ def house() -> Path:
 def keep(file: Path, digest: str, *, checked: bool = False) -> Path:
     """Give a wheel of ours its place, where it has none; the place."""
     place = house() / digest / file.name
-    if not place.is_file():
+    if not (usage.used(place.parent) and place.is_file()):
         place.parent.mkdir(exist_ok=True)
         file.chmod(0o644)
         shutil.move(file, part := place.with_name(f"{file.name}.part"))
@@ -77,7 +77,7 @@ def own(wheel: Path, *, below: Path, remedy: str) -> Path:
             size = f"{_LARGEST_WHEEL // 2**30} GiB"
             raise BadInput(f"is larger than {size}", file=files.shown(wheel), remedy="make it smaller")
         place = house() / hashlib.file_digest(stream, "sha256").hexdigest() / wheel.name
-        if not (place.is_file() and place.with_name(_CHECKED).is_file()):
+        if not (usage.used(place.parent) and place.is_file() and place.with_name(_CHECKED).is_file()):
             stream.seek(0)
             try:
                 place = _copied(stream, wheel.name)
@@ -108,11 +108,12 @@ def applies(requirement: Requirement, python: Interpreter) -> bool:
 
 
 def stored(pin: Pin, python: Interpreter) -> Path | None:
-    """The wheel of ``pin`` that the house has, the best for this interpreter where there are several."""
+    """The wheel of ``pin`` that the house has, in use; the best for this interpreter where there are several."""
     order = {tag: rank for rank, tag in enumerate(tags(python.minor))}
     best: tuple[int, Path] | None = None
     for digest in pin.hashes:
-        for wheel in (house() / digest).glob("*.whl"):
+        place = house() / digest
+        for wheel in place.glob("*.whl") if place.is_dir() and usage.used(place) else ():
             name, _, _, given = parse_wheel_filename(wheel.name)
             ranks = [order[tag] for tag in given if tag in order]
             if ranks and name == canonicalize_name(pin.requirement.name) and (best is None or min(ranks) < best[0]):
@@ -148,7 +149,8 @@ def fill(
             group = [pin for pin in lacking if (pin.index if pin.index in own_indexes else "") == index]
             download_s += _download(group, index, what, python) if group else 0
         known |= {pin.line: stored(pin, python) for pin in lacking}
-    linked.mkdir(exist_ok=True)
+    if not usage.used(linked):
+        linked.mkdir(exist_ok=True)
     found = []
     for pin in applying:
         wheel = known[pin.line]

@@ -65,3 +65,35 @@ def test_what_is_no_path_names_the_variable(given: str, monkeypatch: pytest.Monk
         settings.folder(NAME)
     assert raised.value.remedy
     str(raised.value).encode()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("20 GB", 20 * 10**9),
+        ("20gb", 20 * 10**9),
+        ("1.5 GiB", 3 * 2**29),
+        ("512 kB", 512_000),
+        ("7B", 7),
+        ("0", 0),
+        ("none", 0),
+        ("0 GB", 0),
+        ("", None),
+    ],
+)
+def test_sizes_are_read(given: str, expected: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Powers of 1000 and of 1024 by their names; nought and none are no bound."""
+    monkeypatch.setenv(NAME, given)
+    assert settings.size(NAME) == expected
+
+
+@pytest.mark.parametrize(
+    "given", ["20", "-1 GB", "1e3 GB", "GB", "20 PB", "nan GB", "² GB", "9" * 13 + " B", " 7 B", "x"]
+)
+def test_no_size_names_the_variable(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the value, and what may be written."""
+    monkeypatch.setenv(NAME, given)
+    with pytest.raises(BadInput, match=NAME) as raised:
+        settings.size(NAME)
+    assert repr(given) in str(raised.value)
+    assert f"{NAME}='20 GB'" in raised.value.remedy

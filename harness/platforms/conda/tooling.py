@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import paths, process, tools, tree
+from harness import paths, process, tools, tree, usage
 from harness.errors import BuildFailure, MissingComponent
 from harness.files import Links
 
@@ -43,6 +43,7 @@ def glibc() -> str | None:
 def folder(*names: str) -> Path:
     """A folder below ``<cache>/conda``, made if it is not there."""
     top = paths.cache() / "conda"
+    usage.used(top)
     top.mkdir(mode=0o700, exist_ok=True)
     place = top.joinpath(*names)
     place.mkdir(parents=True, exist_ok=True)

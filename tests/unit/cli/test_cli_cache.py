@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from harness import files, leftovers, paths
+from harness import files, leftovers, paths, usage
 from harness.errors import MissingComponent
 from harness.measure import artifacts
 from harness.methods import METHODS
@@ -28,6 +28,7 @@ def keep(method: str, *, image: str | None = None) -> Path:
     record = {"method": method, "model": "tiny", "digest": "d", "path": str(folder / "built"), "image": image}
     (folder / "artifact.json").write_text(json.dumps(record))
     (folder / "built").write_bytes(bytes(5_000_000))
+    os.utime(folder, (1e9, 1e9))
     return folder
 
 
@@ -90,7 +91,7 @@ def test_nothing_that_lies_in_it_breaks_the_listing(harness: Harness, nested: An
     odd.mkdir()
     for where in (odd, keep("pex")):
         os.mkfifo(where / "pipe")
-        nested(where)
+        nested(where, 3000)
     for name, text in {"a": "[" * 100_000, "b": "[]", "c": '{"sources": 1, "builds": 1}'}.items():
         (keep(name) / "build.json").write_text(text)
     record = keep("d") / "build.json"
@@ -121,3 +122,44 @@ def test_what_killed_harnesses_left_is_removed(harness: Harness, monkeypatch: py
     assert (folder.exists(), half.exists(), whole.exists()) == (False, False, True)
     monkeypatch.setattr(builds, "prune_all_stages", lambda _: 0)
     assert harness("cache", "--prune", "--json").json["leftovers_removed"] == 0
+
+
+def test_the_budget_is_told_and_held_to_by_prune(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is dropped is no artifact of other versions: it was only used longest ago."""
+    folder = keep("venv")
+    (folder / "build.json").write_text(json.dumps({"sources": artifacts.own_sources(), "builds": []}))
+    os.utime(folder, (1e9, 1e9))
+    monkeypatch.setenv("HARNESS_CACHE_BUDGET", "1 MB")
+    assert "Budget: 1 MB (set by HARNESS_CACHE_BUDGET)" in harness("cache").out
+    assert folder.is_dir()
+    found = harness("cache", "--prune")
+    assert "Removed 0 artifacts" in found.out
+    assert "dropped what was used least recently, 1 entry, 5 MB" in found.out
+    assert not folder.exists()
+    table = harness("cache", "--prune", "--json").json
+    assert table["budget"] == {
+        "bytes": 1_000_000,
+        "source": "set by HARNESS_CACHE_BUDGET",
+        "variable": "HARNESS_CACHE_BUDGET",
+    }
+    assert table["dropped"] == {"entries": 0, "bytes": 0}
+
+
+def test_what_is_no_budget_is_bad_input(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is removed."""
+    folder = keep("venv")
+    monkeypatch.setenv("HARNESS_CACHE_BUDGET", "much")
+    found = harness("cache", "--prune")
+    assert found.code == 2
+    assert "HARNESS_CACHE_BUDGET" in found.err
+    assert "20 GB" in found.err
+    assert folder.is_dir()
+
+
+def test_prune_leaves_what_a_running_harness_has_used(harness: Harness) -> None:
+    """Though other sources made it."""
+    folder = keep("venv")
+    usage.used(folder)
+    found = harness("cache", "--prune")
+    assert "1 artifacts stay: a harness that is running has used them" in found.err
+    assert folder.is_dir()

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from harness import paths
 from harness.cli import manuals, package
 from harness.errors import ModelFailure
 from harness.interpreter import Interpreter
@@ -123,6 +126,29 @@ def test_machines_are_told_the_record(harness: Harness, stage: Stage, folder: An
     told = leave(harness, folder, tmp_path / "out", "--json").json
     assert told["folder"] == str(tmp_path / "out")
     assert set(told["files"]) == {"tiny.pex", "request.json", "expected.json", "README.md"}
+
+
+def test_packaging_holds_the_cache_to_its_budget(
+    harness: Harness, stage: Stage, folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the package is left; a variable that is no size, and a disk without room, leave none."""
+    monkeypatch.setenv("HARNESS_CACHE_BUDGET", "1e3")
+    assert leave(harness, folder, tmp_path / "out").code == 2
+    monkeypatch.setenv("HARNESS_CACHE_BUDGET", "1 B")
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+        found = leave(harness, folder, tmp_path / "out")
+        assert (found.code, (tmp_path / "out").exists()) == (1, False)
+        assert "there is no room to package tiny" in found.err
+    old = paths.cache() / "environments" / "old"
+    old.mkdir(parents=True)
+    (old / "file").write_bytes(bytes(5_000_000))
+    os.utime(old, (1e9, 1e9))
+    found = leave(harness, folder, tmp_path / "out", "--json")
+    assert found.json["cache"]["dropped_bytes"] >= 5_000_000
+    assert "HARNESS_CACHE_BUDGET" in found.err
+    assert (old.exists(), (tmp_path / "out" / "package.json").is_file()) == (False, True)
 
 
 def test_wrong_answers_leave_nothing(harness: Harness, stage: Stage, folder: Any, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from harness.measure import host, pages, proof, recording, sentinel, trial, verdict
 from harness.measure.pages import Residency
 from harness.measure.plan import Plan
+from harness.measure.room import Size
 from harness.measure.sample import Sample
 from harness.methods.contract import (
     Artifact,
@@ -145,6 +146,8 @@ class Bench:
         self.folder, self.made = folder, made
         self.methods = {name: FakeMethod(name) for name in ("one", "two", "three")}
         self.told: list[tuple[str, int, int]] = []
+        self.sizes: dict[tuple[str, str], Size] = {}
+        self.between: Callable[[], None] = lambda: None
 
     def plan(self, **changes: Any) -> Plan:
         """Three rounds, two builds."""
@@ -164,7 +167,8 @@ class Bench:
 
     def _trial(self, plan: Plan, writer: Any) -> trial.Trial:
         taken = runs.read_samples(writer.folder)
-        return trial.Trial(plan, writer, self.methods, None, lambda *step: self.told.append(step), taken=taken)
+        more: dict[str, Any] = {"taken": taken, "sizes": self.sizes, "between": self.between}
+        return trial.Trial(plan, writer, self.methods, None, lambda *step: self.told.append(step), **more)
 
     def samples(self) -> list[Sample]:
         """What is stored."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -138,9 +139,10 @@ def test_an_estimate_looks_for_what_these_sources_made(one: Any, locked: LockedM
 
 
 def outdate(folder: Path) -> None:
-    """Have an older harness made the artifact."""
+    """Have an older harness made the artifact, which nobody has used since."""
     record = folder / "build.json"
     record.write_text(json.dumps({**json.loads(record.read_text()), "sources": "older"}))
+    os.utime(folder, (1e9, 1e9))
 
 
 def test_what_other_sources_made_is_outdated(bench: Any, one: Any, locked: LockedModel) -> None:
@@ -154,7 +156,7 @@ def test_what_other_sources_made_is_outdated(bench: Any, one: Any, locked: Locke
     (second / "artifact.json").unlink()
     (found,) = artifacts.outdated()
     assert (found.folder, found.artifact.method) == (first, "one")
-    artifacts.discard(found, bench.methods)
+    artifacts.discard(found.folder, found.artifact, bench.methods)
     assert kept() == [second]
     assert "remove" not in one.calls, "a file goes with its folder"
 
@@ -169,14 +171,14 @@ def test_an_image_goes_with_its_artifact(bench: Any, one: Any, locked: LockedMod
     record.write_text(json.dumps({**json.loads(record.read_text()), "image": "tiny:1"}))
     (found,) = artifacts.outdated()
     if answers:
-        artifacts.discard(found, bench.methods)
+        artifacts.discard(found.folder, found.artifact, bench.methods)
         assert "remove" in one.calls
     else:
         one.at("remove", missing)
         with pytest.raises(MissingComponent):
-            artifacts.discard(found, bench.methods)
+            artifacts.discard(found.folder, found.artifact, bench.methods)
         assert kept() == [folder]
-        artifacts.discard(found, {})
+        artifacts.discard(found.folder, found.artifact, {})
     assert kept() == []
 
 

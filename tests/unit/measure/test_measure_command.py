@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from harness import methods
+from harness import methods, paths
 from harness.errors import EngineGone, MissingComponent, ModelFailure
 from harness.measure import host
 from harness.platforms import engine, engine_reach
@@ -118,6 +120,57 @@ def test_an_engine_that_stays_away_ends_the_run_resumable(
     assert not [s for s in runs.read_samples(folder) if s.flags]
     again = harness("run", "--resume", run_id, "--json")
     assert (again.code, again.json["failed"], again.json["absent"]) == (0, {}, {})
+
+
+def test_a_disk_without_room_ends_the_run_resumable(
+    harness: Harness, bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 1; what was measured is kept, nothing has failed, and the way on is named."""
+    usage = shutil.disk_usage(paths.cache())
+    with monkeypatch.context() as patch:
+        bench.methods["two"].at(
+            "build", lambda _: patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+        )
+        found = measure(harness, bench)
+    bench.methods["two"].planned.clear()
+    (run_id,) = runs.run_ids(bench.made.results)
+    assert found.code == 1
+    assert "there is no room to" in found.err
+    assert f"and go on: harness run --resume {run_id}" in found.err
+    assert not [s for s in runs.read_samples(runs.folder_of(bench.made.results, run_id)) if s.flags]
+    again = harness("run", "--resume", run_id, "--json")
+    assert (again.code, again.json["failed"]) == (0, {})
+
+
+def test_what_disk_a_run_needs_is_told_beforehand(
+    harness: Harness, bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no run knows it, that is told; later by what this one found, and whether it is more than there is."""
+    assert "What disk these need is not known, as no run measured them: tiny" in measure(harness, bench).err
+    second = measure(harness, bench).err
+    assert "Needs about 0 MB of disk at the most" in second
+    assert "not known" not in second
+    usage = shutil.disk_usage(paths.cache())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    assert "That may be more than there is" in measure(harness, bench).err
+
+
+def test_a_run_holds_the_cache_to_its_budget(harness: Harness, bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is dropped is told in one line with the variable, and to machines; a value that is none stops it before."""
+    monkeypatch.setenv("HARNESS_CACHE_BUDGET", "plenty")
+    found = measure(harness, bench)
+    assert (found.code, runs.run_ids(bench.made.results)) == (2, [])
+    assert "HARNESS_CACHE_BUDGET" in found.err
+    old = paths.cache() / "environments" / "old"
+    old.mkdir(parents=True)
+    (old / "file").write_bytes(bytes(5_000_000))
+    os.utime(old, (1e9, 1e9))
+    monkeypatch.setenv("HARNESS_CACHE_BUDGET", "4 MB")
+    found = measure(harness, bench, "--json")
+    assert not old.exists()
+    assert "dropped what was used least recently, 1 entry, 5 MB" in found.err
+    assert found.json["cache"]["budget_bytes"] == 4_000_000
+    assert found.json["cache"]["holds_bytes"] < 4_000_000
 
 
 def test_a_resumed_run_expects_the_engine_that_it_began_with(

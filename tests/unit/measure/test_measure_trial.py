@@ -23,6 +23,7 @@ from harness.measure import artifacts, host, pages, parts, rebuild, start, verdi
 from harness.measure.pages import Residency
 from harness.measure.part import Part, Taken
 from harness.measure.recording import ModelChanged
+from harness.measure.room import Size
 from harness.measure.sample import SENTINEL
 from harness.measure.start import ColdStart
 from harness.methods.contract import Availability, Limit
@@ -466,14 +467,63 @@ def test_a_full_disk_ends_the_run_and_keeps_what_it_has(bench: Any) -> None:
 
 def test_a_failure_while_the_cache_is_full_ends_the_run(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever failed, and however it tells: it is no cell's fault."""
-    bench.methods["two"].at("start", raising(ModelFailure("bus error"), 3))
     usage = shutil.disk_usage(paths.cache())
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**20))
+
+        def fill(number: int) -> None:
+            if number == 3:
+                patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**20))
+                raise ModelFailure("bus error")
+
+        bench.methods["two"].at("start", fill)
         with pytest.raises(DiskFull, match="is full"):
             bench.run()
     assert bench.resume().failed == {}
     assert len(bench.samples()) == WHOLE
+
+
+@pytest.mark.parametrize(("call", "number"), [("build", 2), ("install", 1)])
+def test_a_run_ends_before_the_disk_is_full(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """Before a build or an installation that there is no room for; with room again the run becomes whole."""
+    usage = shutil.disk_usage(paths.cache())
+    with monkeypatch.context() as patch:
+
+        def fill(count: int) -> None:
+            if count == number:
+                patch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+
+        bench.methods["two"].at(call, fill)
+        with pytest.raises(DiskFull, match=f"there is no room to {'install' if call == 'install' else ''}"):
+            bench.run()
+    kept = bench.samples()
+    assert kept
+    assert all(s.value is not None for s in kept)
+    assert bench.resume().failed == {}
+    assert bench.samples()[: len(kept)] == kept
+    assert len(bench.samples()) == WHOLE
+
+
+def test_what_earlier_runs_measured_says_how_much_room_a_step_takes(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the cell is begun, and the message names it and its size."""
+    usage = shutil.disk_usage(paths.cache())
+    bench.sizes = {("tiny", "two"): Size(packed=1e9, unpacked=3e9)}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=7 * 10**9))
+    with pytest.raises(DiskFull, match=r"no room to build tiny as two: that takes about 7\.0 GB"):
+        bench.run()
+    assert "build" not in bench.methods["two"].calls
+
+
+def test_models_are_parted_by_what_is_done_between_them(bench: Any) -> None:
+    """What one used may be let go of before the next begins, and not before its last step."""
+    seen: list[int] = []
+    bench.between = lambda: seen.append(bench.methods["one"].calls.count("start"))
+    bench.run(models=("tiny", "gone"), folders={"tiny": str(bench.folder.path), "gone": "/nowhere"})
+    assert seen == [bench.methods["one"].calls.count("start")]
+    assert seen[0] > 0
 
 
 def test_a_store_without_room_ends_the_run(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,6 +108,15 @@ def test_only_what_the_examples_load_is_compiled(engine: Engine, locked: LockedM
     assert engine.cached == [False, False]
 
 
+def test_what_an_image_was_built_from_is_not_kept_beside_it(
+    engine: Engine, locked: LockedModel, tmp_path: Path
+) -> None:
+    """The model with its weights lies in the payload and in the image."""
+    build(locked, tmp_path)
+    assert len(engine.built) == 2
+    assert list((tmp_path / "work").iterdir()) == []
+
+
 def test_a_cache_that_is_kept_is_found_by_the_next_build(engine: Engine, locked: LockedModel, tmp_path: Path) -> None:
     """By the tag, which goes by the tool cache; the stage stays until the image is removed."""
     options = BuildOptions(tool_cache=tmp_path / "cache", keep_cache=True)

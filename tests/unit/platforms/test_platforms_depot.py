@@ -56,6 +56,28 @@ def test_a_pull_is_kept_for_who_does_not_want_it_anew(pulled: dict[str, Any]) ->
     assert len(pulled["pulls"]) == 2
 
 
+def test_an_emptied_depot_has_no_registry_any_more(pulled: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was pushed is gone with it; what is asked for afterwards is pushed to another."""
+    log: list[str] = []
+
+    @contextlib.contextmanager
+    def session() -> Iterator[Any]:
+        log.append("begins")
+        yield SimpleNamespace()
+        log.append("ends")
+
+    monkeypatch.setattr(depot.registry, "session", session)
+    with depot.session() as found:
+        found.empty()
+        found.push(ENGINE, "image:tag")
+        found.push(ENGINE, "image:tag")
+        assert log == ["begins"]
+        found.empty()
+        assert log == ["begins", "ends"]
+        found.push(ENGINE, "image:tag")
+    assert log == ["begins", "ends"] * 2
+
+
 def test_another_image_of_the_same_name_is_pulled(pulled: dict[str, Any]) -> None:
     """What is kept is of the contents."""
     pull(anew=False)
