@@ -91,11 +91,20 @@ def check(*, port: bool = False) -> Availability:
         found = engine.connect()
     except HarnessError as error:
         return Availability(ready=False, reason=error.problem, remedy=error.remedy)
-    why = "the engine runs on another machine" if port and found.socket is None else namespaces.check() if port else ""
+    why = _out_of_reach(found) if port else ""
     if why:
-        remedy = "run the harness as root on the machine of the engine"
+        remedy = "run the harness on the machine of the engine, as the user who runs that"
         return Availability(ready=False, reason=f"its server can't be reached without a network: {why}", remedy=remedy)
     return Availability(ready=True)
+
+
+def _out_of_reach(running: engine.Engine) -> str:
+    """Why nobody of ours gets into the network namespaces of the engine's containers; empty where that can be done."""
+    if running.socket is None:
+        return "the engine runs on another machine"
+    if os.geteuid() != 0 and not running.rootless:
+        return "root runs the engine, and only root may enter the network namespaces of its containers"
+    return namespaces.check()
 
 
 def prepare(model: Model) -> None:

@@ -19,7 +19,10 @@ ANSWER_S = 900  # a build step may be silent for as long as it takes to install 
 
 @dataclass(frozen=True, kw_only=True)
 class Engine:
-    """An engine that answers. ``url`` is its socket; ``data_root`` is a folder on the engine's own host."""
+    """An engine that answers. ``url`` is its socket; ``data_root`` is a folder on the engine's own host.
+
+    ``rootless`` is one that an ordinary user runs: root in its containers is that user, on the host.
+    """
 
     url: str
     kind: Kind
@@ -28,6 +31,7 @@ class Engine:
     data_root: Path
     cgroup_version: str
     cgroup_driver: str
+    rootless: bool = False
 
     @property
     def socket(self) -> Path | None:
@@ -79,6 +83,8 @@ def described(url: str, kind: Kind, info: dict[str, Any]) -> Engine:
         data_root=Path(info.get("DockerRootDir") or "/var/lib/docker"),
         cgroup_version=f"v{info.get('CgroupVersion', '1')}",
         cgroup_driver=str(info.get("CgroupDriver", "")),
+        # Podman's word, and Docker's.
+        rootless=bool(info.get("Rootless")) or "name=rootless" in (info.get("SecurityOptions") or ()),
     )
 
 
