@@ -178,7 +178,7 @@ def install(session: nox.Session, *what: str) -> None:
 def start_engine(session: nox.Session) -> bool:
     """Start the private Docker engine where no engine answers; whether it was started here, to be stopped again."""
     running = session.run("harness", "engine", "status", success_codes=[0, 3], silent=True)
-    if str(running).startswith("Docker engine"):
+    if " engine: " in str(running):
         return False
     # What it says meanwhile goes to the terminal.
     started = session.run("harness", "engine", "start", "--json", success_codes=[0, 2, 3], silent=True, stderr=None)

@@ -143,7 +143,7 @@ def build(method_id: str, recipe: Recipe, locked: LockedModel, workdir: Path, op
         image=tag,
         facts={
             **placement.facts(locked, options),
-            "engine": f"{running.kind} {running.version}",
+            "engine": running.described,
             "base": base.source,
             "base_image": base.reference,
             "base_layers": str(base.layers),
@@ -342,7 +342,16 @@ def install(artifact: Artifact, depot: Depot, *more_cold: Path) -> Installed:
         install_absent=pulled.absent,
         install_kept=pulled.kept,
         cold_absent="" if layers else "the engine's layers cannot be seen from here, so their pages cannot be evicted",
+        facts=_starts_in(running),
     )
+
+
+def _starts_in(running: engine.Engine) -> dict[str, str]:
+    """What starts are to be known by where the engine is not the one that most platforms run."""
+    if not running.rootless:
+        return {}
+    unbounded = f": {running.unbounded}" if running.unbounded else ""
+    return {"starts": f"in an ordinary user's {running.software}, as that user{unbounded}"}
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def daemon_pid(places: Places) -> int | None:
         pid = int(places.pid_file.read_text())
     except (OSError, ValueError):
         return None
-    return pid if alive(pid) and str(places.pid_file) in _arguments(pid) else None
+    return pid if alive(pid) and places.url in _arguments(pid) else None
 
 
 def end_processes(places: Places) -> bool:
@@ -80,10 +80,10 @@ def end_processes(places: Places) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         _wait_for_end([pid], _STOP_S)
-    left = _family(places)
+    left = [*_family(places), *_pausing(places)]
     groups = [group for other in left for group in _container_groups(other)]
     for other in left:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(other, signal.SIGKILL)
     _wait_for_end(left, 5.0)
     for group in groups:
@@ -118,12 +118,21 @@ def _family(places: Places) -> list[int]:
     return [pid for pid in parents if pid not in servers and _descends(pid, servers, parents)] + sorted(servers)
 
 
+def _pausing(places: Places) -> list[int]:
+    """The process that rootless Podman leaves to hold its namespaces, if it is there."""
+    try:
+        pid = int((places.execution / "pause.pid").read_text())
+        return [pid] if Path(f"/proc/{pid}/exe").readlink().name in ("catatonit", "podman") else []
+    except (OSError, ValueError):
+        return []
+
+
 def _is_engine_program(pid: int) -> bool:
     try:
         name = Path(f"/proc/{pid}/exe").readlink().name
     except OSError:
         return False
-    return name.startswith(("dockerd", "containerd", "docker-containerd", "runc"))
+    return name.startswith(("dockerd", "containerd", "docker-containerd", "runc", "crun", "podman", "conmon"))
 
 
 def _descends(pid: int, ancestors: set[int], parents: dict[int, int]) -> bool:

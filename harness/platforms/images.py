@@ -135,7 +135,8 @@ def recipe(python_minor: str, packages: Sequence[str] = ()) -> str:
 
 def command(python_minor: str, packages: Sequence[str], target: Path) -> list[str]:
     """The mmdebstrap command line that writes the root file system to ``target``; its default is Debian's archive."""
-    finish = f'sh {shlex.quote(str(_FINISH))} "$1" {shlex.join([python_minor, *_DROPPED])}'
+    # As text: an ordinary user's mmdebstrap runs it as somebody who may be kept from the folder that the file is in.
+    finish = f'sh -c {shlex.quote(_FINISH.read_text())} sh "$1" {shlex.join([python_minor, *_DROPPED])}'
     return [
         *("mmdebstrap", "--variant=extract", "--format=tar", "--skip=output/dev,cleanup/apt"),
         f"--include={','.join(_included(python_minor, packages))}",
@@ -153,6 +154,8 @@ def root_archive(folder: Path, python_minor: str, packages: Sequence[str] = ()) 
     """
     target = folder / "root.tar"
     env = process.network_environment(folder, SOURCE_DATE_EPOCH=str(_EPOCH), PYTHONHASHSEED="0")
+    if os.geteuid() != 0:  # its root, a subordinate user of ours, may not be able to walk to the cache
+        env["TMPDIR"] = "/var/tmp"  # noqa: S108 -- mmdebstrap makes a folder of its own there
     done = process.run(command(python_minor, packages, target), env=env, timeout_s=_BUILD_S)
     if done.returncode != 0:
         raise _not_made(done.output, python_minor)
