@@ -80,7 +80,7 @@ def end_processes(places: Places) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         _wait_for_end([pid], _STOP_S)
-    left = [*_family(places), *_pausing(places)]
+    left = list(dict.fromkeys([*_family(places), *_in_its_user_namespace(places)]))
     groups = [group for other in left for group in _container_groups(other)]
     for other in left:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -118,13 +118,24 @@ def _family(places: Places) -> list[int]:
     return [pid for pid in parents if pid not in servers and _descends(pid, servers, parents)] + sorted(servers)
 
 
-def _pausing(places: Places) -> list[int]:
-    """The process that rootless Podman leaves to hold its namespaces, if it is there."""
+def _in_its_user_namespace(places: Places) -> list[int]:
+    """Who lives in the user namespace of a rootless Podman: the process that it leaves to hold that is the last."""
     try:
-        pid = int((places.execution / "pause.pid").read_text())
-        return [pid] if Path(f"/proc/{pid}/exe").readlink().name in ("catatonit", "podman") else []
+        holder = int((places.execution / "pause.pid").read_text())
+        if Path(f"/proc/{holder}/exe").readlink().name not in ("catatonit", "podman"):
+            return []  # the number was given anew
+        space = os.stat(f"/proc/{holder}/ns/user")
     except (OSError, ValueError):
         return []
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _lives_in(entry, space)]
+    return [*(pid for pid in found if pid != holder), holder]
+
+
+def _lives_in(entry: Path, space: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(entry / "ns" / "user"), space)
+    except OSError:
+        return False
 
 
 def _is_engine_program(pid: int) -> bool:

@@ -34,6 +34,11 @@ SCRATCH = {"/run": 16 * 2**20, "/var/tmp": 16 * 2**20}  # noqa: S108 -- inside
 _LOG_BYTES = 2**20
 _INFO = "/v4.0.0/libpod/info"
 _SUBORDINATE = ("/etc/subuid", "/etc/subgid")
+#: Either of the programs for networks has to be there, although no container here has one.
+_NETWORKING = (
+    *(f"/usr/{folder}/podman/netavark" for folder in ("lib", "libexec", "local/lib", "local/libexec")),
+    *("/usr/lib/cni", "/opt/cni/bin"),
+)
 _POLICY = "/etc/containers/policy.json"
 
 
@@ -44,6 +49,7 @@ def lacking(program: str | None) -> list[str]:
     """What has to be done before this user can start one; ``program`` is podman's, None where there is none."""
     packages = [] if program else ["podman"]
     packages += [] if all(map(shutil.which, ("newuidmap", "newgidmap"))) else ["uidmap"]
+    packages += [] if any(map(os.path.exists, _NETWORKING)) else ["netavark"]
     packages += ["runc"] if _runtime() == "runc" and not shutil.which("runc") else []
     packages += [] if not program or os.path.exists(_POLICY) else ["golang-github-containers-common"]
     found = [f"as root: apt-get install {' '.join(packages)}"] if packages else []

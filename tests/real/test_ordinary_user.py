@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,16 +83,20 @@ class Ordinary:
 
     def processes(self) -> list[str]:
         """What of the user still runs; of who runs the tests nothing is looked for."""
-        return list(_commands_of(USER_ID)) if os.geteuid() == 0 else []
+        return list(_processes_of(USER_ID).values()) if os.geteuid() == 0 else []
 
 
-def _commands_of(user: int) -> Iterator[str]:
+def _processes_of(user: int) -> dict[int, str]:
+    """The commands of the user's processes, by their numbers."""
+    found = {}
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError, IndexError):
             if entry.name.isdigit() and entry.stat().st_uid == user:
                 state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
                 if state not in ("Z", "X"):
-                    yield (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                    command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                    found[int(entry.name)] = command.decode(errors="replace")
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +123,9 @@ def ordinary(ordinary_wanted: None) -> Iterator[Ordinary]:
         yield Ordinary(home=home, accounts=accounts, python=pythons[:1], path=path)
         assert made.processes() == []
     finally:
+        for pid in _processes_of(USER_ID) if os.geteuid() == 0 else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         files.remove(folder)
 
 

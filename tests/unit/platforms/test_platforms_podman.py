@@ -44,6 +44,7 @@ def ordinary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / name).write_text(ids)
     monkeypatch.setattr(podman, "_SUBORDINATE", (str(tmp_path / "subuid"), str(tmp_path / "subgid")))
     monkeypatch.setattr(podman, "_POLICY", str(tmp_path / "policy"))
+    monkeypatch.setattr(podman, "_NETWORKING", (str(tmp_path),))
     monkeypatch.setattr(podman, "_asked_elsewhere", lambda: False)
     monkeypatch.setattr(podman.getpass, "getuser", lambda: "somebody")
     monkeypatch.setattr(podman.shutil, "which", lambda name: f"/usr/bin/{name}")
@@ -72,7 +73,8 @@ def test_each_thing_that_is_lacking_has_its_remedy(tmp_path: Path, monkeypatch: 
     """Packages, numbers of subordinate users, and namespaces."""
     monkeypatch.setattr(podman.shutil, "which", lambda _: None)
     monkeypatch.setattr(engine_setup, "program", lambda _: None)
-    assert engine_setup.remedy_to_start() == "as root: apt-get install podman uidmap"
+    monkeypatch.setattr(podman, "_NETWORKING", ())
+    assert engine_setup.remedy_to_start() == "as root: apt-get install podman uidmap netavark"
     monkeypatch.undo()
     monkeypatch.setattr(engine_setup, "_is_root", lambda: False)
     monkeypatch.setattr(engine_setup, "program", lambda name: f"/usr/bin/{name}")
@@ -81,6 +83,7 @@ def test_each_thing_that_is_lacking_has_its_remedy(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(podman, "_asked_elsewhere", lambda: False)
     monkeypatch.setattr(podman.getpass, "getuser", lambda: "somebody")
     monkeypatch.setattr(podman, "_POLICY", str(tmp_path / "policy"))
+    monkeypatch.setattr(podman, "_NETWORKING", (str(tmp_path),))
     monkeypatch.setattr(namespaces, "check", lambda: "none may be made")
     told = engine_setup.remedy_to_start()
     assert "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 somebody" in told
@@ -145,14 +148,16 @@ def test_a_runtime_folder_of_another_user_is_not_used(places: Places, monkeypatc
         engine_setup.prepare(places)
 
 
-def test_the_pausing_process_is_found_if_it_is_one(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A number that was given to another process since is nobody's to end."""
+def test_who_lives_in_its_user_namespace_is_found(places: Places, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the process that holds that; a number that was given to another process since is nobody's to end."""
     places.execution.mkdir(parents=True)
-    assert engine_processes._pausing(places) == []
+    assert engine_processes._in_its_user_namespace(places) == []
     (places.execution / "pause.pid").write_text(str(os.getpid()))
-    assert engine_processes._pausing(places) == []
+    assert engine_processes._in_its_user_namespace(places) == []
     monkeypatch.setattr(Path, "readlink", lambda _: Path("/usr/bin/catatonit"))
-    assert engine_processes._pausing(places) == [os.getpid()]
+    found = engine_processes._in_its_user_namespace(places)
+    assert found[-1] == os.getpid()
+    assert len(found) == len(set(found))
 
 
 def test_what_it_says_of_itself_becomes_a_record() -> None:
