@@ -28,8 +28,16 @@ SYSTEM_PACKAGES = {
     "binutils": "the pyinstaller methods",
     "e2fsprogs": "bounding what a model writes in sum",
 }
-#: What only tests need.
-TEST_PACKAGES = {"chromium": "the test that the report's sliders rank as the engine does"}
+#: What only root has a use for.
+ROOT_ONLY = ("docker.io", "iptables", "e2fsprogs")
+#: In place of the first two for an ordinary user, whose engine is another.
+USER_PACKAGES = {
+    "podman": "the methods that make images, as an ordinary user",
+    "uidmap": "the same, and base images as an ordinary user",
+    "netavark": "Podman, which does not start without",
+}
+#: What only tests need; of root, who becomes an ordinary user in one of them.
+TEST_PACKAGES = {"chromium": "the test that the report's sliders rank as the engine does", **USER_PACKAGES}
 CONSTRAINTS = "constraints.txt"
 BENCH = ("container", "venv", "pex", "rest-api")
 #: After so many nights each library of benchmarks/carry.toml was packaged once more.
@@ -178,7 +186,7 @@ def install(session: nox.Session, *what: str) -> None:
 def start_engine(session: nox.Session) -> bool:
     """Start the private Docker engine where no engine answers; whether it was started here, to be stopped again."""
     running = session.run("harness", "engine", "status", success_codes=[0, 3], silent=True)
-    if str(running).startswith("Docker engine"):
+    if " engine: " in str(running):
         return False
     # What it says meanwhile goes to the terminal.
     started = session.run("harness", "engine", "start", "--json", success_codes=[0, 2, 3], silent=True, stderr=None)
@@ -208,14 +216,27 @@ def leave_out(session: nox.Session) -> list[str]:
         found.append("root")
     if shutil.which("dockerd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None or os.geteuid() != 0:
         found.append("engine")
+    if not open_to_all(Path(__file__).parent, Path(session.virtualenv.location)):
+        found.append("user")
+    if not all(map(is_installed, (*USER_PACKAGES, "mmdebstrap"))):
+        found.append("podman")
     found += [what for what, program in {"browser": "chromium", "npm": "npm"}.items() if shutil.which(program) is None]
     if found:
         session.warn(f"Tests that need {' and '.join(found)} are left out on this machine.")
     return found
 
 
+def open_to_all(*folders: Path) -> bool:
+    """Whether every user may walk to the folders; their own user may in any case."""
+    if os.geteuid() != 0:
+        return True
+    return all(place.stat().st_mode & 0o001 for folder in folders for place in (folder, *folder.absolute().parents))
+
+
 def system_packages(session: nox.Session, wanted: Mapping[str, str] = SYSTEM_PACKAGES) -> None:
     """Install what is missing as root on Debian; elsewhere say what is missing and what is left out."""
+    if wanted is SYSTEM_PACKAGES and os.geteuid() != 0:
+        wanted = USER_PACKAGES | {name: use for name, use in wanted.items() if name not in ROOT_ONLY}
     missing = [name for name in wanted if not is_installed(name)]
     if not missing:
         return
@@ -242,6 +263,6 @@ def system_packages(session: nox.Session, wanted: Mapping[str, str] = SYSTEM_PAC
 
 def is_installed(package: str) -> bool:
     """Whether dpkg knows it as installed, or its program is there by other means."""
-    programs = {"docker.io": "dockerd", "binutils": "objcopy", "e2fsprogs": "mkfs.ext4"}
-    folders = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    programs = {"docker.io": "dockerd", "binutils": "objcopy", "e2fsprogs": "mkfs.ext4", "uidmap": "newuidmap"}
+    folders = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin:/usr/lib/podman:/usr/libexec/podman"
     return shutil.which(programs.get(package, package), path=folders) is not None

@@ -16,14 +16,17 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import select
 import signal
 import socket
 import struct
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from harness.mounts import View
 
@@ -35,6 +38,9 @@ _SIOCSIFFLAGS, _IFF_UP, _IFF_LOOPBACK, _IFF_RUNNING = 0x8914, 0x1, 0x8, 0x40
 _LOOPBACK_UP = struct.pack("16sh14x", b"lo", _IFF_UP | _IFF_LOOPBACK | _IFF_RUNNING)
 _NUMBER = struct.Struct("i")
 _DESCRIPTORS = 65536  # more than a harness has open
+
+#: A process's namespaces by their names below /proc/PID/ns, in the order in which its owner enters them.
+USER_AND_NETWORK = {"user": _NEWUSER, "net": _NEWNET}
 
 #: What the first process does. The system's own, so that no Python of ours is looked through.
 FIRST = ("/bin/sleep", "infinity")
@@ -150,6 +156,56 @@ def leave_network(user: tuple[int, int] | None) -> None:
         _check(_libc.unshare(_NEWUSER | _NEWNET))
         _map_own_user(*user)
     _bring_up_loopback()
+
+
+def connector(spaces: Sequence[tuple[int, int]]) -> tuple[int, socket.socket]:
+    """A process of ours that enters the namespaces and connects there for us; its number, and how it is asked.
+
+    Each message is a port, as :func:`connect_through` sends it. It ends when the other end of its socket is closed, and
+    with the harness. A thread can't do that: who has others beside him may not enter a user namespace (setns(2)).
+    """
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with warnings.catch_warnings(), its:
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads: the child uses nothing that they may hold
+        parent = os.getpid()
+        child = os.fork()
+        if child == 0:
+            _connect_until_closed(its.fileno(), [descriptor for descriptor, _ in spaces], spaces, parent)
+    return child, ours
+
+
+def connect_through(helper: socket.socket, port: int) -> socket.socket:
+    """The connection to 127.0.0.1:``port`` that the process behind ``helper`` makes. OSError where nobody listens."""
+    helper.send(_NUMBER.pack(port))
+    said, descriptors, _, _ = socket.recv_fds(helper, _NUMBER.size, 1)
+    if descriptors:
+        return socket.socket(fileno=descriptors[0])
+    number = _NUMBER.unpack(said)[0] if said else errno.ECONNRESET
+    raise OSError(number, os.strerror(number))
+
+
+def _connect_until_closed(asked: int, kept: Sequence[int], spaces: Sequence[tuple[int, int]], parent: int) -> NoReturn:
+    """What the connector does; it never returns."""
+    try:
+        die_with_parent(parent)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        last = -1
+        for descriptor in sorted({asked, *kept}):  # nothing else of the harness's is to stay open in here
+            os.closerange(last + 1, descriptor)
+            last = descriptor
+        os.closerange(last + 1, _DESCRIPTORS)
+        for descriptor, kind in spaces:
+            _check(_libc.setns(descriptor, kind))
+        helper = socket.socket(fileno=asked)
+        while message := helper.recv(_NUMBER.size):
+            try:
+                with socket.create_connection(("127.0.0.1", _NUMBER.unpack(message)[0]), timeout=2) as made:
+                    socket.send_fds(helper, [_NUMBER.pack(0)], [made.fileno()])
+            except OSError as error:
+                helper.send(_NUMBER.pack(error.errno or errno.ETIMEDOUT))
+    finally:
+        os._exit(0)
 
 
 def read_number(told: int) -> int:

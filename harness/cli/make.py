@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness import paths
 from harness.cli import console
 from harness.errors import BadInput
+
+if TYPE_CHECKING:
+    from harness.platforms.engine import Engine
 
 _TEMPLATE = paths.PACKAGE / "resources" / "model_template"
 
@@ -71,7 +75,7 @@ def lock(model: str, as_json: bool) -> None:
 
 @click.group()
 def engine() -> None:
-    """A private Docker engine and base images, for when no engine is reachable."""
+    """A private engine (Docker; for an ordinary user Podman) and base images, for when no engine is reachable."""
 
 
 @engine.command("start")
@@ -97,7 +101,7 @@ def engine_start(as_json: bool) -> None:
     if as_json:
         console.as_json({"started": not there, "engine": dataclasses.asdict(started), "base": dataclasses.asdict(base)})
         return
-    console.say(f"Docker engine: {started.kind}, version {started.version}, at {started.url}")
+    console.say(_named(started))
     console.say("It ran before." if there else "It was started just now; 'harness engine stop' ends it.")
     console.say(f"Base image: {base.tag} ({base.source}), for building: {build_base.tag}")
 
@@ -132,7 +136,7 @@ def engine_status(as_json: bool) -> int:
     if as_json:
         console.as_json(dataclasses.asdict(found))
     elif found.engine:
-        console.say(f"Docker engine: {found.engine.kind}, version {found.engine.version}, at {found.engine.url}")
+        console.say(_named(found.engine))
     else:
         console.say(found.reason)
     if not as_json and found.users:
@@ -140,6 +144,11 @@ def engine_status(as_json: bool) -> int:
         for user in found.users:
             console.item(str(user))
     return 0 if found.engine else 3
+
+
+def _named(found: Engine) -> str:
+    rootless = ", rootless" if found.rootless else ""
+    return f"{found.software} engine: {found.kind}, version {found.version}{rootless}, at {found.url}"
 
 
 COMMANDS = (init, lock, engine)

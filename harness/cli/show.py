@@ -27,6 +27,7 @@ def doctor(as_json: bool) -> int:
     from harness import ceiling, door, interpreter, paths, tools
     from harness.measure import budget, host
     from harness.methods import METHODS
+    from harness.platforms import engine
     from harness.spec import pythons
 
     found: list[dict[str, Any]] = []
@@ -48,6 +49,12 @@ def doctor(as_json: bool) -> int:
         "; ".join(missing) or "user, files, processes, network, system calls, memory, disk",
         remedy,
     )
+    running, _ = engine.look()
+    if running is not None:
+        remedy = "let systemd delegate control groups of version 2 to users, or use an engine that root runs"
+        remedy = remedy if running.unbounded else ""
+        bounded = running.unbounded or "memory, processes, processors"
+        add("bounds of containers", not running.unbounded, f"{running.described}: {bounded}", remedy)
     cache = paths.cache()
     free_gb = shutil.disk_usage(cache).free / 1e9
     enough = free_gb > _ENOUGH_GB

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from harness import cgroup, door, interpreter
+from harness.platforms import engine
 
 
 def facts() -> dict[str, Any]:
@@ -29,8 +30,13 @@ def facts() -> dict[str, Any]:
         "python": python.version,
         "python_path": str(python.path),
         "as_root": os.geteuid() == 0,
-        "not_enforced": door.abilities().missing(),
+        "not_enforced": [*door.abilities().missing(), *_unbounded_in_containers()],
     }
+
+
+def _unbounded_in_containers() -> list[str]:
+    found, _ = engine.look()
+    return [f"in containers {found.unbounded}"] if found is not None and found.unbounded else []
 
 
 def same_machine(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -82,7 +82,7 @@ def check() -> Availability:
     why = namespaces.check() if found.ready else ""
     if why:
         reason = f"its server can't be reached without a network: {why}"
-        return Availability(ready=False, reason=reason, remedy="run the harness as root")
+        return Availability(ready=False, reason=reason, remedy=namespaces.REMEDY)
     return found
 
 

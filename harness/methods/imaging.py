@@ -92,11 +92,20 @@ def check(*, port: bool = False) -> Availability:
         found = engine.connect()
     except HarnessError as error:
         return Availability(ready=False, reason=error.problem, remedy=error.remedy)
-    why = "the engine runs on another machine" if port and found.socket is None else namespaces.check() if port else ""
+    why = _out_of_reach(found) if port else ""
     if why:
-        remedy = "run the harness as root on the machine of the engine"
+        remedy = "run the harness on the machine of the engine, as the user who runs that"
         return Availability(ready=False, reason=f"its server can't be reached without a network: {why}", remedy=remedy)
     return Availability(ready=True)
+
+
+def _out_of_reach(running: engine.Engine) -> str:
+    """Why nobody of ours gets into the network namespaces of the engine's containers; empty where that can be done."""
+    if running.socket is None:
+        return "the engine runs on another machine"
+    if os.geteuid() != 0 and not running.rootless:
+        return "root runs the engine, and only root may enter the network namespaces of its containers"
+    return namespaces.check()
 
 
 def prepare(model: Model) -> None:
@@ -137,7 +146,7 @@ def build(method_id: str, recipe: Recipe, locked: LockedModel, workdir: Path, op
         image=tag,
         facts={
             **placement.facts(locked, options),
-            "engine": f"{running.kind} {running.version}",
+            "engine": running.described,
             "base": base.source,
             "base_image": base.reference,
             "base_layers": str(base.layers),
@@ -336,7 +345,16 @@ def install(artifact: Artifact, depot: Depot, *more_cold: Path) -> Installed:
         install_absent=pulled.absent,
         install_kept=pulled.kept,
         cold_absent="" if layers else "the engine's layers cannot be seen from here, so their pages cannot be evicted",
+        facts=_starts_in(running),
     )
+
+
+def _starts_in(running: engine.Engine) -> dict[str, str]:
+    """What starts are to be known by where the engine is not the one that most platforms run."""
+    if not running.rootless:
+        return {}
+    unbounded = f": {running.unbounded}" if running.unbounded else ""
+    return {"starts": f"in an ordinary user's {running.software}, as that user{unbounded}"}
 
 
 @contextmanager

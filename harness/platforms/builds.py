@@ -1,9 +1,10 @@
 """Images in the engine: build them, look into their layers, weigh them, remove them.
 
-docker-py and Debian's engine offer the legacy builder; nothing here relies on BuildKit. What it runs has no network,
-no more memory than this machine's ceiling, and no swap; a build that takes too long is broken off. It can't bound the
-disk that a build fills (overlay2 needs XFS with quotas for that), nor its processes but by their memory, nor take the
-capabilities away that Docker gives by default. So builds run our tools alone: no code of a model.
+docker-py and Debian's engine offer the legacy builder, Podman has Buildah; nothing here relies on BuildKit. What it
+runs has no network, no more memory than this machine's ceiling, and no swap; without control groups each process has
+that ceiling. A build that takes too long is broken off. Engines can't bound the disk that a build fills (overlay2 needs
+XFS with quotas for that), nor its processes but by their memory, nor take the capabilities away that they give by
+default. So builds run our tools alone: no code of a model.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import IO, Any, Literal
 
 from harness import ceiling, paths, process, tree
 from harness.errors import BuildFailure, CheckFailure, DiskFull, HarnessError
+from harness.platforms import podman
 from harness.platforms.engine import Engine, asking, asking_apart, hold, refusal
 
 #: On every image and build stage of ours, with the tag that was being built.
@@ -81,7 +83,7 @@ def build_image(
     try:
         with (
             _context(context, label_stages(dockerfile, tag)) as stream,
-            asking_apart(engine, f"building {tag}") as asked,
+            asking_apart(engine, f"building {tag}", _parameters(engine, network)) as asked,
         ):
             answers = asked.build(
                 fileobj=stream,
@@ -90,11 +92,11 @@ def build_image(
                 tag=tag,
                 nocache=no_cache,
                 labels=dict(labels or {}),
-                network_mode=network,
+                network_mode=network if engine.software == "Docker" else None,
                 rm=True,
                 forcerm=True,
                 decode=True,
-                container_limits=_limits(),
+                container_limits=_limits() if "memory" in engine.controllers else None,
                 timeout=silent_s,  # without, docker-py waits for ever
             )
             image, log = _followed(answers, tag, timeout_s)
@@ -104,6 +106,10 @@ def build_image(
         _end_build(engine, tag)
         prune_stages(engine, tag)
         raise
+
+
+def _parameters(engine: Engine, network: str) -> dict[str, str]:
+    return podman.build_parameters() if engine.software == "Podman" and network == "none" else {}
 
 
 def _limits() -> dict[str, int]:
@@ -218,7 +224,7 @@ def image_layers(engine: Engine, image: str) -> tuple[Path, ...] | None:
     with asking(engine, f"looking into {image}") as asked:
         driver: Mapping[str, Any] = asked.inspect_image(image).get("GraphDriver") or {}
     data = driver.get("Data") or {}
-    if engine.socket is None or driver.get("Name") != "overlay2" or "UpperDir" not in data:
+    if engine.socket is None or driver.get("Name") not in ("overlay2", "overlay") or "UpperDir" not in data:
         return None
     folders = tuple(Path(part) for part in [data["UpperDir"], *data.get("LowerDir", "").split(":")] if part)
     return folders if all(os.access(folder, os.R_OK | os.X_OK) for folder in folders) else None

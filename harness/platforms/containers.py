@@ -2,6 +2,10 @@
 
 A container has no network, a read-only root, a bounded ``/tmp``, no capabilities, no way to new
 privileges, an unprivileged user, and bounds on memory (swap included), processes and CPUs.
+
+In a rootless engine that user is root without capabilities, which is who runs the engine. Where such an engine has no
+control groups to bound memory and processes with, each process is bounded, from outside, the moment it runs. CPUs are
+not bounded then (:attr:`harness.platforms.engine_reach.Engine.unbounded`).
 """
 
 from __future__ import annotations
@@ -9,6 +13,7 @@ from __future__ import annotations
 import calendar
 import contextlib
 import re
+import resource
 import secrets
 import signal
 import time
@@ -20,6 +25,7 @@ from typing import Any
 
 from harness import cgroup, process
 from harness.errors import BuildFailure
+from harness.platforms import host, podman
 from harness.platforms.engine import Engine, asking, client
 from harness.sandbox import UNPRIVILEGED_ID
 
@@ -31,6 +37,7 @@ _LOG_BYTES = "1m"
 _TAIL_LINES = 200
 _BY_SIGNAL, _LAST_SIGNAL = 128, 64
 _EVENTS_APART_S = 1.0
+_ENGINES_PROCESSES = 128  # processes and threads of a rootless engine itself
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +96,8 @@ class ContainerHandle:
         """What it used so far, and the source of it."""
         if self.group is not None:
             return self.group.usage(), f"cgroup-{self.group.version}"
+        if self.engine.rootless and self.pid and "memory" not in self.engine.controllers:
+            return host.used_by(self.pid), "psutil"
         with asking(self.engine, f"reading what {self.name} used") as asked:
             return usage_of_stats(asked.stats(self.id, stream=False, one_shot=True)), "docker-stats"
 
@@ -121,22 +130,23 @@ def running(
     place inside. BuildFailure if the image can't be started (no such program, say).
     """
     name = f"mlph-{secrets.token_hex(6)}"
+    groups = engine.controllers
     settings = {
         "image": image,
         "name": name,
         "command": list(command) if command is not None else None,
         "entrypoint": list(entrypoint) if entrypoint is not None else None,
         "environment": dict(env or {}),
-        "user": user,
+        "user": "0:0" if engine.rootless else user,
         "labels": {LABEL: "1"},
         "host_config": client(engine).create_host_config(
             **bounds(
                 mounts=mounts or {},
                 shown=shown or {},
-                memory_bytes=memory_bytes,
-                processes=processes,
-                cpus=cpus,
-                tmpfs_bytes=tmpfs_bytes,
+                memory_bytes=memory_bytes if "memory" in groups else None,
+                processes=processes if "pids" in groups else None,
+                cpus=cpus if "cpu" in groups else None,
+                scratch={"/tmp": tmpfs_bytes, **(podman.SCRATCH if engine.software == "Podman" else {})},  # noqa: S108
                 network=network,
             )
         ),
@@ -145,7 +155,7 @@ def running(
     guard = process.guarded(container=name, engine=str(engine.socket)) if engine.socket else contextlib.nullcontext()
     with guard as gone:
         try:
-            yield _start(engine, name, settings)
+            yield _start(engine, name, settings, memory_bytes=memory_bytes, processes=processes)
         finally:
             with process.uninterrupted():
                 _remove(engine, name)
@@ -157,18 +167,21 @@ def bounds(
     *,
     mounts: Mapping[Path, str],
     shown: Mapping[Path, str],
-    memory_bytes: int,
-    processes: int,
+    memory_bytes: int | None,
+    processes: int | None,
     cpus: float | None,
-    tmpfs_bytes: int,
+    scratch: Mapping[str, int],
     network: str,
 ) -> dict[str, Any]:
-    """What docker-py's ``create_host_config`` is given: everything that a container may not do."""
+    """What docker-py's ``create_host_config`` is given: everything that a container may not do.
+
+    None bounds nothing; ``scratch`` are folders in memory and their sizes.
+    """
     return {
         "network_mode": network,
         "read_only": True,
         # Programs may be unpacked to /tmp and run from there, as on the host.
-        "tmpfs": {"/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={tmpfs_bytes}"},  # noqa: S108 -- inside
+        "tmpfs": {place: f"rw,exec,nosuid,nodev,mode=1777,size={size}" for place, size in scratch.items()},
         "binds": {
             str(host): {"bind": inside, "mode": mode}
             for mode, folders in (("rw", mounts), ("ro", shown))
@@ -186,7 +199,9 @@ def bounds(
     }
 
 
-def _start(engine: Engine, name: str, settings: Mapping[str, Any]) -> ContainerHandle:
+def _start(
+    engine: Engine, name: str, settings: Mapping[str, Any], *, memory_bytes: int, processes: int
+) -> ContainerHandle:
     try:
         # A request that is broken off is carried out all the same, maybe after we have removed what was there.
         with process.uninterrupted(), asking(engine, f"starting a container of {settings['image']}") as asked:
@@ -200,6 +215,8 @@ def _start(engine: Engine, name: str, settings: Mapping[str, Any]) -> ContainerH
     except BuildFailure as error:
         raise BuildFailure(f"the image {settings['image']} can't be started", log=error.log) from error
     pid = int(state.get("Pid", 0)) if engine.socket else 0
+    if pid:
+        _bound_process(pid, engine, memory_bytes=memory_bytes, processes=processes)
     started_s = parse_time(state["StartedAt"]) - clock_offset_s if engine.socket else returned_s
     return ContainerHandle(
         engine=engine,
@@ -212,6 +229,19 @@ def _start(engine: Engine, name: str, settings: Mapping[str, Any]) -> ContainerH
         pid=pid,
         group=_group_of(pid, made),
     )
+
+
+def _bound_process(pid: int, engine: Engine, *, memory_bytes: int, processes: int) -> None:
+    """Bound the container's first process, and whatever it starts, by what no control group bounds."""
+    wanted = {
+        resource.RLIMIT_DATA: ("memory", memory_bytes),
+        # The kernel counts all of the user's in the engine's user namespace: the engine's own as well.
+        resource.RLIMIT_NPROC: ("pids", processes + _ENGINES_PROCESSES),
+    }
+    for kind, (controller, most) in wanted.items():
+        if engine.rootless and controller not in engine.controllers:
+            with contextlib.suppress(ProcessLookupError):  # it has ended already
+                resource.prlimit(pid, kind, (most, most))
 
 
 def _group_of(pid: int, container_id: str) -> cgroup.Group | None:
@@ -233,12 +263,14 @@ def signed_exit_code(code: int) -> int:
 
 
 def parse_time(text: str) -> float:
-    """Seconds since 1970 of the engine's ``2026-01-31T12:00:00.123456789Z``."""
-    found = re.fullmatch(r"(\d+)-(\d+)-(\d+)T(\d+):(\d+):(\d+)(\.\d+)?Z", text)
+    """Seconds since 1970 of the engine's ``2026-01-31T12:00:00.123456789Z``; Podman's is in its own time zone."""
+    found = re.fullmatch(r"(\d+)-(\d+)-(\d+)T(\d+):(\d+):(\d+)(\.\d+)?(?:Z|([+-]\d\d):(\d\d))", text)
     if found is None:
         raise ValueError(f"not a time of the engine: {text!r}")
     whole = calendar.timegm(tuple(int(part) for part in found.groups()[:6]))
-    return whole + float(found.group(7) or 0)
+    hours = found.group(8) or "+00"
+    east = int(hours) * 3600 + int(f"{hours[0]}{found.group(9) or 0}") * 60
+    return whole - east + float(found.group(7) or 0)
 
 
 def usage_of_stats(stats: Mapping[str, Any]) -> cgroup.GroupUsage:

@@ -1,8 +1,8 @@
 """The Docker engine: one that is reachable, else a private one that the harness starts and stops.
 
-The private engine keeps its images below the cache and its sockets below ``/run`` (a socket's path may
-have 107 bytes at most, and a cache folder's may be longer). It touches nothing of the machine's own
-engine: no default bridge, no packet filter rules, its own configuration file, data and process ids.
+Root's private engine is Docker, an ordinary user's is Podman. It keeps its images below the cache and its sockets below
+``/run`` (a socket's path may have 107 bytes at most, and a cache folder's may be longer). It touches nothing of the
+machine's own engine: no default bridge, no packet filter rules, its own configuration file, data and process ids.
 
 Who connects to the private engine is its user until the process ends, and nobody stops it meanwhile but by force.
 An engine that a process uses and that goes away all the same is EngineGone. A run then waits until somebody has
@@ -16,7 +16,7 @@ import http.client
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,10 +98,10 @@ def client(engine: Engine, *, timeout_s: int = ANSWER_S) -> Any:
 
 
 @contextlib.contextmanager
-def asking_apart(engine: Engine, doing: str) -> Iterator[Any]:
+def asking_apart(engine: Engine, doing: str, parameters: Mapping[str, str] | None = None) -> Iterator[Any]:
     """The same as :func:`asking`, with a client of its own whose answers are cut off where the block ends.
 
-    That is how an engine is told to leave what it was doing: a build, say.
+    That is how an engine is told to leave what it was doing: a build, say. ``parameters`` go with each request.
     """
     with asking(engine, doing), contextlib.ExitStack() as stack:
         own = stack.enter_context(contextlib.closing(engine_reach.client.__wrapped__(engine.url)))
@@ -110,6 +110,7 @@ def asking_apart(engine: Engine, doing: str) -> Iterator[Any]:
             stack.callback(answer.close)
 
         own.hooks["response"].append(cut_off_at_the_end)
+        own.params = dict(parameters or {})
         yield own
 
 
@@ -164,9 +165,10 @@ def _silent(engine: Engine, doing: str, error: Exception) -> HarnessError:
 def _candidates() -> Iterator[tuple[str, Kind]]:
     given = settings.text("DOCKER_HOST")
     yield given or _DEFAULT_SOCKET, "reachable"
-    own = os.environ.get("XDG_RUNTIME_DIR")
-    if not given and own and Path(own, "docker.sock").exists():
-        yield f"unix://{own}/docker.sock", "reachable"  # a rootless engine
+    for name in ("docker.sock", "podman/podman.sock"):  # a rootless engine of the user's
+        socket = Path(os.environ.get("XDG_RUNTIME_DIR") or "/nowhere", name)
+        if not given and socket.exists():
+            yield f"unix://{socket}", "reachable"
     yield _places().url, "private"
 
 
@@ -390,7 +392,7 @@ def apart() -> Iterator[Engine]:
     lacking = engine_setup.remedy_to_start()
     if lacking:
         raise MissingComponent("a second Docker engine, to pull to, can't be started", remedy=lacking)
-    runtime = Path("/run") / f"ml-packaging-harness-node-{secrets.token_hex(4)}"
+    runtime = _runtime_base() / f"ml-packaging-harness-node-{secrets.token_hex(4)}"
     with process.temporary_folder("node") as folder, process.guarded(folder=str(runtime)):
         places = Places(folder=folder, runtime=runtime)
         engine_setup.prepare(places)
@@ -406,8 +408,16 @@ def apart() -> Iterator[Engine]:
 
 def _places() -> Places:
     return Places(
-        folder=paths.cache().resolve() / "engine", runtime=Path("/run") / f"ml-packaging-harness-{paths.key()}"
+        folder=paths.cache().resolve() / "engine", runtime=_runtime_base() / f"ml-packaging-harness-{paths.key()}"
     )
+
+
+def _runtime_base() -> Path:
+    """Where sockets lie: ``/run``, an ordinary user's part of it, or where there is none ``/tmp``."""
+    if os.geteuid() == 0:
+        return Path("/run")
+    own = Path("/run/user", str(os.getuid()))
+    return own if os.access(own, os.W_OK) else Path("/tmp")  # noqa: S108 -- whose folder it is, is looked at
 
 
 def _first_line(error: object) -> str:

@@ -70,7 +70,7 @@ def daemon_pid(places: Places) -> int | None:
         pid = int(places.pid_file.read_text())
     except (OSError, ValueError):
         return None
-    return pid if alive(pid) and str(places.pid_file) in _arguments(pid) else None
+    return pid if alive(pid) and places.url in _arguments(pid) else None
 
 
 def end_processes(places: Places) -> bool:
@@ -80,10 +80,10 @@ def end_processes(places: Places) -> bool:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         _wait_for_end([pid], _STOP_S)
-    left = _family(places)
+    left = list(dict.fromkeys([*_family(places), *_in_its_user_namespace(places)]))
     groups = [group for other in left for group in _container_groups(other)]
     for other in left:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(other, signal.SIGKILL)
     _wait_for_end(left, 5.0)
     for group in groups:
@@ -118,12 +118,32 @@ def _family(places: Places) -> list[int]:
     return [pid for pid in parents if pid not in servers and _descends(pid, servers, parents)] + sorted(servers)
 
 
+def _in_its_user_namespace(places: Places) -> list[int]:
+    """Who lives in the user namespace of a rootless Podman: the process that it leaves to hold that is the last."""
+    try:
+        holder = int((places.execution / "pause.pid").read_text())
+        if Path(f"/proc/{holder}/exe").readlink().name not in ("catatonit", "podman"):
+            return []  # the number was given anew
+        space = os.stat(f"/proc/{holder}/ns/user")
+    except (OSError, ValueError):
+        return []
+    found = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _lives_in(entry, space)]
+    return [*(pid for pid in found if pid != holder), holder]
+
+
+def _lives_in(entry: Path, space: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(entry / "ns" / "user"), space)
+    except OSError:
+        return False
+
+
 def _is_engine_program(pid: int) -> bool:
     try:
         name = Path(f"/proc/{pid}/exe").readlink().name
     except OSError:
         return False
-    return name.startswith(("dockerd", "containerd", "docker-containerd", "runc"))
+    return name.startswith(("dockerd", "containerd", "docker-containerd", "runc", "crun", "podman", "conmon"))
 
 
 def _descends(pid: int, ancestors: set[int], parents: dict[int, int]) -> bool:

@@ -39,7 +39,7 @@ class HostProcess:
         """What the process tree used so far, and the source of it."""
         if self._group is not None:
             return self._group.usage(), f"cgroup-{self._group.version}"
-        return _by_psutil(self.pid), "psutil"
+        return used_by(self.pid), "psutil"
 
 
 @contextmanager
@@ -78,8 +78,8 @@ def peak_resident_bytes(pid: int) -> int | None:
     return None
 
 
-def _by_psutil(pid: int) -> cgroup.GroupUsage:
-    """The fallback: the sum over the process and its living descendants; peaks need not coincide."""
+def used_by(pid: int) -> cgroup.GroupUsage:
+    """Without a control group: the sum over the process and its living descendants; peaks need not coincide."""
     try:
         root = psutil.Process(pid)
         tree = [root, *root.children(recursive=True)]

@@ -57,6 +57,7 @@ _DROPPED = ("debconf", "debianutils", "dpkg", "mawk", "tar", "mime-support", "ma
 _SETUP_HOOK = 'for d in bin sbin lib lib64; do mkdir -p "$1/usr/$d"; ln -s "usr/$d" "$1/$d"; done'
 
 _FINISH = Path(__file__).with_name("base_image.sh")
+_FINISHING = "HARNESS_FINISH"  # the variable that has its text
 
 # A pulled image's library: official images come without bytecode for it, and a read-only container can't write it.
 _DERIVED = """\
@@ -135,7 +136,7 @@ def recipe(python_minor: str, packages: Sequence[str] = ()) -> str:
 
 def command(python_minor: str, packages: Sequence[str], target: Path) -> list[str]:
     """The mmdebstrap command line that writes the root file system to ``target``; its default is Debian's archive."""
-    finish = f'sh {shlex.quote(str(_FINISH))} "$1" {shlex.join([python_minor, *_DROPPED])}'
+    finish = f'sh -c "${_FINISHING}" sh "$1" {shlex.join([python_minor, *_DROPPED])}'
     return [
         *("mmdebstrap", "--variant=extract", "--format=tar", "--skip=output/dev,cleanup/apt"),
         f"--include={','.join(_included(python_minor, packages))}",
@@ -153,7 +154,11 @@ def root_archive(folder: Path, python_minor: str, packages: Sequence[str] = ()) 
     """
     target = folder / "root.tar"
     env = process.network_environment(folder, SOURCE_DATE_EPOCH=str(_EPOCH), PYTHONHASHSEED="0")
-    done = process.run(command(python_minor, packages, target), env=env, timeout_s=_BUILD_S)
+    # An ordinary user's mmdebstrap works as somebody (a subordinate user) who may not be let to our folders.
+    env[_FINISHING] = _FINISH.read_text()
+    if os.geteuid() != 0:
+        env["TMPDIR"] = "/var/tmp"  # noqa: S108 -- mmdebstrap makes a folder of its own there
+    done = process.run(command(python_minor, packages, target), env=env, cwd=Path("/"), timeout_s=_BUILD_S)
     if done.returncode != 0:
         raise _not_made(done.output, python_minor)
     return target

@@ -1,7 +1,7 @@
 """What tests that package for real share: a cache, an engine, small models, the command line, and traces.
 
 Nothing is skipped silently: what is missing on this machine is an error, unless ``HARNESS_TEST_WITHOUT``
-(``engine``, ``root``, separated by commas) says what to leave out.
+(``engine``, ``root``, ``user``, ``podman``, separated by commas) says what to leave out.
 """
 
 from __future__ import annotations
@@ -54,6 +54,20 @@ def npm() -> str:
     """What fetches a package from its registry."""
     _leave_out("npm")
     return _program("npm")
+
+
+@pytest.fixture(scope="session")
+def ordinary_wanted() -> None:
+    """For a test that becomes an ordinary user: left out where nobody else may walk to the checkout."""
+    _leave_out("user")
+
+
+@pytest.fixture(scope="session")
+def podman() -> None:
+    """What an ordinary user's engine needs."""
+    _leave_out("podman")
+    for name in ("podman", "newuidmap", "mmdebstrap"):
+        _program(name)
 
 
 def _program(*names: str) -> str:

@@ -70,7 +70,7 @@ def test_a_node_pulls_all_of_an_image_every_time(traces_of: Callable[[str], Any]
     assert traces.since(before) == []
 
 
-@pytest.mark.skipif(bool(namespaces.check()), reason="only root may enter the namespaces of others")
+@pytest.mark.skipif(bool(namespaces.check()), reason="this user may make no namespaces")
 def test_a_server_in_a_network_of_its_own_is_reached_there_only(tmp_path: Path) -> None:
     """It has a loopback interface and no other; nobody outside reaches its port; its end is an OSError."""
     with process.temporary_folder("loop", readable=True) as folder:
@@ -107,7 +107,7 @@ def _connected(inside: namespaces.Inside) -> socket.socket:
 
 
 def test_this_process_stays_in_its_own_network() -> None:
-    """Only the thread that connects enters another."""
+    """Only who connects for it, a thread or a process, enters another."""
     before = os.readlink("/proc/self/ns/net")
     if not namespaces.check():
         with namespaces.Inside(os.getpid()) as inside, pytest.raises(ConnectionError, match="of its own"):

@@ -18,6 +18,7 @@ import pytest
 from harness.cli import cli, evidence
 from harness.errors import MissingComponent
 from harness.interpreter import Interpreter
+from harness.measure import host
 from harness.methods import METHODS
 from harness.methods.contract import Limit
 from harness.platforms import engine, engine_reach, engine_users
@@ -333,6 +334,24 @@ def test_the_doctor_says_what_is_missing(harness: Harness) -> None:
     assert checks["other Pythons, for models that ask"]["detail"] == "3.9.18"
     assert all(one["remedy"] for one in checks.values() if not one["ready"])
     assert "MISSING" in harness("doctor").out
+
+
+@pytest.mark.usefixtures("other_pythons")
+def test_the_doctor_says_what_an_engine_cannot_bound(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a rootless one without control groups; with all of them nothing is missing."""
+    info = {"ServerVersion": "4.3.1", "BuildahVersion": "1", "Rootless": True}
+    given: list[str] = []
+    monkeypatch.setattr(
+        engine, "look", lambda: (engine_reach.described("unix:///x", "private", info, lambda: given), "")
+    )
+    told = {one["what"]: one for one in harness("doctor", "--json").json["checks"]}["bounds of containers"]
+    assert told["ready"] is False
+    assert "Podman 4.3.1, rootless: memory is bounded process by process" in told["detail"]
+    assert "delegate" in told["remedy"]
+    assert any("in containers memory" in one for one in host.facts()["not_enforced"])
+    given += ["memory", "pids", "cpu"]
+    told = {one["what"]: one for one in harness("doctor", "--json").json["checks"]}["bounds of containers"]
+    assert (told["ready"], told["remedy"]) == (True, "")
 
 
 @pytest.mark.usefixtures("other_pythons")

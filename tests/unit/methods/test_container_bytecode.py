@@ -66,7 +66,7 @@ class Engine:
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     """In the place of the real one."""
     made = Engine()
-    monkeypatch.setattr(imaging.engine, "connect", lambda: SimpleNamespace(kind="private", version="1"))
+    monkeypatch.setattr(imaging.engine, "connect", lambda: SimpleNamespace(described="private 1"))
     monkeypatch.setattr(imaging, "bases", lambda *_: (BASE, dataclasses.replace(BASE, tag="build-base")))
     monkeypatch.setattr(imaging.builds, "build_image", made.build_image)
     monkeypatch.setattr(imaging.builds, "remove_image", lambda _, tag: made.removed.append(tag))

@@ -19,7 +19,7 @@ def test_a_container_may_do_nothing_that_it_does_not_need() -> None:
         memory_bytes=64 * 2**20,
         processes=16,
         cpus=0.5,
-        tmpfs_bytes=1024,
+        scratch={"/tmp": 1024},
         network="none",
     )
     assert told["network_mode"] == "none"
@@ -38,7 +38,7 @@ def test_a_container_may_do_nothing_that_it_does_not_need() -> None:
 
 
 def test_an_open_share_of_the_cpus_is_left_open() -> None:
-    told = containers.bounds(mounts={}, shown={}, memory_bytes=1, processes=1, cpus=None, tmpfs_bytes=1, network="none")
+    told = containers.bounds(mounts={}, shown={}, memory_bytes=1, processes=1, cpus=None, scratch={}, network="none")
     assert told["nano_cpus"] is None
 
 

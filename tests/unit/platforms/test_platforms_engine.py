@@ -58,14 +58,6 @@ def test_iptables_is_asked_for_only_if_it_is_used(monkeypatch: pytest.MonkeyPatc
     assert engine_setup.remedy_to_start() == "apt-get install iptables"
 
 
-def test_other_users_are_told_that_root_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    programs(monkeypatch, "dockerd")
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    with pytest.raises(MissingComponent) as raised:
-        engine.start()
-    assert "as root" in raised.value.remedy
-
-
 def test_the_sbin_folders_are_searched_although_the_path_lacks_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,7 +129,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """An engine that runs, and what is done to it."""
     done: list[str] = []
     engine._places().folder.mkdir(parents=True)
-    monkeypatch.setattr(engine_processes, "daemon_pid", lambda _: 4711)
+    monkeypatch.setattr(engine_processes, "daemon_pid", lambda _, **__: 4711)
     monkeypatch.setattr(engine_processes, "end_processes", lambda _: done.append("ended") or True)
     monkeypatch.setattr(engine_processes, "clear_runtime", lambda _: True)
     return done
@@ -251,7 +251,7 @@ def test_gone_is_not_missing() -> None:
 def test_an_engine_that_is_another_by_now_is_gone(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was started anew: what ran in it is no more."""
     engine.connect()
-    monkeypatch.setattr(engine_reach, "listener", lambda _: 4711)
+    monkeypatch.setattr(engine_reach, "listener", lambda _, **__: 4711)
     with pytest.raises(EngineGone, match="anew"):
         engine.hold()
     with pytest.raises(EngineGone, match="anew"):
@@ -322,7 +322,7 @@ def test_it_is_waited_for_and_said_once(daemon: Daemon, monkeypatch: pytest.Monk
         told.append(text)
         daemon.start()
 
-    monkeypatch.setattr(engine_reach, "listener", lambda _, before=engine_reach.listener: before(_) + len(told))
+    monkeypatch.setattr(engine_reach, "listener", lambda _, before=engine_reach.listener, **__: before(_) + len(told))
     engine.wait_until_back(EngineGone("it has gone"), say)
     assert told[0].startswith("it has gone. Waiting up to 60 s")
     assert len(told) == 1
