@@ -267,7 +267,7 @@ def _module_files(folder: Path, module: Sequence[str]) -> Iterator[Path]:
     for length in range(1, len(module) + 1):
         place = folder.joinpath(*module[:length])
         for file in (place / "__init__.py", place.with_name(f"{place.name}.py")):
-            if file.is_file():
+            if os.path.isfile(file):  # False too where no file can be called so: a name may be of any length
                 yield file
 
 

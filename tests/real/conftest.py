@@ -30,6 +30,9 @@ from harness.platforms import engine as engines
 from harness.platforms.depot import Depot
 from harness.platforms.engine import Engine
 
+#: Of the cache, for commands that need not be tried with one: what a test has packaged is there for the next.
+_BUDGET = os.environ.get("HARNESS_CACHE_BUDGET", "none")
+
 #: How long the watchdog may take to clean up after a killed harness.
 PATIENCE_S = 10.0
 
@@ -86,6 +89,7 @@ def cache() -> Iterator[Path]:
         with pytest.MonkeyPatch.context() as patch:
             own = f"{given}-{worker}" if worker else given
             patch.setenv("HARNESS_CACHE", own)
+            patch.setenv("HARNESS_CACHE_BUDGET", _BUDGET)
             yield Path(own).absolute()
         return
     # Not below pytest's own folder, which only its owner can walk through: models run as another user.
@@ -93,6 +97,7 @@ def cache() -> Iterator[Path]:
     folder.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_CACHE", str(folder))
+        patch.setenv("HARNESS_CACHE_BUDGET", _BUDGET)
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
