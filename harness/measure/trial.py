@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness import bootstrap, files, process, tree
 from harness.errors import BadInput, DoesNotFit, EngineGone, ModelFailure
-from harness.measure import artifacts, host, parts, room, sentinel, start, verdict
+from harness.measure import artifacts, host, needs, parts, proof, room, sentinel, start, verdict
 from harness.measure.artifacts import CleanBuild
 from harness.measure.part import Part, Subject, Taken
 from harness.measure.plan import Lane, Plan
@@ -40,9 +40,6 @@ _PATIENCE = 2
 
 #: How often the Docker engine may go away while one model is measured: it may be the model that ends it.
 _GOINGS = 3
-
-#: What the dynamic linker says of a library that is not there.
-_LIBRARY_LACKS = "cannot open shared object file"
 
 
 class Trial:
@@ -471,10 +468,12 @@ def _first_answers(subject: Subject) -> Mapping[str, str]:
     try:
         return start.right_answers(method, subject.installed, subject.limits, model)
     except ModelFailure as error:
-        needed = model.file.system_packages
-        if needed and "carries-system-libraries" not in method.PROVIDES and _LIBRARY_LACKS in error.problem:
-            raise DoesNotFit(
-                f"it brings no system libraries, and this machine has not what the model needs "
-                f"({', '.join(needed)}): {error.problem}"
-            ) from error
-        raise
+        missing, named = needs.not_there(error.problem), model.file.system_packages
+        if not missing or "carries-system-libraries" in method.PROVIDES:
+            raise
+        if not named and proof.plain_problem(method, subject.locked):
+            raise  # this machine lacks it too: the model runs nowhere here
+        of_model = f" (the model needs {', '.join(named)})" if named else ""
+        raise DoesNotFit(
+            f"it brings no system libraries, and where it runs there is no {missing}{of_model}: {error.problem}"
+        ) from error

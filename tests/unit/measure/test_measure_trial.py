@@ -19,7 +19,7 @@ import pytest
 from harness import errors, paths
 from harness.cli import evidence as printing
 from harness.errors import BuildFailure, DiskFull, DoesNotFit, EngineGone, MissingComponent, ModelFailure
-from harness.measure import artifacts, host, pages, parts, rebuild, start, verdict
+from harness.measure import artifacts, host, pages, parts, proof, rebuild, start, verdict
 from harness.measure.pages import Residency
 from harness.measure.part import Part, Taken
 from harness.measure.recording import ModelChanged
@@ -299,6 +299,19 @@ def test_a_method_without_the_systems_libraries_does_not_fit(bench: Any, folder:
     for part in ("libgl1", "libGL.so.1"):
         assert part in outcome.unfit["tiny", "one"]
     assert outcome.failed.keys() == {("tiny", "two")}
+
+
+@pytest.mark.parametrize(("plain", "unfit"), [("", True), ("libGL.so.1 is nowhere", False)])
+def test_a_library_that_only_the_platform_lacks_is_no_failure(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, plain: str, unfit: bool
+) -> None:
+    """A stranger's model names no system packages: what runs here unpackaged does not fit where the system has less."""
+    monkeypatch.setattr(proof, "plain_problem", lambda *_: plain)
+    bench.methods["one"].at("start", raising(ModelFailure("OSError: /x/libGL.so.1: cannot open shared object file")))
+    outcome = bench.run(methods=("one",))
+    found = outcome.unfit if unfit else outcome.failed
+    assert "libGL.so.1" in found["tiny", "one"]
+    assert bool(outcome.unfit) is unfit
 
 
 def test_a_value_is_called_what_it_is(bench: Any) -> None:
