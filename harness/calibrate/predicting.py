@@ -19,6 +19,7 @@ from harness.calibrate import fit, fitting, laws, records
 from harness.calibrate.records import Calibration
 from harness.measure import profile as profiles
 from harness.measure import sentinel
+from harness.measure.needs import packages_named
 from harness.measure.profile import Profile
 from harness.methods import METHODS
 from harness.metrics import METRICS, State, Unit
@@ -241,10 +242,17 @@ def _right_answers(calibration: Calibration, profile: Profile, method: str) -> V
 
 
 def _lacks(profile: Profile, method: str) -> str:
-    """What the system that the method brings along has not, and a start of the model loads; empty for nothing."""
+    """What the system that it would run on has not, and a start of the model loads; empty where that is not known.
+
+    That is the system that the method brings along; or Lambda's, to which nobody can add anything: it has no more than
+    a bare Debian has. Other targets are the scenario's to know.
+    """
     needed = profile.needs
-    if needed is None or method not in METHODS or "carries-system-libraries" not in METHODS[method].PROVIDES:
+    if needed is None or method not in METHODS:
         return ""
+    if "carries-system-libraries" not in METHODS[method].PROVIDES:
+        named = packages_named(needed.of_target) if "aws" in METHODS[method].REQUIRES else ""
+        return f"will not start: it brings no system libraries, and its platform has not {named}" if named else ""
     if needed.lacking:
         named = ", ".join(f"{one.soname} ({one.needed_by[0]})" for one in needed.lacking)
         return f"will not start: its image lacks {named}; 'harness check {profile.model} --fix' adds what brings it"

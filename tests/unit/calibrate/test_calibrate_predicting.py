@@ -97,10 +97,22 @@ def test_what_a_platform_would_not_take_is_excluded(
     assert size is not None
     for most, fits in ((size.value - 1, False), (size.value + 1, True)):
         limit = Limit(name="a zip", value=most, unit="bytes", source="S", read_on="2026", metric="unpacked_bytes")
-        monkeypatch.setitem(predicting.METHODS, "venv", SimpleNamespace(LIMITS=(limit,), PROVIDES=()))
+        monkeypatch.setitem(predicting.METHODS, "venv", SimpleNamespace(LIMITS=(limit,), PROVIDES=(), REQUIRES=()))
         found = predicting.evidence_from(exact, one, ["venv"])
         assert (found.failure("venv") == "") is fits
         assert fits or re.search(r"does not fit: .* \(predicted\) of .* \(a zip; S\)", found.failure("venv"))
+
+
+def test_what_a_platform_lacks_is_excluded(lab: Any, exact: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is as it is; what other targets have is said by the scenario."""
+    gl = Library(soname="libGL.so.1", needed_by=("cv2.so",), loaded=True, here=True, in_image=True, in_base=False)
+    one = lab.profile("unseen", needs=dataclasses.replace(lab.NEEDS, libraries=(gl,)))
+    for requires, why in ((("aws",), "its platform has not libGL.so.1"), (("google-cloud",), ""), ((), "")):
+        with monkeypatch.context() as patch:
+            patch.setitem(predicting.METHODS, "venv", SimpleNamespace(LIMITS=(), PROVIDES=(), REQUIRES=requires))
+            failure = predicting.evidence_from(exact, one, ["venv"]).failure("venv")
+        assert why in failure
+        assert bool(why) is bool(failure)
 
 
 def test_what_images_lack_is_excluded(lab: Any, exact: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
