@@ -73,7 +73,7 @@ def tests(session: nox.Session) -> None:
     env = {"HARNESS_TEST_WITHOUT": ",".join(without), "PYTHONDONTWRITEBYTECODE": "", "HARNESS_CACHE": cache()}
     # Not `python -m pytest`: the checkout must not shadow the installed wheel.
     two = ("--numprocesses=2", "--dist=loadgroup", "--no-loadscope-reorder")
-    session.run("pytest", "tests/unit", *two, "--cov", "--cov-report=term:skip-covered", *session.posargs, env=env)
+    session.run("pytest", "tests/unit", *two, *session.posargs, env=env)
     # Side by side, each with a cache and an engine of its own: these tests mostly wait for tools.
     session.run("pytest", "tests/real", *two, "--durations=20", *session.posargs, env=env)
     session.run("pytest", "tests/hostile", "--part=quick", "--numprocesses=2", *session.posargs, env=env)
