@@ -70,7 +70,10 @@ def serve(model_dir, entrypoint, path):
 
         traceback.print_exc()
         connection, _ = listener.accept()
-        connection.sendall(_line({"error": runner.described(error, "load")}))
+        with contextlib.suppress(OSError):
+            # Read first: who is answered before he has asked finds nobody to ask.
+            connection.makefile("rb").readline()
+            connection.sendall(_line({"error": runner.described(error, "load")}))
         return 1
     while True:
         connection, _ = listener.accept()

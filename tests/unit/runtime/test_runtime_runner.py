@@ -391,9 +391,12 @@ def test_a_socket_s_path_may_be_longer_than_an_address(tmp_path: Path, monkeypat
 
 @pytest.mark.spawns
 def test_a_served_model_that_cannot_be_loaded_says_so(tmp_path: Path) -> None:
-    """Whoever asks is told why, and it ends with 1."""
-    with serving(tmp_path, "import nonesuch\n") as (process, path):
-        (answer,) = ask(path, {"predict": [1]})
+    """Whoever asks is told why, however late he asks once he is connected; and it ends with 1."""
+    with serving(tmp_path, "import nonesuch\n") as (process, path), connected(path) as connection:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+        connection.sendall(b'{"predict": [1]}\n')
+        answer = json.loads(connection.makefile("rb").readline())
         assert answer["error"]["type"] == "ModuleNotFoundError"
         assert answer["error"]["stage"] == "load"
         assert process.wait(timeout=20) == 1
