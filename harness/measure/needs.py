@@ -198,7 +198,9 @@ def summary(found: Needs) -> str:
 
 def on_target(found: Needs) -> str:
     """What a bare target lacks: ``needs libxcb1, may need libfribidi0 on the target``; empty for nothing."""
-    needed, perhaps = packages_named(found.of_target), packages_named(found.perhaps)
+    certain = {one.package or one.soname for one in found.of_target}
+    needed = packages_named(found.of_target)
+    perhaps = packages_named(one for one in found.perhaps if (one.package or one.soname) not in certain)
     parts = [f"needs {needed}" if needed else "", f"may need {perhaps}" if perhaps else ""]
     return f"{', '.join(part for part in parts if part)} on the target" if needed or perhaps else ""
 

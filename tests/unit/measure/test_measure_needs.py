@@ -152,6 +152,16 @@ def test_a_library_that_is_opened_by_name_is_found(ground: Ground) -> None:
     assert needs.on_target(found) == "may need libzbar0 on the target"
 
 
+def test_a_package_that_is_needed_is_not_also_perhaps_needed(ground: Ground) -> None:
+    """Two names of one library: a file needs the one, a start opens the other."""
+    ground.known = Packages(found={"libxcb.so.1": "libxcb1", "libxcb.so.1.1": "libxcb1"})
+    loaded = ground.file("cv2.so", needed=["libxcb.so.1"])
+    opened = ground.file("libxcb.so.1.1", at=ground.loader, soname="libxcb.so.1.1")
+    found = ground.look([loaded, opened])
+    assert [one.opened for one in found.libraries] == [False, True]
+    assert needs.on_target(found) == "needs libxcb1 on the target"
+
+
 def test_what_python_itself_needs_is_pythons(ground: Ground) -> None:
     """It comes with whatever has that Python."""
     module = ground.file("lib-dynload/_ssl.so", at=ground.sources.parent / "stdlib", needed=["libssl.so.3"])
