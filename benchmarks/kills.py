@@ -4,7 +4,7 @@
 
 SIGKILL hits the harness at random moments while it runs (mostly), profiles, locks or packages small generated models;
 in some trials its watchdog is killed before it, or with it. In others the disk with the results or with the cache is
-filled at random moments and freed again, or the private Docker engine is killed. After each blow:
+filled at random moments and freed again, or the private engine is killed. After each blow:
 
 * nothing measured is lost: the samples on the disk are there after ``--resume``, none of them is taken again;
 * nothing is left: processes, control groups, mounts, loop devices, containers, images without a name, temporary files;

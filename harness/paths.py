@@ -1,7 +1,7 @@
 """Where things lie: the one cache folder, the sample models and scenarios, the results folder.
 
 The cache holds everything that can be made again: wheels, locks, tool environments, built
-artifacts, the private Docker engine's data. ``HARNESS_CACHE`` moves it.
+artifacts, the private engine's data. ``HARNESS_CACHE`` moves it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HOLDS = {
     "built": "what is known of wheels that were built from source",
     "conda": "packages, channel and locks of conda",
     "debian": "which Debian packages bring which libraries",
-    "engine": "the private Docker engine: images and layers",
+    "engine": "the private engine: images and layers",
     "environments": "models' dependencies installed, to train and to profile them",
     "lambda": "Lambda's runtime emulator",
     "locks": "locked requirements",

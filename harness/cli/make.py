@@ -123,7 +123,7 @@ def engine_stop(wait: bool, force: bool, as_json: bool) -> None:
     if as_json:
         console.as_json({"stopped": stopped})
     else:
-        console.say("Stopped the private Docker engine." if stopped else "No private Docker engine was running.")
+        console.say("Stopped the private engine." if stopped else "No private engine was running.")
 
 
 @engine.command("status")

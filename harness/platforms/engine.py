@@ -276,7 +276,7 @@ def start(say: Say = lambda _: None) -> Engine:
             return _ours(places, found)
         lacking = engine_setup.remedy_to_start()
         if lacking:
-            raise MissingComponent("a private Docker engine can't be started", remedy=lacking)
+            raise MissingComponent("a private engine can't be started", remedy=lacking)
         engine_processes.end_processes(places)
         engine_processes.clear_runtime(places)
         engine_setup.prepare(places)
@@ -304,7 +304,7 @@ def _awaited(places: Places, pid: int, say: Say) -> Engine:
     begin = time.monotonic()
     with process.ledger.waiting_for("engine"):
         while engine_processes.alive(pid) and time.monotonic() - begin < _START_S:
-            say(f"waiting for the private Docker engine ({time.monotonic() - begin:.0f} s)")
+            say(f"waiting for the private engine ({time.monotonic() - begin:.0f} s)")
             found = engine_reach.reach(places.url, "private")
             if isinstance(found, Engine):
                 places.socket.chmod(0o600)

@@ -45,7 +45,7 @@ class EngineInUse(HarnessError):
     def __init__(self, users: Sequence[User]) -> None:
         self.users = tuple(users)
         super().__init__(
-            "the private Docker engine is in use by " + "; ".join(map(str, users)),
+            "the private engine is in use by " + "; ".join(map(str, users)),
             remedy="'harness engine stop --wait' stops it when nobody uses it any more, --force at once",
         )
 

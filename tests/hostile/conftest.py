@@ -95,7 +95,7 @@ def needed(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def engine(witness: Witness) -> Iterator[None]:
-    """A private Docker engine of this ground's own, stopped at the end by who started it."""
+    """A private engine of this ground's own, stopped at the end by who started it."""
     started = campaign.harness(witness, "engine", "start", timeout_s=300)
     assert started.returncode == 0, started.stdout
     yield

@@ -1,4 +1,4 @@
-"""The private Docker engine, its base image, containers and registry, for real: root on a Debian with docker.io.
+"""The private engine, its base image, containers and registry, for real: root on a Debian with docker.io.
 
 One engine in a cache of its own serves the module; making the base image takes most of the time.
 """
